@@ -1,0 +1,32 @@
+# `make` alone lists the targets. Another Python: make install PYTHON=python3.11
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint doctor clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: ## make .venv with torch, mmcv (compiled), mmdet, mmseg and mmrest; quick when already there
+	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+
+demo: install ## run the demo
+	@$(RUN) tools/run_demo.py
+
+test: install ## run the tests except the slow ones
+	@$(RUN) -m pytest
+
+test-all: install ## run all tests
+	@$(RUN) -m pytest -m ""
+
+lint: install ## check the code with ruff
+	@$(RUN) -m ruff check .
+
+doctor: ## say what is wrong with the environment and how to mend it
+	@if [ -x $(RUN) ]; then $(RUN) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi
+
+clean: ## remove .venv, build folders and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find mmrest tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +

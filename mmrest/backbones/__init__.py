@@ -1,0 +1,4 @@
+from .pyramid import PyramidBackbone
+from .rest import ResT
+
+__all__ = ['PyramidBackbone', 'ResT']

@@ -1,0 +1,210 @@
+"""The stage walk that all backbones of this package share."""
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from ..checkpoints import load_pretrained, translate_backbone_keys
+from ..layers import TransformerBlock
+
+OUT_NORMS = ('branch', 'trunk', 'none')
+ARCH_KEYS = ('embed_dims', 'depths', 'num_heads', 'sr_ratios')
+
+
+def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[int, ...]]:
+    """Settings of an architecture, by name or spelt out.
+
+    Args:
+        arch (str | dict): A key of ``table``, or a dict with ``embed_dims``, ``depths``,
+            ``num_heads`` and ``sr_ratios``, each with one int per stage.
+        table (dict): The named architectures.
+
+    Raises:
+        ValueError: The name is unknown, or a setting is missing, unknown or of another length.
+    """
+    if isinstance(arch, str):
+        if arch.lower() not in table:
+            raise ValueError(f'Unknown arch {arch!r}: choose from {", ".join(table)}, or give a dict with '
+                             f'{", ".join(ARCH_KEYS)}.')
+        return table[arch.lower()]
+    if set(arch) != set(ARCH_KEYS):
+        raise ValueError(f'An arch dict has exactly the keys {", ".join(ARCH_KEYS)}; got {", ".join(map(str, arch))}.')
+    settings = {key: tuple(arch[key]) for key in ARCH_KEYS}
+    lengths = {key: len(values) for key, values in settings.items()}
+    if len(set(lengths.values())) > 1 or not lengths['depths']:
+        raise ValueError(f'An arch dict gives one value per stage for every key; got lengths {lengths}.')
+    return settings
+
+
+class PyramidBackbone(BaseModule):
+    """An image walks down the stages; chosen stages emit a feature map.
+
+    Every stage embeds the map it is given at a lower resolution, then runs its blocks on tokens.
+    Only stages up to the last emitted one are built, so that no parameter is left without a
+    gradient. Sizes are read from tensors: output i has ceil(H / 2^(i+2)) rows, any H from 1 up.
+
+    Args:
+        arch (dict): As :func:`resolve_arch` returns it.
+        make_embed (Callable): ``make_embed(i)`` builds what leads into stage i.
+        make_block (Callable): ``make_block(i, drop_path_rate)`` builds a block of stage i.
+        norm_layer (Callable): Builds a norm from a number of channels.
+        embed_names (Sequence[str]): Attribute name of each stage's embedding, as published.
+        published_norms (dict[str, str]): Names of output norms in published files to ``norm1`` ... here.
+        out_indices (int | Sequence[int]): Stages to emit, 0-based, ascending; negative ones count
+            from the end.
+        out_norm (str): 'branch': an emitted map is LayerNorm-ed on its way out only. 'trunk': the
+            next stage is fed the normalised map too. 'none': no norm.
+        drop_path_rate (float): Stochastic depth of the last block; earlier ones rise to it linearly
+            from 0.
+        frozen_stages (int): -1: nothing is frozen; 0: the stem; k: the stem and the first k stages
+            with their embeddings and output norms.
+        norm_eval (bool): Keep BatchNorm in eval mode (its statistics fixed) during training.
+        with_cp (bool): Recompute each block in the backward pass instead of storing its activations.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published or
+            own files (:func:`mmrest.checkpoints.load_pretrained`); anything else goes to mmengine.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(self,
+                 arch: dict[str, tuple[int, ...]],
+                 make_embed: Callable[[int], nn.Module],
+                 make_block: Callable[[int, float], TransformerBlock],
+                 norm_layer: Callable[[int], nn.Module],
+                 embed_names: Sequence[str],
+                 published_norms: dict[str, str],
+                 out_indices: int | Sequence[int] = (0, 1, 2, 3),
+                 out_norm: str = 'branch',
+                 drop_path_rate: float = 0.0,
+                 frozen_stages: int = -1,
+                 norm_eval: bool = False,
+                 with_cp: bool = False,
+                 init_cfg: dict | list | None = None) -> None:
+        super().__init__(init_cfg)
+        depths = arch['depths']
+        self.out_indices = self._check_out_indices(out_indices, len(depths))
+        if out_norm not in OUT_NORMS:
+            raise ValueError(f'Unknown out_norm {out_norm!r}: choose from {", ".join(OUT_NORMS)}.')
+        if not -1 <= frozen_stages <= len(depths):
+            raise ValueError(f'frozen_stages must be between -1 and {len(depths)}, got {frozen_stages}.')
+        self.out_norm = out_norm
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        self.embed_names = tuple(embed_names)
+        self.published_norms = published_norms
+        self.num_stages = self.out_indices[-1] + 1
+        self.out_channels = tuple(arch['embed_dims'][i] for i in self.out_indices)
+        self.out_strides = tuple(2**(i + 2) for i in self.out_indices)
+
+        # The rates are spread over the whole network, built or not, so that a stage is the same
+        # whatever is emitted.
+        rates = iter([drop_path_rate * j / max(sum(depths) - 1, 1) for j in range(sum(depths))])
+        for i in range(self.num_stages):
+            self.add_module(self.embed_names[i], make_embed(i))
+            self.add_module(f'stage{i + 1}', nn.ModuleList(make_block(i, next(rates)) for _ in range(depths[i])))
+            if out_norm != 'none' and i in self.out_indices:
+                self.add_module(f'norm{i + 1}', norm_layer(arch['embed_dims'][i]))
+
+        self.apply(_init_weights)
+        # A hook, so that published files load wherever a state dict is loaded, at test time too.
+        self._register_load_state_dict_pre_hook(self.translate_state_dict)
+        self._freeze_stages()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, in_channels, H, W) -> per emitted stage (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
+        outs = []
+        for i in range(self.num_stages):
+            x, out = self._run_stage(i, getattr(self, self.embed_names[i])(x))
+            if i in self.out_indices:
+                outs.append(out)
+        return tuple(outs)
+
+    def _run_stage(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks and output norm of stage i: a map -> (map for the next stage, map to emit)."""
+        hw_shape = x.shape[-2:]
+        x = x.flatten(2).transpose(1, 2)
+        for block in getattr(self, f'stage{i + 1}'):
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(block, x, hw_shape, use_reentrant=False)
+            else:
+                x = block(x, hw_shape)
+        norm = getattr(self, f'norm{i + 1}', None)
+        out = x if norm is None else norm(x)
+        if self.out_norm == 'trunk':
+            x = out
+        # Heads may ask for a plain memory layout; the trunk's convolutions do not care.
+        return _to_map(x, hw_shape), _to_map(out, hw_shape).contiguous()
+
+    def init_weights(self) -> None:
+        """Load pretrained weights, if ``init_cfg`` asks for them. mmengine's runner calls this."""
+        if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
+            if not self.is_init:
+                load_pretrained(self, **{k: v for k, v in self.init_cfg.items() if k != 'type'})
+                self.is_init = True
+            # Pretrained weights may replace frozen ones, but must not thaw them.
+            self._freeze_stages()
+        else:
+            super().init_weights()
+
+    def translate_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '', *_) -> None:
+        """Rename published keys under ``prefix`` to this backbone's, in place; own keys stay."""
+        keys = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
+        for old, new in translate_backbone_keys(keys, self.state_dict().keys(), self.published_norms).items():
+            state_dict[prefix + new] = state_dict.pop(prefix + old)
+
+    def train(self, mode: bool = True) -> PyramidBackbone:
+        """As in ``nn.Module``, but frozen stages, and with ``norm_eval`` all BatchNorms, stay in eval mode."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        names = [self.embed_names[0]]
+        for i in range(min(self.frozen_stages, self.num_stages)):
+            names += [self.embed_names[i], f'stage{i + 1}', f'norm{i + 1}']
+        for name in names:
+            module = getattr(self, name, None)  # not every stage has an output norm
+            if module is not None:
+                module.eval()
+                module.requires_grad_(False)
+
+    @staticmethod
+    def _check_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
+        given = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
+        indices = tuple(i + num_stages if i < 0 else i for i in given)
+        if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < num_stages:
+            raise ValueError(f'out_indices must be ascending stages between 0 and {num_stages - 1} '
+                             f'(negative ones count from the end), got {out_indices}.')
+        return indices
+
+
+def _to_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    """(B, H * W, C) -> (B, C, H, W)."""
+    return x.transpose(1, 2).unflatten(2, hw_shape)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """Truncated normal for linear layers, He initialisation (fan out) for convolutions, zero biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    elif isinstance(module, nn.Conv2d):
+        # The fan of a depthwise convolution is that of one channel, which PyTorch does not count so.
+        fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
+        nn.init.normal_(module.weight, std=(2.0 / fan_out)**0.5)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

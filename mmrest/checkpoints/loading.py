@@ -1,0 +1,200 @@
+"""From a checkpoint file to a model: unwrapping, translating names, and saying what was used."""
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping
+
+from mmengine.fileio import get_local_path
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from torch import Tensor, nn
+
+from .safe import CheckpointError, load_file
+
+# Where files keep their weights, first choice first.
+CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
+# A file that fills less of a model than this is taken for the wrong one.
+LEAST_MATCH = 0.1
+
+
+@dataclass
+class LoadReport:
+    """What of a state dict fits a model.
+
+    Attributes:
+        source (str): Where the state dict comes from.
+        matched (list[str]): Keys that fit.
+        missing (list[str]): Keys of the model that the state dict lacks.
+        unexpected (list[str]): Keys that the model has no use for.
+        mismatched (list[str]): Keys of the model whose shape differs, with both shapes.
+        fraction (float): Share of the model's values, counted in numbers, that are filled.
+    """
+    source: str
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+    fraction: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Nothing of the model is left as it was."""
+        return not (self.missing or self.mismatched)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.matched)} tensors, {self.fraction:.1%} of the model's values, loaded from {self.source}"]
+        for name in ('missing', 'mismatched', 'unexpected'):
+            keys = getattr(self, name)
+            if keys:
+                lines.append(f'  {len(keys)} {name}: {_shorten(keys)}')
+        return '\n'.join(lines)
+
+    def check(self) -> LoadReport:
+        """Raise if next to nothing fits, else log the report, as a warning if the model is not complete.
+
+        Raises:
+            CheckpointError: Less than a tenth of the model's values would be filled.
+        """
+        if self.fraction < LEAST_MATCH:
+            raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
+        print_log(str(self), logger='current', level=logging.INFO if self.complete else logging.WARNING)
+        return self
+
+
+def _shorten(keys: list[str], most: int = 8) -> str:
+    more = f', ... ({len(keys) - most} more)' if len(keys) > most else ''
+    return ', '.join(keys[:most]) + more
+
+
+def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> OrderedDict[str, Tensor]:
+    """The state dict in a checkpoint: bare, or under ``state_dict``, ``model`` or the like.
+
+    A ``module.`` before every key, as DataParallel leaves it, is taken off.
+
+    Raises:
+        CheckpointError: There is no state dict in it.
+    """
+    inner = checkpoint
+    if isinstance(checkpoint, Mapping):
+        inner = next((checkpoint[name] for name in CONTAINERS if isinstance(checkpoint.get(name), Mapping)), checkpoint)
+    if not isinstance(inner, Mapping) or not any(isinstance(value, Tensor) for value in inner.values()):
+        held = f'the keys {_shorten([str(key) for key in checkpoint])}' if isinstance(checkpoint, Mapping) else \
+            f'a {type(checkpoint).__name__}'
+        raise CheckpointError(f'{source} holds no state dict, but {held}. Expected one, bare or under '
+                              f'{", ".join(CONTAINERS)}.')
+    tensors = OrderedDict((key, value) for key, value in inner.items() if isinstance(value, Tensor))
+    if all(key.startswith('module.') for key in tensors):
+        tensors = OrderedDict((key[len('module.'):], value) for key, value in tensors.items())
+    return tensors
+
+
+def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
+                            norm_names: Mapping[str, str]) -> dict[str, str]:
+    """New names for the keys of a published file.
+
+    Whatever stands before the backbone's keys (``backbone.``, ``backbone.bottom_up.``) is taken off,
+    and output norms are renamed. Keys that are the backbone's own already are not touched.
+
+    Args:
+        keys (Iterable[str]): Keys of the file.
+        own_keys (Iterable[str]): Keys of the backbone; the first one serves to recognise it in the file.
+        norm_names (Mapping[str, str]): Published name of each output norm to the backbone's.
+
+    Returns:
+        dict[str, str]: Old to new, for the keys that change.
+    """
+    keys, own_keys = list(keys), list(own_keys)
+    anchor = own_keys[0]
+    wrappers = [key[:-len(anchor)] for key in keys if key.endswith('.' + anchor)]
+    wrapper = '' if anchor in keys or not wrappers else min(wrappers, key=len)
+    renamed = {}
+    for key in keys:
+        if not key.startswith(wrapper):
+            continue
+        name, _, leaf = key[len(wrapper):].rpartition('.')
+        new = f'{norm_names.get(name, name)}.{leaf}'
+        # A norm is renamed only into one that the backbone has and the file does not.
+        if name in norm_names and (new not in own_keys or new in keys):
+            new = f'{name}.{leaf}'
+        if name and new != key:
+            renamed[key] = new
+    return renamed
+
+
+def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
+                       source: str = 'the state dict') -> LoadReport:
+    """Say which keys of a state dict fit a model, published names of its backbone included."""
+    state_dict = _translated(model, state_dict)
+    report = LoadReport(source)
+    filled = total = 0
+    for key, value in model.state_dict().items():
+        total += value.numel()
+        if key not in state_dict:
+            report.missing.append(key)
+        elif state_dict[key].shape != value.shape:
+            report.mismatched.append(f'{key} (file {tuple(state_dict[key].shape)}, model {tuple(value.shape)})')
+        else:
+            report.matched.append(key)
+            filled += value.numel()
+    own = model.state_dict().keys()
+    report.unexpected = [key for key in state_dict if key not in own]
+    report.fraction = filled / max(total, 1)
+    return report
+
+
+def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+    """The state dict as the model's load hooks will turn it."""
+    state_dict = OrderedDict(state_dict)
+    for name, module in model.named_modules():
+        if hasattr(module, 'translate_state_dict'):
+            module.translate_state_dict(state_dict, f'{name}.' if name else '')
+    return state_dict
+
+
+def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None,
+                    map_location: Any = 'cpu') -> LoadReport:
+    """Load a checkpoint file, the authors' or one's own, into a model and report what was used.
+
+    Args:
+        model (nn.Module): A backbone of this package, or a model with one in it.
+        checkpoint (str): Path or URL of the file.
+        prefix (str, optional): Take only keys with this prefix, and take it off. Usually not
+            needed: wrappers around the backbone are recognised.
+        map_location: As in :func:`torch.load`.
+
+    Returns:
+        LoadReport: Also logged, as a warning if anything of the model was not filled.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It cannot be read, is refused, or next to nothing in it fits the model.
+    """
+    with get_local_path(str(checkpoint)) as path:
+        state_dict = unwrap_state_dict(load_file(path, map_location), str(checkpoint))
+    if prefix:
+        prefix = prefix.rstrip('.') + '.'
+        state_dict = OrderedDict((k[len(prefix):], v) for k, v in state_dict.items() if k.startswith(prefix))
+    report = compare_state_dict(model, state_dict, str(checkpoint)).check()
+    own = model.state_dict()
+    fitting = {k: v for k, v in _translated(model, state_dict).items() if k in own and v.shape == own[k].shape}
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+@HOOKS.register_module()
+class LoadReportHook(Hook):
+    """Reports, when a runner loads a checkpoint, what of it fits the model; stops if next to nothing does.
+
+    It also unwraps files that keep their weights elsewhere than under ``state_dict``.
+    """
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Called by mmengine between reading the file and filling the model."""
+        source = str(runner._load_from)
+        checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        compare_state_dict(model, checkpoint['state_dict'], source).check()

@@ -1,0 +1,85 @@
+"""The transformer block: attention and feed-forward network, each in a residual branch."""
+from __future__ import annotations
+
+from typing import Callable
+
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drops a residual branch for whole samples (arXiv 1603.09382).
+
+    Args:
+        drop_prob (float): Probability in [0, 1) of dropping the branch of a sample in training;
+            kept ones are scaled by 1 / (1 - drop_prob).
+    """
+
+    def __init__(self, drop_prob: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= drop_prob < 1:
+            raise ValueError(f'drop_prob must be in [0, 1), got {drop_prob}.')
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...)."""
+        if not self.training or self.drop_prob == 0:
+            return x
+        keep = 1 - self.drop_prob
+        mask = x.new_empty((x.shape[0], ) + (1, ) * (x.ndim - 1)).bernoulli_(keep)
+        return x * (mask / keep)
+
+    def extra_repr(self) -> str:
+        return f'drop_prob={self.drop_prob:.3g}'
+
+
+class FFN(nn.Module):
+    """Feed-forward network of two linear layers with a GELU between them.
+
+    Args:
+        embed_dims (int): Channels in and out.
+        hidden_dims (int): Channels between the layers.
+        drop_rate (float): Dropout after each layer.
+    """
+
+    def __init__(self, embed_dims: int, hidden_dims: int, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dims, hidden_dims)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dims, embed_dims)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block: ``x + DropPath(attn(LN(x)))``, then ``x + DropPath(FFN(LN(x)))``.
+
+    Args:
+        embed_dims (int): Number of channels.
+        attn (nn.Module): Attention, called with tokens (B, N, C) and ``hw_shape``.
+        mlp_ratio (float): Hidden channels of the FFN in multiples of ``embed_dims``.
+        drop_rate (float): Dropout in the FFN.
+        drop_path_rate (float): Stochastic depth of both branches.
+        norm_layer (Callable): Builds a norm from a number of channels.
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 attn: nn.Module,
+                 mlp_ratio: float = 4.0,
+                 drop_rate: float = 0.0,
+                 drop_path_rate: float = 0.0,
+                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm1 = norm_layer(embed_dims)
+        self.attn = attn
+        self.drop_path = DropPath(drop_path_rate)
+        self.norm2 = norm_layer(embed_dims)
+        self.mlp = FFN(embed_dims, int(embed_dims * mlp_ratio), drop_rate)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
+        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+        return x + self.drop_path(self.mlp(self.norm2(x)))

@@ -1,0 +1,71 @@
+"""Stems and patch embeddings: from an image, or a stage's map, to the next stage's map."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .position import PixelAttention
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d that also trains on a single value per channel.
+
+    One 1x1 map in the whole batch (a 32x32 image reaches the last stage as one pixel) has no
+    variance; PyTorch refuses it. Such a batch is normalised by the running statistics, and leaves
+    them as they are.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if self.training and x.numel() == x.shape[1] and self.running_mean is not None:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+class Stem(nn.Module):
+    """The three-convolution stem of ResT: an image to a map of a quarter of its size.
+
+    3x3/2 convolution to half the channels, BN, ReLU, 3x3/1 convolution, BN, ReLU, 3x3/2 convolution
+    to all channels, pixel attention (arXiv 2105.13677; as in the released weights, no bias in the
+    convolutions and no norm after the third).
+
+    Args:
+        in_channels (int): Channels of the image.
+        embed_dims (int): Channels of the first stage.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int) -> None:
+        super().__init__()
+        hidden = embed_dims // 2
+        self.conv1 = nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False)
+        self.norm1 = BatchNorm2d(hidden)
+        self.conv2 = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
+        self.norm2 = BatchNorm2d(hidden)
+        self.conv3 = nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
+        self.act = nn.ReLU()
+        self.pos = PixelAttention(embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
+        x = self.act(self.norm1(self.conv1(x)))
+        x = self.act(self.norm2(self.conv2(x)))
+        return self.pos(self.conv3(x))
+
+
+class PatchEmbed(nn.Module):
+    """Patch embedding of ResT between two stages: 3x3/2 convolution, BN, pixel attention.
+
+    Args:
+        in_channels (int): Channels of the stage before.
+        embed_dims (int): Channels of the stage after.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
+        self.norm = BatchNorm2d(embed_dims)
+        self.pos = PixelAttention(embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 2), ceil(W / 2))."""
+        return self.pos(self.norm(self.conv(x)))

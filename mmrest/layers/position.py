@@ -1,0 +1,23 @@
+"""Position encodings that work at any image size."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class PixelAttention(nn.Module):
+    """PA: every pixel is weighted by what a depthwise convolution sees around it (ResT, arXiv 2105.13677).
+
+    ``x * sigmoid(depthwise 3x3 convolution of x)``; zero padding at the border is what tells
+    positions apart.
+
+    Args:
+        embed_dims (int): Number of channels.
+    """
+
+    def __init__(self, embed_dims: int) -> None:
+        super().__init__()
+        self.pa_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x * self.pa_conv(x).sigmoid()

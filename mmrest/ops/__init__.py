@@ -1,0 +1,3 @@
+from .emsa import emsa, emsa_reference
+
+__all__ = ['emsa', 'emsa_reference']

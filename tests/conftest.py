@@ -1,0 +1,40 @@
+"""What tests share: where reference files are, weights by name, and the small network they run on."""
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+REPO = Path(__file__).resolve().parents[1]
+# Reference values of the published models and small real data sets; not part of the repository.
+EXTERNAL = Path(os.environ.get('MMREST_TEST_DATA', REPO.parent / 'shared'))
+# Stands for an architecture wherever a test need not run a full-sized one.
+TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))
+
+sys.path.insert(0, str(Path(__file__).parent / 'reference'))
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    return REPO
+
+
+@pytest.fixture
+def tiny() -> dict:
+    return dict(TINY)
+
+
+@pytest.fixture(scope='session')
+def external() -> Path:
+    """Folder with ``golden/`` and ``data/``; tests that need it are skipped without."""
+    if not EXTERNAL.is_dir():
+        pytest.skip(f'no reference files: {EXTERNAL} is missing (set MMREST_TEST_DATA)')
+    return EXTERNAL
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,101 @@
+"""ResT against values that were computed by others: the published models, and a plain NumPy statement."""
+import json
+from pathlib import Path
+
+import numpy_rest
+import pytest
+import torch
+
+from mmrest import ResT
+
+GOLDEN = ['rest_lite-classification', 'rest_base-classification', 'rest_lite-detectron2']
+
+
+@pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
+def test_equals_stored_values_of_the_numpy_statement(case):
+    model = ResT(numpy_rest.ARCH, out_norm='none').double().eval()
+    shapes = numpy_rest.parameter_shapes()
+    weights = {key: torch.from_numpy(numpy_rest.make_weight(key, shape)) for key, shape in shapes.items()}
+    result = model.load_state_dict(weights, strict=False)
+    assert not result.unexpected_keys and all('num_batches_tracked' in key for key in result.missing_keys)
+    image = torch.from_numpy(numpy_rest.random_array(f'image{tuple(case["image"])}', case['image']))
+    for out, expected in zip(model(image), case['outputs']):
+        assert list(out.shape) == expected['shape']
+        first, last = (torch.tensor(expected[part], dtype=torch.float64) for part in ('first', 'last'))
+        scale = expected['std']
+        assert (out.flatten()[:8] - first).abs().max() < 1e-9 * scale
+        assert (out.flatten()[-8:] - last).abs().max() < 1e-9 * scale
+
+
+def test_stored_values_are_those_of_the_numpy_statement():
+    model = numpy_rest.NumpyResT({k: numpy_rest.make_weight(k, s) for k, s in numpy_rest.parameter_shapes().items()})
+    shape = numpy_rest.CASES[2]
+    case = next(c for c in json.loads(numpy_rest.FIXTURE.read_text()) if tuple(c['image']) == shape)
+    for out, expected in zip(model(numpy_rest.random_array(f'image{shape}', shape)), case['outputs']):
+        assert out.ravel()[:8].tolist() == pytest.approx(expected['first'], rel=1e-9)
+
+
+def load_golden(external: Path, name: str, monkeypatch):
+    monkeypatch.syspath_prepend(str(external / 'golden'))
+    golden = pytest.importorskip('golden')
+    values, arrays = golden.load(external / 'golden' / f'{name}.json')
+    weights = {key: torch.as_tensor(array) for key, array in arrays.items()}
+    image = torch.from_numpy(golden.image(values['seed'], values['image']))
+    detector = values['layout'] == 'detectron2'
+    model = ResT(values['variant'].removeprefix('rest_'), out_norm='trunk' if detector else 'branch').double().eval()
+    return golden, values, weights, image, model
+
+
+def classify(model, image, weights):
+    """Raw stage outputs and logits: what the published classifier computes with this backbone."""
+    raw = []
+    handles = [getattr(model, f'norm{i + 1}').register_forward_pre_hook(lambda _, args: raw.append(args[0]))
+               for i in range(4)]
+    outs = model(image)
+    for handle in handles:
+        handle.remove()
+    pooled = outs[-1].mean(dim=(2, 3))
+    named = {f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, out.shape[2:])
+             for i, (tokens, out) in enumerate(zip(raw, outs))}
+    return {**named, 'logits': pooled @ weights['head.weight'].T + weights['head.bias']}
+
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_equals_published_model(name, external, monkeypatch):
+    golden, values, weights, image, model = load_golden(external, name, monkeypatch)
+    result = model.load_state_dict(weights, strict=False)
+    detector = values['layout'] == 'detectron2'
+    # The hook translates the published output norms; only those that a classifier lacks are missing.
+    new_norms = [f'norm{i}.{leaf}' for i in (1, 2, 3) for leaf in ('weight', 'bias')]
+    assert result.missing_keys == ([] if detector else new_norms)
+    assert result.unexpected_keys == ([] if detector else ['head.weight', 'head.bias'])
+    head = {key: weights[key].requires_grad_() for key in ('head.weight', 'head.bias') if key in weights}
+    if detector:
+        outputs = {f'stage{i + 1}': out for i, out in enumerate(model(image))}
+    else:
+        outputs = classify(model, image, weights)
+    assert set(outputs) == set(values['outputs'])
+    for key, out in outputs.items():
+        assert golden.worst(values, key, out.detach().numpy()) < 1e-9, key
+
+    loss = sum((out * torch.from_numpy(golden.image(values['seed'] + 1, out.shape, tag=key))).mean()
+               for key, out in outputs.items())
+    loss.backward()
+    grads = {key: param.grad for key, param in model.named_parameters()}
+    grads.update({key: tensor.grad for key, tensor in head.items()})
+    for key, norm in values['grads'].items():
+        own = 'norm4' + key[4:] if key.startswith('norm.') else key
+        # Norms below 1e-12 are zero in exact arithmetic.
+        assert abs(grads[own].norm().item() - norm) <= max(1e-7 * norm, 1e-11), key
+
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_float32_is_close_to_published_model(name, external, monkeypatch):
+    golden, values, weights, image, model = load_golden(external, name, monkeypatch)
+    model.load_state_dict(weights, strict=False)
+    if values['layout'] == 'detectron2':
+        outputs = {f'stage{i + 1}': out for i, out in enumerate(model.float()(image.float()))}
+    else:
+        outputs = classify(model.float(), image.float(), {key: weight.float() for key, weight in weights.items()})
+    for key, out in outputs.items():
+        assert golden.worst(values, key, out.detach().numpy()) < 1e-3, key

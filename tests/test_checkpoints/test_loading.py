@@ -1,0 +1,126 @@
+"""From files in the layouts that people have to a backbone, with a report."""
+import argparse
+import logging
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import load_checkpoint
+from torch import nn
+
+from mmrest import ResT
+from mmrest.checkpoints import CheckpointError, compare_state_dict, load_pretrained, unwrap_state_dict
+
+
+def published(model, norms=('norm', ), wrapper='', head=True):
+    """The state dict of a published file: own names for output norms, a classifier, a wrapper."""
+    names = {'norm': 'norm4', 'norm1': 'norm1', 'norm2': 'norm2', 'norm3': 'norm3'}
+    state = {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in model.state_dict().items()
+             if not k.startswith('norm')}
+    for norm in norms:
+        for leaf in ('weight', 'bias'):
+            state[f'{norm}.{leaf}'] = torch.randn_like(model.state_dict()[f'{names[norm]}.{leaf}'])
+    if head:
+        state['head.weight'], state['head.bias'] = torch.randn(10, 32), torch.randn(10)
+    return {wrapper + k: v for k, v in state.items()}
+
+
+WRAPPERS = ['', 'module.', 'backbone.', 'backbone.bottom_up.', 'module.backbone.']
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+@pytest.mark.parametrize('container', [None, 'model', 'state_dict'])
+def test_published_files_load_through_init_cfg(tiny, tmp_path, wrapper, container):
+    model = ResT(tiny)
+    state = published(model, wrapper=wrapper)
+    path = tmp_path / 'file.pth'
+    torch.save(state if container is None else {container: state, 'args': argparse.Namespace(lr=1)}, path)
+    model = ResT(tiny, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    model.init_weights()
+    assert torch.equal(model.stage3[0].attn.q.weight, state[f'{wrapper}stage3.0.attn.q.weight'])
+    assert torch.equal(model.norm4.weight, state[f'{wrapper}norm.weight'])
+    assert (model.norm1.weight == 1).all()
+
+
+def test_report_names_every_key(tiny, tmp_path, caplog):
+    model = ResT(tiny)
+    state = published(model)
+    del state['stage2.1.norm1.bias']
+    state['stage4.0.attn.q.bias'] = torch.zeros(5)
+    torch.save(state, tmp_path / 'file.pth')
+    report = load_pretrained(model, str(tmp_path / 'file.pth'))
+    assert set(report.missing) == {'stage2.1.norm1.bias', *(f'norm{i}.{leaf}' for i in (1, 2, 3)
+                                                           for leaf in ('weight', 'bias'))}
+    assert report.unexpected == ['head.weight', 'head.bias']
+    assert report.mismatched == ['stage4.0.attn.q.bias (file (5,), model (32,))']
+    assert len(report.matched) == len(model.state_dict()) - 8
+    assert not report.complete
+    assert 'head.weight' in str(report) and 'stage2.1.norm1.bias' in str(report)
+
+
+def test_the_report_is_logged(tiny, tmp_path, caplog):
+    torch.save(ResT(tiny).state_dict(), tmp_path / 'file.pth')
+    with caplog.at_level(logging.INFO):
+        report = load_pretrained(ResT(tiny), str(tmp_path / 'file.pth'))
+    assert report.complete and not report.unexpected and report.fraction == 1
+
+
+@pytest.mark.parametrize('other', [dict(embed_dims=(12, 20, 28, 40)), None])
+def test_next_to_nothing_fits(tiny, tmp_path, other):
+    state = nn.Linear(3, 3).state_dict() if other is None else ResT({**tiny, **other}).state_dict()
+    torch.save(state, tmp_path / 'file.pth')
+    model = ResT(tiny)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match='does not fit the model'):
+        load_pretrained(model, str(tmp_path / 'file.pth'))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_prefix(tiny, tmp_path):
+    model = ResT(tiny)
+    torch.save(published(model, wrapper='teacher.net.'), tmp_path / 'file.pth')
+    assert len(load_pretrained(model, str(tmp_path / 'file.pth'), prefix='teacher.net').matched) > 50
+
+
+def test_stages_that_are_not_built_are_unexpected(tiny, tmp_path):
+    torch.save(published(ResT(tiny)), tmp_path / 'file.pth')
+    report = load_pretrained(ResT(tiny, out_indices=(0, 1)), str(tmp_path / 'file.pth'))
+    assert {key.split('.')[0] for key in report.unexpected} == {
+        'patch_embed_3', 'patch_embed_4', 'stage3', 'stage4', 'norm', 'head'}
+
+
+def test_own_files_load_unchanged_everywhere(tiny, tmp_path):
+    saved, loaded = ResT(tiny), ResT(tiny)
+    loaded.load_state_dict(saved.state_dict(), strict=True)
+    assert all(torch.equal(v, saved.state_dict()[k]) for k, v in loaded.state_dict().items())
+
+
+def test_published_norms_load_at_test_time_in_a_detector(tiny, tmp_path):
+    """A whole model's file, read by mmengine as at test time, without init_weights."""
+    def detector():
+        model = nn.Module()
+        model.backbone, model.neck = ResT(tiny, out_norm='trunk'), nn.Linear(2, 2)
+        return model
+
+    state = published(ResT(tiny), norms=('norm1', 'norm2', 'norm3', 'norm'), wrapper='backbone.', head=False)
+    state.update({f'neck.{k}': v for k, v in nn.Linear(2, 2).state_dict().items()})
+    torch.save({'state_dict': state}, tmp_path / 'file.pth')
+    model = detector()
+    load_checkpoint(model, str(tmp_path / 'file.pth'), strict=True)
+    assert torch.equal(model.backbone.norm4.bias, state['backbone.norm.bias'])
+    assert torch.equal(model.backbone.norm2.bias, state['backbone.norm2.bias'])
+    assert compare_state_dict(model, state).complete
+
+
+def test_frozen_stages_load_and_stay_frozen(tiny, tmp_path):
+    state = published(ResT(tiny))
+    torch.save(state, tmp_path / 'file.pth')
+    model = ResT(tiny, frozen_stages=2, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
+    model.init_weights()
+    assert torch.equal(model.stage1[0].attn.q.weight, state['stage1.0.attn.q.weight'])
+    assert not any(p.requires_grad for p in model.stage2.parameters())
+
+
+@pytest.mark.parametrize('content', [[1, 2], {'model': {'a': 3}}, {}, 'text'])
+def test_no_state_dict_inside(content):
+    with pytest.raises(CheckpointError, match='holds no state dict'):
+        unwrap_state_dict(content)

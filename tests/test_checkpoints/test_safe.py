@@ -1,0 +1,119 @@
+"""Files of every kind: the good are read, the broken are named, and none is run."""
+import argparse
+import os
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from mmrest.checkpoints import CheckpointError, load_file, safe
+
+
+class Runs:
+    """A pickle of this calls ``os.system``."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command, )
+
+
+def test_tensors_and_what_stands_beside_them(tmp_path):
+    buffer = HistoryBuffer([1.0, 2.5], [1, 1])
+    torch.save({'model': OrderedDict(a=torch.arange(3)), 'args': argparse.Namespace(lr=0.1, names=['x']),
+                'loss': buffer, 'best': np.float64(0.5), 'count': np.int64(3), 'ids': np.arange(4),
+                'half': np.float32(0.25), 'flag': np.bool_(True)}, tmp_path / 'file.pth')
+    loaded = load_file(tmp_path / 'file.pth')
+    assert torch.equal(loaded['model']['a'], torch.arange(3))
+    assert loaded['args'] == argparse.Namespace(lr=0.1, names=['x'])
+    assert loaded['loss'].mean() == 1.75 and loaded['loss'].statistics('max') == 2.5
+    assert (loaded['best'], loaded['count'], loaded['half'], loaded['flag']) == (0.5, 3, 0.25, True)
+    assert loaded['ids'].tolist() == [0, 1, 2, 3]
+
+
+def test_legacy_format(tmp_path):
+    torch.save({'a': torch.ones(2)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    assert torch.equal(load_file(tmp_path / 'old.pth')['a'], torch.ones(2))
+
+
+@pytest.mark.parametrize('new_format', [True, False])
+def test_a_file_that_would_run_code_is_refused(tmp_path, new_format):
+    witness = tmp_path / 'it_ran'
+    torch.save({'model': {'a': torch.ones(2)}, 'x': Runs(f'touch {witness}')}, tmp_path / 'evil.pth',
+               _use_new_zipfile_serialization=new_format)
+    with pytest.raises(CheckpointError, match='refused.*would run code.*system'):
+        load_file(tmp_path / 'evil.pth')
+    assert not witness.exists()
+
+
+def test_a_plain_pickle_that_would_run_code_is_refused(tmp_path):
+    witness = tmp_path / 'it_ran'
+    (tmp_path / 'evil.pth').write_bytes(pickle.dumps(Runs(f'touch {witness}'), protocol=2))
+    with pytest.raises(CheckpointError):
+        load_file(tmp_path / 'evil.pth')
+    assert not witness.exists()
+
+
+class Attribute:
+    """Pickles as ``getattr(HistoryBuffer, name)``."""
+
+    def __init__(self, owner, name):
+        self.owner, self.name = owner, name
+
+    def __reduce__(self):
+        return getattr, (self.owner, self.name)
+
+
+@pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'register_statistics'),
+                                         (argparse.Namespace, '__class__')])
+def test_getattr_reaches_statistics_methods_only(tmp_path, owner, name):
+    torch.save({'x': Attribute(owner, name)}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match='refused'):
+        load_file(tmp_path / 'evil.pth')
+    torch.save({'x': Attribute(HistoryBuffer, 'mean')}, tmp_path / 'good.pth')
+    assert load_file(tmp_path / 'good.pth')['x'] is HistoryBuffer.mean
+
+
+@pytest.mark.parametrize('content, message', [
+    (b'', 'empty'),
+    (b'<!DOCTYPE html><html>log in</html>', 'web page'),
+    (b'\n <html>', 'web page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid', 'git-lfs pointer'),
+    (b'not a checkpoint at all', 'not a PyTorch checkpoint'),
+    (b'\x00' * 100, 'not a PyTorch checkpoint'),
+])
+def test_files_that_are_something_else(tmp_path, content, message):
+    path = tmp_path / 'file.pth'
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_file(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('new_format, message', [(True, 'cut off'), (False, 'damaged or not|cut off')])
+@pytest.mark.parametrize('part', [0.3, 0.98])
+def test_truncated_files(tmp_path, new_format, message, part):
+    path = tmp_path / 'file.pth'
+    torch.save({'a': torch.rand(1000)}, path, _use_new_zipfile_serialization=new_format)
+    content = path.read_bytes()
+    path.write_bytes(content[:int(part * len(content))])
+    with pytest.raises(CheckpointError, match=message):
+        load_file(path)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no checkpoint file'):
+        load_file(tmp_path / 'none.pth')
+
+
+def test_mmengine_reads_safely_once_told_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    safe.use_safe_loading()
+    (tmp_path / 'page.pth').write_bytes(b'<html>')
+    with pytest.raises(CheckpointError, match='web page'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'page.pth'), map_location='cpu')
