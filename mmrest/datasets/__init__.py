@@ -1,0 +1,3 @@
+from .shapes import CLASSES, ShapeImage, ShapeInstance, draw_image, draw_shapes
+
+__all__ = ['CLASSES', 'ShapeImage', 'ShapeInstance', 'draw_image', 'draw_shapes']
