@@ -1,0 +1,7 @@
+# The papers' detection recipe: AdamW, 12 epochs, learning rate x 0.1 after epochs 8 and 11, made for a
+# batch of 16. Epochs, milestones, warm-up and base_batch_size are those of the file it inherits.
+_base_ = 'mmdet::_base_/schedules/schedule_1x.py'
+
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))

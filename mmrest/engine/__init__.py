@@ -1,0 +1,8 @@
+from .cli import make_parser, parse
+from .config import load_config, prepare_test, prepare_train
+from .data import check_data
+from .errors import UsageError, clear_errors
+
+__all__ = [
+    'UsageError', 'check_data', 'clear_errors', 'load_config', 'make_parser', 'parse', 'prepare_test', 'prepare_train'
+]

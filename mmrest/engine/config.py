@@ -1,0 +1,195 @@
+"""From a config file and command-line options to a config that a runner can be built from."""
+from __future__ import annotations
+
+import difflib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ..checkpoints import use_safe_loading
+from .data import check_data
+from .errors import UsageError
+
+REPORT_HOOK = dict(type='LoadReportHook')
+
+
+def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
+                launcher: str = 'none') -> Config:
+    """Read a config and merge options into it.
+
+    ``data_root`` among the options moves everything that the config keeps under its ``data_root``,
+    in datasets and evaluators; in mmengine itself it would change that one variable only.
+
+    Args:
+        path (str): Config file.
+        options (dict, optional): Dotted keys to values, as ``--cfg-options`` gives them.
+        work_dir (str, optional): Default: the config's, else ``work_dirs/<config name>``.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Raises:
+        UsageError: There is no such config, or a library that it inherits from is missing.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f'There is no config {path}.{_similar(Path(path))}')
+    try:
+        cfg = Config.fromfile(path)
+    except ModuleNotFoundError as error:
+        raise UsageError(f'{path} needs {error.name}, which is not installed ({error}). '
+                         'Run "python -m mmrest.doctor" to see what to install.') from error
+    if options:
+        options = dict(options)
+        if 'data_root' in options and cfg.get('data_root'):
+            _move_data(cfg, cfg.data_root, str(options['data_root']))
+        cfg.merge_from_dict(options)
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    env_cfg = cfg.setdefault('env_cfg', ConfigDict())
+    dist_cfg = env_cfg.setdefault('dist_cfg', ConfigDict(backend='nccl'))
+    if dist_cfg.get('backend') == 'nccl' and not torch.cuda.is_available():
+        dist_cfg.backend = 'gloo'
+    hooks = cfg.get('custom_hooks') or []
+    if not any(hook.get('type') == REPORT_HOOK['type'] for hook in hooks):
+        cfg.custom_hooks = [*hooks, ConfigDict(REPORT_HOOK)]
+    use_safe_loading()
+    return cfg
+
+
+def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> Config:
+    """Apply the options of training and check what can be checked before it starts.
+
+    Args:
+        cfg (Config): From :func:`load_config`; changed in place.
+        amp (bool): Mixed precision.
+        auto_scale_lr (bool): Scale the learning rate from the recipe's batch to the actual one.
+        resume (str, optional): 'auto': from the last checkpoint in the work dir; else a file.
+
+    Raises:
+        UsageError: An option does not fit the config or the machine, or data or a file are missing.
+    """
+    check_data(cfg, ('train', 'val') if cfg.get('val_cfg') else ('train', ))
+    if amp:
+        kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if kind == 'AmpOptimWrapper':
+            print_log('Mixed precision is on in the config already.', logger='current')
+        elif kind != 'OptimWrapper':
+            raise UsageError(f'--amp works with the optimizer wrapper OptimWrapper, not with {kind}.')
+        if not torch.cuda.is_available():
+            raise UsageError('--amp needs a GPU: mmengine has no mixed precision on a CPU. Run without it.')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '
+                             '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).')
+        cfg.auto_scale_lr.enable = True
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    if cfg.get('load_from'):
+        _check_file(cfg.load_from)
+    return cfg
+
+
+def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: bool = False,
+                 show_dir: str | None = None, wait_time: float = 2, tta: bool = False) -> Config:
+    """Apply the options of testing and check what can be checked before it starts.
+
+    Args:
+        cfg (Config): From :func:`load_config`; changed in place.
+        checkpoint (str): File to test.
+        out (str, optional): Where predictions go: a ``.pkl`` file in detection, a folder in segmentation.
+        show (bool): Show each painted image in a window for ``wait_time`` seconds.
+        show_dir (str, optional): Folder for painted images.
+        wait_time (float): Seconds.
+        tta (bool): Test-time augmentation, as the config says; in detection, flips if it says nothing.
+
+    Raises:
+        UsageError: An option does not fit the config, or data or the checkpoint are missing.
+    """
+    check_data(cfg, ('test', ))
+    _check_file(checkpoint)
+    cfg.load_from = checkpoint
+    segmentation = cfg.get('default_scope') == 'mmseg'
+    if show or show_dir:
+        if 'visualization' not in cfg.get('default_hooks', {}):
+            raise UsageError('--show and --show-dir need a visualization hook: add '
+                             'default_hooks.visualization to the config.')
+        hook = cfg.default_hooks.visualization
+        hook.draw = True
+        hook.update(dict(show=show, wait_time=wait_time))
+        if show_dir:
+            # Absolute, because mmdet's hook puts a relative folder into itself again at every image.
+            folder = str(Path(show_dir).resolve())
+            if segmentation:
+                cfg.visualizer.save_dir = folder  # mmseg's hook paints through the visualizer
+            else:
+                hook.test_out_dir = folder
+    if tta:
+        _switch_to_tta(cfg, segmentation)
+    if out:
+        if segmentation:
+            cfg.test_evaluator.update(dict(output_dir=out, keep_results=True))
+        elif not out.endswith(('.pkl', '.pickle')):
+            raise UsageError(f'--out takes a .pkl file in detection, got {out}.')
+        else:
+            dump = dict(type='DumpDetResults', out_file_path=out)
+            evaluators = cfg.test_evaluator
+            cfg.test_evaluator = [*(evaluators if isinstance(evaluators, list) else [evaluators]), dump]
+    return cfg
+
+
+def _switch_to_tta(cfg: Config, segmentation: bool) -> None:
+    if segmentation and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
+        raise UsageError('--tta needs tta_model and tta_pipeline in a segmentation config.')
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if not cfg.get('tta_model'):
+        nms = dict(type='nms', iou_threshold=0.5)
+        cfg.tta_model = ConfigDict(type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
+    if not cfg.get('tta_pipeline'):
+        pack = deepcopy(dataset.pipeline[-1])
+        pack.meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+        cfg.tta_pipeline = [*dataset.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _move_data(cfg: Config, old: str, new: str) -> None:
+    """Replace the folder ``old`` at the start of paths in datasets and evaluators by ``new``."""
+    new = new.rstrip('/') + '/'
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            for key in value:
+                value[key] = moved(value[key])
+        elif isinstance(value, (list, tuple)):
+            return type(value)(moved(item) for item in value)
+        elif isinstance(value, str) and (value + '/').startswith(old.rstrip('/') + '/'):
+            return new + value[len(old.rstrip('/')) + 1:]
+        return value
+
+    for phase in ('train', 'val', 'test'):
+        for part in (f'{phase}_dataloader', f'{phase}_evaluator'):
+            if cfg.get(part):
+                cfg[part] = moved(cfg[part])
+
+
+def _check_file(path: str) -> None:
+    if '://' not in path and not Path(path).expanduser().is_file():
+        raise UsageError(f'There is no checkpoint {path}.{_similar(Path(path))}')
+
+
+def _similar(path: Path) -> str:
+    """A hint at files of almost this name in the folder that was meant."""
+    folder = path.parent if path.parent.is_dir() else Path('configs')
+    names = [file.name for file in folder.glob(f'*{path.suffix}')] if folder.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+    if close:
+        return ' Did you mean ' + ' or '.join(str(folder / name) for name in close) + '?'
+    return ' Check the path.'

@@ -1,0 +1,23 @@
+"""Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
+from mmengine.runner import Runner
+
+from mmrest.engine import clear_errors, load_config, make_parser, parse, prepare_test
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', help='for predictions: a .pkl file (detection) or a folder (segmentation)')
+    parser.add_argument('--show', action='store_true', help='show painted images in a window')
+    parser.add_argument('--show-dir', help='folder for painted images')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows an image')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    args = parse(parser)
+    with clear_errors():
+        cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
+        Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()
