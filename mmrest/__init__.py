@@ -1,6 +1,14 @@
 """mmrest: ResT and ResTv2 backbones for OpenMMLab. Importing it registers them in mmengine's MODELS."""
-from .backbones import ResT
-from .checkpoints import allow_known_types
+from pathlib import Path
+
+try:
+    from .backbones import ResT
+    from .checkpoints import allow_known_types
+except ModuleNotFoundError as error:
+    if error.name not in ('torch', 'mmengine'):
+        raise
+    raise ImportError(f'mmrest needs torch and mmengine, and {error.name} is not installed. To see what to install, '
+                      f'run: python {Path(__file__).with_name("doctor.py")}') from error
 from .version import __version__
 
 # Lets torch's own safe loading accept what checkpoints of mmengine and of the ResT authors hold

@@ -38,3 +38,10 @@ def external() -> Path:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory) -> Path:
+    """A small drawn data set."""
+    from mmrest.datasets import draw_shapes
+    return draw_shapes(tmp_path_factory.mktemp('shapes') / 'set', num_train=10, num_val=4, size=(64, 64))

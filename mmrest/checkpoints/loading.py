@@ -9,7 +9,7 @@ from typing import Any, Iterable, Mapping
 from mmengine.fileio import get_local_path
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
@@ -194,7 +194,9 @@ class LoadReportHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Called by mmengine between reading the file and filling the model."""
-        source = str(runner._load_from)
+        source = str(runner._load_from or 'the latest checkpoint')
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = runner.model
+        if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
         compare_state_dict(model, checkpoint['state_dict'], source).check()

@@ -21,6 +21,7 @@ import numpy as np
 
 # Corners and circumradius of each class for a nominal radius of 1, such that all cover similar areas.
 OUTLINES = {'disc': (72, 1.), 'square': (4, 1.2), 'triangle': (3, 1.3), 'star': (10, 1.3)}
+TILT = 20  # degrees by which a shape leans at most; a square on its corner would be another class to learn
 STAR_NOTCH = 0.45  # inner radius of the star, relative to its circumradius
 CLASSES = tuple(OUTLINES)
 SPLITS = ('train', 'val')
@@ -28,7 +29,7 @@ CROWD_INDEX, EMPTY_INDEX = 0, 1  # in every split: the image with a crowd region
 FORMAT_VERSION = 1  # raise it with any change of what is drawn or written
 MIN_SIZE = 32  # px; below it the smallest star is no longer a star
 COUNT_WEIGHTS = (0.25, 0.30, 0.25, 0.15, 0.05)  # of 1, 2, ... 5 shapes in an image
-SIZE_RANGE = (0.14, 0.42)  # nominal diameter, as a fraction of the shorter image side
+SIZE_RANGE = (0.16, 0.42)  # nominal diameter, as a fraction of the shorter image side
 MIN_VISIBLE, MIN_PIXELS = 0.4, 40  # what must stay in sight of each shape: part of its own area, pixels
 CONTRAST = 50.  # CIE76 distance between a shape's colour and the background's and each other shape's
 # The files of a data set, temporary ones included; nothing else is ever removed.
@@ -62,9 +63,10 @@ class _Layer(NamedTuple):
 
 
 def _place(rng: np.random.Generator, name: str, centre: Sequence[float], radius: float) -> np.ndarray:
-    """The outline of a class, turned at random about a centre (x, y), (N, 2) float64; all in px."""
+    """The outline of a class, leaning at random about a centre (x, y), (N, 2) float64; all in px."""
     corners, circumradius = OUTLINES[name]
-    angles = rng.uniform(0, 2 * math.pi) + np.arange(corners) * (2 * math.pi / corners)
+    upright = -math.pi / (4 if name == 'square' else 2)  # a square stands on a side, the others point up
+    angles = upright + math.radians(rng.uniform(-TILT, TILT)) + np.arange(corners) * (2 * math.pi / corners)
     radii = np.full(corners, circumradius * radius)
     radii[1::2] *= STAR_NOTCH if name == 'star' else 1.
     return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1) + np.asarray(centre)

@@ -37,9 +37,12 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         raise UsageError(f'There is no config {path}.{_similar(Path(path))}')
     try:
         cfg = Config.fromfile(path)
-    except ModuleNotFoundError as error:
-        raise UsageError(f'{path} needs {error.name}, which is not installed ({error}). '
-                         'Run "python -m mmrest.doctor" to see what to install.') from error
+    except Exception as error:
+        # A library that a config inherits from or imports; pkg_resources has a name of its own for it.
+        if isinstance(error, ImportError) or type(error).__name__ == 'DistributionNotFound':
+            raise UsageError(f'{path} needs something that is not installed: {error}\n'
+                             'Run "python -m mmrest.doctor" to see what to install.') from error
+        raise
     if options:
         options = dict(options)
         if 'data_root' in options and cfg.get('data_root'):

@@ -32,16 +32,14 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     for phase in phases:
         for dataset in base_datasets((cfg.get(f'{phase}_dataloader') or {}).get('dataset') or {}):
             root = dataset.get('data_root') or ''
+            if '://' in root:
+                continue  # remote storage is left to the backend that reads it
             paths = [dataset.get('ann_file'), *(dataset.get('data_prefix') or {}).values()]
             # A missing root says more than the files missing under it.
-            paths = [root] if root and not _there(root) else [_join(root, path) for path in paths if path]
-            for path in paths:
-                if not _there(path):
-                    missing.setdefault(path, phase)
-        for evaluator in _as_list(cfg.get(f'{phase}_evaluator')):
-            path = evaluator.get('ann_file')
-            if path and not _there(path):
-                missing.setdefault(path, phase)
+            paths = [root] if root and not _there(root) else [str(Path(root) / path) for path in paths if path]
+            missing.update((path, phase) for path in paths if not _there(path) and path not in missing)
+        paths = [evaluator.get('ann_file') for evaluator in _as_list(cfg.get(f'{phase}_evaluator'))]
+        missing.update((path, phase) for path in paths if path and not _there(path) and path not in missing)
     if missing:
         # Files under a folder that is missing as well are not worth a line each.
         paths = [path for path in missing if not any(other != path and _under(path, other) for other in missing)]
@@ -61,12 +59,7 @@ def _as_list(value: dict | list | None) -> list:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _join(root: str, path: str) -> str:
-    return path if not root or '://' in path else str(Path(root) / path)
-
-
 def _there(path: str) -> bool:
-    # Remote storage is left to the backend that reads it.
     return '://' in str(path) or Path(path).exists()
 
 

