@@ -8,7 +8,7 @@ COLOURS = ('tab:orange', 'tab:blue', 'tab:green', 'tab:red', 'tab:purple', 'tab:
 
 
 def plot_predictions(ann_file: str | Path, img_dir: str | Path, predictions: Sequence[dict], out: str | Path,
-                     num_images: int = 8, score_thr: float = 0.3) -> Path:
+                     num_images: int = 8, score_thr: float = 0.5) -> Path:
     """Draw images with their annotated boxes and, below each, with the predicted ones.
 
     Args:

@@ -14,9 +14,9 @@ class UsageError(Exception):
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn a UsageError or CheckpointError into one message on stderr and exit status 2."""
+    """Turn an error that the user can mend into one message on stderr and exit status 2."""
     try:
         yield
-    except (UsageError, CheckpointError) as error:
+    except (UsageError, CheckpointError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(2) from None
