@@ -2,7 +2,7 @@
 from pathlib import Path
 
 try:
-    from .backbones import ResT
+    from .backbones import ResT, ResTv2
     from .checkpoints import allow_known_types
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
@@ -15,4 +15,4 @@ from .version import __version__
 # beside tensors, so that files also load where another project's tool opens them.
 allow_known_types()
 
-__all__ = ['ResT', '__version__']
+__all__ = ['ResT', 'ResTv2', '__version__']

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints import load_pretrained, translate_backbone_keys
-from ..layers import TransformerBlock
+from ..layers import CrossWindowConv
 
 OUT_NORMS = ('branch', 'trunk', 'none')
 ARCH_KEYS = ('embed_dims', 'depths', 'num_heads', 'sr_ratios')
@@ -51,7 +51,8 @@ class PyramidBackbone(BaseModule):
     Args:
         arch (dict): As :func:`resolve_arch` returns it.
         make_embed (Callable): ``make_embed(i)`` builds what leads into stage i.
-        make_block (Callable): ``make_block(i, drop_path_rate)`` builds a block of stage i.
+        make_blocks (Callable): ``make_blocks(i, drop_path_rates)`` builds the blocks of stage i; each
+            is called with tokens (B, H * W, C) and ``hw_shape``.
         norm_layer (Callable): Builds a norm from a number of channels.
         embed_names (Sequence[str]): Attribute name of each stage's embedding, as published.
         published_norms (dict[str, str]): Names of output norms in published files to ``norm1`` ... here.
@@ -75,7 +76,7 @@ class PyramidBackbone(BaseModule):
     def __init__(self,
                  arch: dict[str, tuple[int, ...]],
                  make_embed: Callable[[int], nn.Module],
-                 make_block: Callable[[int, float], TransformerBlock],
+                 make_blocks: Callable[[int, list[float]], list[nn.Module]],
                  norm_layer: Callable[[int], nn.Module],
                  embed_names: Sequence[str],
                  published_norms: dict[str, str],
@@ -105,10 +106,11 @@ class PyramidBackbone(BaseModule):
 
         # The rates are spread over the whole network, built or not, so that a stage is the same
         # whatever is emitted.
-        rates = iter([drop_path_rate * j / max(sum(depths) - 1, 1) for j in range(sum(depths))])
+        rates = [drop_path_rate * j / max(sum(depths) - 1, 1) for j in range(sum(depths))]
         for i in range(self.num_stages):
             self.add_module(self.embed_names[i], make_embed(i))
-            self.add_module(f'stage{i + 1}', nn.ModuleList(make_block(i, next(rates)) for _ in range(depths[i])))
+            first = sum(depths[:i])
+            self.add_module(f'stage{i + 1}', nn.ModuleList(make_blocks(i, rates[first:first + depths[i]])))
             if out_norm != 'none' and i in self.out_indices:
                 self.add_module(f'norm{i + 1}', norm_layer(arch['embed_dims'][i]))
 
@@ -204,6 +206,9 @@ def _init_weights(module: nn.Module) -> None:
         # The fan of a depthwise convolution is that of one channel, which PyTorch does not count so.
         fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
         nn.init.normal_(module.weight, std=(2.0 / fan_out)**0.5)
+    elif isinstance(module, CrossWindowConv):  # after the convolution in it
+        nn.init.zeros_(module.conv.weight)
+        return
     else:
         return
     if module.bias is not None:

@@ -77,12 +77,15 @@ class ResT(PyramidBackbone):
         def make_embed(i: int) -> nn.Module:
             return Stem(in_channels, dims[0]) if i == 0 else PatchEmbed(dims[i - 1], dims[i])
 
-        def make_block(i: int, block_drop_path_rate: float) -> TransformerBlock:
-            attn = EMSA(dims[i], arch['num_heads'][i], arch['sr_ratios'][i], attn_drop_rate, drop_rate, norm_layer)
-            return TransformerBlock(dims[i], attn, mlp_ratio, drop_rate, block_drop_path_rate, norm_layer)
+        def make_attn(i: int) -> EMSA:
+            return EMSA(dims[i], arch['num_heads'][i], arch['sr_ratios'][i], attn_drop_rate=attn_drop_rate,
+                        proj_drop_rate=drop_rate, norm_layer=norm_layer)
+
+        def make_blocks(i: int, rates: list[float]) -> list[nn.Module]:
+            return [TransformerBlock(dims[i], make_attn(i), mlp_ratio, drop_rate, rate, norm_layer) for rate in rates]
 
         super().__init__(
-            arch, make_embed, make_block, norm_layer,
+            arch, make_embed, make_blocks, norm_layer,
             embed_names=('stem', *(f'patch_embed_{i + 1}' for i in range(1, len(dims)))),
             published_norms={'norm': f'norm{len(dims)}'},
             out_indices=out_indices,

@@ -1,6 +1,10 @@
-from .attention import EMSA
+from .attention import EMSA, EMSAv2
 from .block import FFN, DropPath, TransformerBlock
-from .embed import BatchNorm2d, PatchEmbed, Stem
-from .position import PixelAttention
+from .embed import BatchNorm2d, PatchEmbed, PatchEmbedV2, Stem, StemV2
+from .position import PixelAttention, build_position
+from .window import CrossWindowConv, windowed
 
-__all__ = ['EMSA', 'FFN', 'BatchNorm2d', 'DropPath', 'PatchEmbed', 'PixelAttention', 'Stem', 'TransformerBlock']
+__all__ = [
+    'EMSA', 'FFN', 'BatchNorm2d', 'CrossWindowConv', 'DropPath', 'EMSAv2', 'PatchEmbed', 'PatchEmbedV2',
+    'PixelAttention', 'Stem', 'StemV2', 'TransformerBlock', 'build_position', 'windowed'
+]

@@ -6,6 +6,10 @@ from typing import Callable
 from torch import Tensor, nn
 
 from ..ops import emsa
+from .window import windowed
+
+UPSAMPLE_TARGETS = ('x', 'q', 'k', 'v', 'none')
+UPSAMPLE_STRATEGIES = ('pixel_shuffle', 'nearest', 'bilinear')
 
 
 class EMSA(nn.Module):
@@ -20,6 +24,7 @@ class EMSA(nn.Module):
         embed_dims (int): Number of channels C.
         num_heads (int): Number of heads k; must divide C.
         sr_ratio (int): Spatial reduction of keys and values, s. 1: none.
+        head_mixing (bool): Interaction of heads and InstanceNorm; a single head never has it.
         attn_drop_rate (float): Dropout of the attention map.
         proj_drop_rate (float): Dropout of the output.
         norm_layer (Callable): Builds the norm of the reduced map from its number of channels.
@@ -29,6 +34,7 @@ class EMSA(nn.Module):
                  embed_dims: int,
                  num_heads: int,
                  sr_ratio: int = 1,
+                 head_mixing: bool = True,
                  attn_drop_rate: float = 0.0,
                  proj_drop_rate: float = 0.0,
                  norm_layer: Callable[[int], nn.Module] = nn.LayerNorm) -> None:
@@ -47,27 +53,103 @@ class EMSA(nn.Module):
                 embed_dims, embed_dims, kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2,
                 groups=embed_dims)
             self.sr_norm = norm_layer(embed_dims)
-        self.transform_conv = nn.Conv2d(num_heads, num_heads, kernel_size=1) if num_heads > 1 else None
+        self.transform_conv = None
+        if head_mixing and num_heads > 1:
+            self.transform_conv = nn.Conv2d(num_heads, num_heads, kernel_size=1)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        q = self._split_heads(self.q(x))
-        k, v = map(self._split_heads, self.kv(self._reduce(x, hw_shape)).chunk(2, dim=-1))
+        q = self.q(x)
+        reduced, reduced_shape = self._reduce(x, hw_shape)
+        k, v = self.kv(reduced).chunk(2, dim=-1)
         mix = self.transform_conv
         out = emsa(
-            q, k, v,
+            self._split_heads(q), self._split_heads(k), self._split_heads(v),
             mix_weight=None if mix is None else mix.weight[..., 0, 0],
             mix_bias=None if mix is None else mix.bias,
             dropout_p=self.attn_drop_rate if self.training else 0.0)
-        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
+        out = out.transpose(1, 2).flatten(2)
+        branch = self._branch(dict(x=reduced, q=q, k=k, v=v), hw_shape, reduced_shape)
+        return self.proj_drop(self.proj(out if branch is None else out + branch))
 
-    def _reduce(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """Tokens that keys and values are taken from: (B, H * W, C) -> (B, ceil(H / s) * ceil(W / s), C)."""
+    def _reduce(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """What keys and values are taken from: (B, H * W, C) -> (B, H' * W', C) and (H', W')."""
         if self.sr is None:
-            return x
+            return x, hw_shape
         x = self.sr(x.transpose(1, 2).unflatten(2, hw_shape))
-        return self.sr_norm(x.flatten(2).transpose(1, 2))
+        return self.sr_norm(x.flatten(2).transpose(1, 2)), tuple(x.shape[-2:])
+
+    def _branch(self, tokens: dict[str, Tensor], hw_shape: tuple[int, int],
+                reduced_shape: tuple[int, int]) -> Tensor | None:
+        """What is added to the attention's output, (B, H * W, C); nothing in ResT."""
+        return None
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, k, n, C / k)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class EMSAv2(EMSA):
+    """Attention of ResTv2 (arXiv 2204.07366): EMSA without head mixing, with an upsample branch.
+
+    The branch rebuilds at full resolution what the reduction of keys and values lost: a depthwise
+    3x3 convolution to s * s times the channels, pixel-shuffle by s, LayerNorm; it is added to the
+    attention's output before the last linear layer. It is there without a reduction (s = 1) as well.
+    Where H or W is not a multiple of s, the upsampled map is cropped.
+
+    Args:
+        embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer: As in :class:`EMSA`.
+        head_mixing (bool): Interaction of heads with InstanceNorm, as in :class:`EMSA`. Off in the
+            published models; the paper finds it of use with 64 channels a head or fewer.
+        upsample_target (str): What the branch starts from: the values 'v' (published), the keys 'k',
+            the reduced tokens 'x', the queries 'q' (at full resolution, so they are convolved but
+            not enlarged), or 'none' for no branch.
+        upsample_strategy (str): 'pixel_shuffle' (published), or 'nearest' or 'bilinear'
+            interpolation, which have no convolution.
+        window_size (int, optional): Side in tokens of windows that everything here, reduction and
+            branch included, is confined to (:func:`~mmrest.layers.window.windowed`).
+    """
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 sr_ratio: int = 1,
+                 head_mixing: bool = False,
+                 attn_drop_rate: float = 0.0,
+                 proj_drop_rate: float = 0.0,
+                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+                 upsample_target: str = 'v',
+                 upsample_strategy: str = 'pixel_shuffle',
+                 window_size: int | None = None) -> None:
+        super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer)
+        if upsample_target not in UPSAMPLE_TARGETS:
+            raise ValueError(f'Unknown upsample_target {upsample_target!r}: choose from {", ".join(UPSAMPLE_TARGETS)}.')
+        if upsample_strategy not in UPSAMPLE_STRATEGIES:
+            raise ValueError(f'Unknown upsample_strategy {upsample_strategy!r}: choose from '
+                             f'{", ".join(UPSAMPLE_STRATEGIES)}.')
+        self.window_size = window_size
+        self.upsample_target = upsample_target
+        self.up = None
+        if upsample_target != 'none':
+            scale = 1 if upsample_target == 'q' else sr_ratio
+            if upsample_strategy == 'pixel_shuffle':
+                conv = nn.Conv2d(embed_dims, embed_dims * scale**2, kernel_size=3, padding=1, groups=embed_dims)
+                self.up = nn.Sequential(conv, nn.PixelShuffle(scale))
+            else:
+                self.up = nn.Upsample(scale_factor=scale, mode=upsample_strategy)
+            self.up_norm = norm_layer(embed_dims)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
+        if self.window_size is None:
+            return super().forward(x, hw_shape)
+        return windowed(super().forward, x, hw_shape, self.window_size)
+
+    def _branch(self, tokens: dict[str, Tensor], hw_shape: tuple[int, int],
+                reduced_shape: tuple[int, int]) -> Tensor | None:
+        if self.up is None:
+            return None
+        shape = hw_shape if self.upsample_target == 'q' else reduced_shape
+        x = self.up(tokens[self.upsample_target].transpose(1, 2).unflatten(2, shape))
+        x = x[..., :hw_shape[0], :hw_shape[1]]
+        return self.up_norm(x.flatten(2).transpose(1, 2))

@@ -1,10 +1,12 @@
 """Stems and patch embeddings: from an image, or a stage's map, to the next stage's map."""
 from __future__ import annotations
 
+from typing import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .position import PixelAttention
+from .position import PixelAttention, build_position
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -69,3 +71,64 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 2), ceil(W / 2))."""
         return self.pos(self.norm(self.conv(x)))
+
+
+class StemV2(nn.Module):
+    """The stem of ResTv2: an image to a map of a quarter of its size.
+
+    Two 3x3/2 convolutions without bias, each with BN and ReLU, a 1x1 convolution, position encoding,
+    LayerNorm over channels (arXiv 2204.07366).
+
+    Args:
+        in_channels (int): Channels of the image.
+        embed_dims (int): Channels of the first stage.
+        norm_layer (Callable): Builds a norm from a number of channels.
+        position (str): As :func:`~mmrest.layers.position.build_position` takes it.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, norm_layer: Callable[[int], nn.Module],
+                 position: str = 'pa') -> None:
+        super().__init__()
+        hidden = embed_dims // 2
+        self.proj = nn.Sequential(
+            nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False),
+            BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False),
+            BatchNorm2d(embed_dims),
+            nn.ReLU(),
+            nn.Conv2d(embed_dims, embed_dims, kernel_size=1),
+        )
+        self.pos = build_position(position, embed_dims)
+        self.norm = norm_layer(embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
+        return _norm_channels(self.norm, self.pos(self.proj(x)))
+
+
+class PatchEmbedV2(nn.Module):
+    """Patch embedding of ResTv2 between two stages: 3x3/2 convolution, position encoding, LayerNorm.
+
+    Args:
+        in_channels (int): Channels of the stage before.
+        embed_dims (int): Channels of the stage after.
+        norm_layer (Callable): Builds a norm from a number of channels.
+        position (str): As :func:`~mmrest.layers.position.build_position` takes it.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, norm_layer: Callable[[int], nn.Module],
+                 position: str = 'pa') -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
+        self.pos = build_position(position, embed_dims)
+        self.norm = norm_layer(embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 2), ceil(W / 2))."""
+        return _norm_channels(self.norm, self.pos(self.proj(x)))
+
+
+def _norm_channels(norm: nn.Module, x: Tensor) -> Tensor:
+    """Apply a norm of the last dimension to the channels of a map, (B, C, H, W)."""
+    return norm(x.movedim(1, -1)).movedim(-1, 1)

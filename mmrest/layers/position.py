@@ -21,3 +21,20 @@ class PixelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return x * self.pa_conv(x).sigmoid()
+
+
+def build_position(position: str, embed_dims: int) -> nn.Module:
+    """The position encoding of that name.
+
+    Args:
+        position (str): 'pa' for :class:`PixelAttention`, 'none' for nothing.
+        embed_dims (int): Number of channels.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if position == 'pa':
+        return PixelAttention(embed_dims)
+    if position == 'none':
+        return nn.Identity()
+    raise ValueError(f'Unknown position encoding {position!r}: choose from pa, none.')

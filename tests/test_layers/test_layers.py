@@ -27,7 +27,9 @@ def test_keys_are_reduced_and_rounded_up(sr_ratio, hw_shape):
     attn = EMSA(16, num_heads=4, sr_ratio=sr_ratio)
     x = torch.randn(2, hw_shape[0] * hw_shape[1], 16)
     assert attn(x, hw_shape).shape == x.shape
-    assert attn._reduce(x, hw_shape).shape[1] == -(-hw_shape[0] // sr_ratio) * -(-hw_shape[1] // sr_ratio)
+    expected = tuple(-(-n // sr_ratio) for n in hw_shape)
+    reduced, reduced_shape = attn._reduce(x, hw_shape)
+    assert reduced_shape == expected and reduced.shape == (2, expected[0] * expected[1], 16)
 
 
 def test_one_head_has_no_mixing():

@@ -1,14 +1,16 @@
-"""ResT against values that were computed by others: the published models, and a plain NumPy statement."""
+"""The backbones against values computed by others: the published models, and a plain NumPy statement of ResT."""
 import json
 from pathlib import Path
 
 import numpy_rest
 import pytest
 import torch
+import torch.nn.functional as F
 
-from mmrest import ResT
+from mmrest import ResT, ResTv2
 
-GOLDEN = ['rest_lite-classification', 'rest_base-classification', 'rest_lite-detectron2']
+GOLDEN = ['rest_lite-classification', 'rest_base-classification', 'rest_lite-detectron2', 'restv2_tiny-classification',
+          'restv2_tiny-detectron2']
 
 
 @pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
@@ -41,8 +43,10 @@ def load_golden(external: Path, name: str, monkeypatch):
     values, arrays = golden.load(external / 'golden' / f'{name}.json')
     weights = {key: torch.as_tensor(array) for key, array in arrays.items()}
     image = torch.from_numpy(golden.image(values['seed'], values['image']))
-    detector = values['layout'] == 'detectron2'
-    model = ResT(values['variant'].removeprefix('rest_'), out_norm='trunk' if detector else 'branch').double().eval()
+    name, arch = values['variant'].split('_')
+    # The published v1 detectors feed the normalised map onward.
+    trunk = values['layout'] == 'detectron2' and name == 'rest'
+    model = dict(rest=ResT, restv2=ResTv2)[name](arch, out_norm='trunk' if trunk else 'branch').double().eval()
     return golden, values, weights, image, model
 
 
@@ -54,10 +58,21 @@ def classify(model, image, weights):
     outs = model(image)
     for handle in handles:
         handle.remove()
-    pooled = outs[-1].mean(dim=(2, 3))
+    # Of v1, the classifier's norm is the backbone's last; of v2, it is the classifier's own.
+    last = outs[-1]
+    if isinstance(model, ResTv2):
+        tokens = F.layer_norm(raw[-1], raw[-1].shape[-1:], weights['norm.weight'], weights['norm.bias'], eps=1e-6)
+        last = tokens.transpose(1, 2).unflatten(2, last.shape[2:])
+    pooled = last.mean(dim=(2, 3))
     named = {f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, out.shape[2:])
              for i, (tokens, out) in enumerate(zip(raw, outs))}
     return {**named, 'logits': pooled @ weights['head.weight'].T + weights['head.bias']}
+
+
+def published_norm_to_own(key):
+    """norm -> norm4 (v1); norm_2.0 -> norm2 (v2)."""
+    name, leaf = key.rsplit('.', 1)
+    return ('norm4' if name == 'norm' else f'norm{name[5]}') + f'.{leaf}'
 
 
 @pytest.mark.parametrize('name', GOLDEN)
@@ -66,10 +81,12 @@ def test_equals_published_model(name, external, monkeypatch):
     result = model.load_state_dict(weights, strict=False)
     detector = values['layout'] == 'detectron2'
     # The hook translates the published output norms; only those that a classifier lacks are missing.
-    new_norms = [f'norm{i}.{leaf}' for i in (1, 2, 3) for leaf in ('weight', 'bias')]
-    assert result.missing_keys == ([] if detector else new_norms)
-    assert result.unexpected_keys == ([] if detector else ['head.weight', 'head.bias'])
-    head = {key: weights[key].requires_grad_() for key in ('head.weight', 'head.bias') if key in weights}
+    v1 = isinstance(model, ResT)
+    new_norms = [f'norm{i}.{leaf}' for i in ((1, 2, 3) if v1 else (1, 2, 3, 4)) for leaf in ('weight', 'bias')]
+    own_head = ['head.weight', 'head.bias'] if v1 else ['norm.weight', 'norm.bias', 'head.weight', 'head.bias']
+    assert sorted(result.missing_keys) == ([] if detector else sorted(new_norms))
+    assert result.unexpected_keys == ([] if detector else own_head)
+    head = {key: weights[key].requires_grad_() for key in own_head if not detector}
     if detector:
         outputs = {f'stage{i + 1}': out for i, out in enumerate(model(image))}
     else:
@@ -84,7 +101,7 @@ def test_equals_published_model(name, external, monkeypatch):
     grads = {key: param.grad for key, param in model.named_parameters()}
     grads.update({key: tensor.grad for key, tensor in head.items()})
     for key, norm in values['grads'].items():
-        own = 'norm4' + key[4:] if key.startswith('norm.') else key
+        own = key if key in grads else published_norm_to_own(key)
         # Norms below 1e-12 are zero in exact arithmetic.
         assert abs(grads[own].norm().item() - norm) <= max(1e-7 * norm, 1e-11), key
 
