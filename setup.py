@@ -39,7 +39,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmrest', 'mmrest.*']),
     python_requires='>=3.9',
-    install_requires=['torch>=2.0', 'mmengine>=0.10,<1'],
+    install_requires=['torch>=2.4', 'mmengine>=0.10,<1'],
     extras_require={
         'det': DETECTION,
         'seg': SEGMENTATION,

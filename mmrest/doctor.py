@@ -126,8 +126,8 @@ def check_basics(facts: dict) -> list[Finding]:
     old_python = version_key(facts['python']['version']) < version_key('3.10')
     install_torch = f'{PIP} torch==' + ('2.8.0' if old_python else '2.13.0')
     install_mmengine = f'{PIP} mmengine==0.10.7'
-    torch = limit_version(check_import(facts, 'torch', 'mmrest', install_torch), '2.0', '',
-                          'mmrest needs torch >= 2.0', install_torch)
+    torch = limit_version(check_import(facts, 'torch', 'mmrest', install_torch), '2.4', '',
+                          'mmrest needs torch >= 2.4', install_torch)
     mmengine = limit_version(check_import(facts, 'mmengine', 'mmrest', install_mmengine), '0.10', '1.0',
                              'mmrest needs mmengine >= 0.10 and < 1', install_mmengine)
     setuptools = check_import(facts, 'setuptools', "mmengine and mmcv's build", f'{PIP} "setuptools<82"')

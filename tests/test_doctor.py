@@ -58,7 +58,7 @@ def test_healthy_environment_has_no_failure():
     ('torch', {'installed': False}, 'torch', 'not installed', 'torch==2.13.0'),
     ('torch', {'error': 'ImportError: libtorch_cuda.so: cannot open shared object file'}, 'torch', 'broken',
      '--force-reinstall --no-deps torch==2.13.0'),
-    ('torch', {'version': '1.13.1'}, 'torch', 'torch >= 2.0', 'torch==2.13.0'),
+    ('torch', {'version': '2.3.1'}, 'torch', 'torch >= 2.4', 'torch==2.13.0'),
     ('mmengine', {'installed': False}, 'mmengine', 'not installed', 'mmengine==0.10.7'),
     ('mmengine', {'version': '1.0.0'}, 'mmengine', '< 1', 'mmengine==0.10.7'),
     ('mmcv', {'version': '2.2.0'}, 'mmcv', 'refused by mmdet 3.3', 'mmcv==2.1.0'),

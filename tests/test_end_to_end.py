@@ -152,3 +152,24 @@ model = dict(
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
     assert result.returncode == 0, result.stdout[-3000:]
     assert sorted(steps(result.stdout)) == [(2, 1), (2, 2)]
+
+
+def test_two_processes_without_gpus(repo, shapes, tmp_path):
+    """Frozen stages and gradient checkpointing included, without find_unused_parameters."""
+    config = tmp_path / 'small.py'
+    config.write_text(SMALL.format(repo=repo, epochs=1))
+    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(29000 + os.getpid() % 2000),
+                   'OMP_NUM_THREADS': '1'}
+    options = ['--cfg-options', f'data_root={shapes}', 'model.backbone.with_cp=True', 'model.backbone.frozen_stages=1']
+
+    def launch(script, *args):
+        result = subprocess.run([str(repo / 'tools' / script), *map(str, args), '--work-dir', 'run', *options],
+                                cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, timeout=300)
+        assert result.returncode == 0, result.stdout[-3000:]
+        return result.stdout
+
+    out = launch('dist_train.sh', config, 2)
+    # Nine images with objects, two processes of two: three steps instead of five.
+    assert sorted(steps(out)) == [(1, 1), (1, 2), (1, 3)]
+    assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta')

@@ -21,14 +21,16 @@ DATA = Path('data/shapes')
 def run(*command: str) -> None:
     """Run one of this repository's tools, and show how."""
     print('\n$ python ' + ' '.join(command), flush=True)
-    subprocess.run([sys.executable, *command], cwd=REPO, check=True)
+    status = subprocess.run([sys.executable, *command], cwd=REPO).returncode
+    if status:
+        raise SystemExit(f'The demo stopped: this step failed with exit status {status}.')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder for results; default: %(default)s')
     parser.add_argument('--fresh', action='store_true', help='start over instead of resuming an interrupted demo')
-    parser.add_argument('--cfg-options', nargs='+', default=[], help='handed on to train.py')
+    parser.add_argument('--cfg-options', nargs='+', default=[], help='handed on to train.py and test.py')
     args = parser.parse_args()
     work_dir = REPO / args.work_dir
     if args.fresh:
@@ -40,7 +42,7 @@ def main() -> None:
     run('tools/train.py', CONFIG, '--work-dir', args.work_dir, '--resume', *options)
     checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
     predictions = work_dir / 'predictions.pkl'
-    run('tools/test.py', CONFIG, checkpoint, '--work-dir', args.work_dir, '--out', str(predictions))
+    run('tools/test.py', CONFIG, checkpoint, '--work-dir', args.work_dir, '--out', str(predictions), *options)
 
     ann_file, img_dir = REPO / DATA / 'annotations/instances_val.json', REPO / DATA / 'images/val'
     pictures = [plot_predictions(ann_file, img_dir, load(predictions), work_dir / 'predictions.png'),

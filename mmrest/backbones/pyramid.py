@@ -32,12 +32,16 @@ def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[in
             raise ValueError(f'Unknown arch {arch!r}: choose from {", ".join(table)}, or give a dict with '
                              f'{", ".join(ARCH_KEYS)}.')
         return table[arch.lower()]
+    if not isinstance(arch, dict):
+        raise ValueError(f'arch must be a name ({", ".join(table)}) or a dict, got {arch!r}.')
     if set(arch) != set(ARCH_KEYS):
         raise ValueError(f'An arch dict has exactly the keys {", ".join(ARCH_KEYS)}; got {", ".join(map(str, arch))}.')
     settings = {key: tuple(arch[key]) for key in ARCH_KEYS}
     lengths = {key: len(values) for key, values in settings.items()}
     if len(set(lengths.values())) > 1 or not lengths['depths']:
         raise ValueError(f'An arch dict gives one value per stage for every key; got lengths {lengths}.')
+    if not all(isinstance(value, int) and value > 0 for values in settings.values() for value in values):
+        raise ValueError(f'The values of an arch dict are positive ints; got {settings}.')
     return settings
 
 

@@ -6,9 +6,10 @@ from .loading import (
                       translate_backbone_keys,
                       unwrap_state_dict,
 )
-from .safe import CheckpointError, allow_known_types, load_file, use_safe_loading
+from .safe import CheckpointError, CheckpointNotFoundError, allow_known_types, load_file, use_safe_loading
 
 __all__ = [
-    'CheckpointError', 'LoadReport', 'LoadReportHook', 'allow_known_types', 'compare_state_dict', 'load_file',
-    'load_pretrained', 'translate_backbone_keys', 'unwrap_state_dict', 'use_safe_loading'
+    'CheckpointError', 'CheckpointNotFoundError', 'LoadReport', 'LoadReportHook', 'allow_known_types',
+    'compare_state_dict', 'load_file', 'load_pretrained', 'translate_backbone_keys', 'unwrap_state_dict',
+    'use_safe_loading'
 ]

@@ -65,6 +65,10 @@ class LoadReport:
         return self
 
 
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
 def _shorten(keys: list[str], most: int = 8) -> str:
     more = f', ... ({len(keys) - most} more)' if len(keys) > most else ''
     return ', '.join(keys[:most]) + more
@@ -86,10 +90,12 @@ def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> Ordere
             f'a {type(checkpoint).__name__}'
         raise CheckpointError(f'{source} holds no state dict, but {held}. Expected one, bare or under '
                               f'{", ".join(CONTAINERS)}.')
-    tensors = OrderedDict((key, value) for key, value in inner.items() if isinstance(value, Tensor))
-    if all(key.startswith('module.') for key in tensors):
-        tensors = OrderedDict((key[len('module.'):], value) for key, value in tensors.items())
-    return tensors
+    state_dict = OrderedDict((str(key), value) for key, value in inner.items())
+    if all(key.startswith('module.') for key in state_dict):
+        state_dict = OrderedDict((key[len('module.'):], value) for key, value in state_dict.items())
+    if hasattr(inner, '_metadata'):
+        state_dict._metadata = inner._metadata  # versions that modules go by when they load
+    return state_dict
 
 
 def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
@@ -118,7 +124,7 @@ def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
         name, _, leaf = key[len(wrapper):].rpartition('.')
         new = f'{norm_names.get(name, name)}.{leaf}'
         # A norm is renamed only into one that the backbone has and the file does not.
-        if name in norm_names and (new not in own_keys or new in keys):
+        if name in norm_names and (new not in own_keys or wrapper + new in keys):
             new = f'{name}.{leaf}'
         if name and new != key:
             renamed[key] = new
@@ -135,8 +141,8 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
         total += value.numel()
         if key not in state_dict:
             report.missing.append(key)
-        elif state_dict[key].shape != value.shape:
-            report.mismatched.append(f'{key} (file {tuple(state_dict[key].shape)}, model {tuple(value.shape)})')
+        elif _shape(state_dict[key]) != _shape(value):
+            report.mismatched.append(f'{key} (file {_shape(state_dict[key])}, model {tuple(value.shape)})')
         else:
             report.matched.append(key)
             filled += value.numel()
@@ -180,7 +186,7 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         state_dict = OrderedDict((k[len(prefix):], v) for k, v in state_dict.items() if k.startswith(prefix))
     report = compare_state_dict(model, state_dict, str(checkpoint)).check()
     own = model.state_dict()
-    fitting = {k: v for k, v in _translated(model, state_dict).items() if k in own and v.shape == own[k].shape}
+    fitting = {k: v for k, v in _translated(model, state_dict).items() if k in own and _shape(v) == _shape(own[k])}
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -192,11 +198,14 @@ class LoadReportHook(Hook):
     It also unwraps files that keep their weights elsewhere than under ``state_dict``.
     """
 
+    # Before hooks that read checkpoint['state_dict'], such as EMAHook.
+    priority = 'VERY_HIGH'
+
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Called by mmengine between reading the file and filling the model."""
         source = str(runner._load_from or 'the latest checkpoint')
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
         model = runner.model
-        if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
         compare_state_dict(model, checkpoint['state_dict'], source).check()

@@ -7,18 +7,19 @@ mmengine and the ResT authors put beside them.
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
+import tarfile
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-_STATISTICS = ('min', 'max', 'current', 'mean')
+from .standins import STANDINS
+
 # How torch words its refusals, as opposed to its complaints about broken files.
 _REFUSALS = ('GLOBAL', 'Unsupported global', 'Unsupported class', 'Trying to')
 _ZIP_MAGIC = b'PK\x03\x04'
@@ -26,6 +27,10 @@ _ZIP_MAGIC = b'PK\x03\x04'
 
 class CheckpointError(RuntimeError):
     """A checkpoint file cannot be read, is refused, or does not fit the model."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no such checkpoint file."""
 
 
 def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -39,13 +44,13 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         What the file holds: a state dict, or a dict with one inside.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        CheckpointNotFoundError: There is no such file (a FileNotFoundError, too).
         CheckpointError: It is empty, cut off, not a checkpoint, or holds something that loading
             would have to run.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'There is no checkpoint file {path}. Check the path.')
+        raise CheckpointNotFoundError(f'There is no checkpoint file {path}. Check the path.')
     with path.open('rb') as file:
         head = file.read(64)
     if not head:
@@ -58,6 +63,10 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     if head.startswith(_ZIP_MAGIC) and not zipfile.is_zipfile(path):
         raise CheckpointError(f'{path} is cut off ({path.stat().st_size:,} bytes): the copy or download did not '
                               'finish. Get it again.')
+    if tarfile.is_tarfile(path):
+        # The format of PyTorch before 0.1.10; torch < 2.6 runs code from it in spite of weights_only.
+        raise CheckpointError(f'{path} is refused: it is a tar archive, and reading checkpoints in that format is not '
+                              'safe. Load it in a version of PyTorch that you trust with it, and save it anew.')
     allow_known_types()
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
@@ -90,44 +99,18 @@ def allow_known_types() -> None:
     """Let ``torch.load(weights_only=True)`` accept what known checkpoints hold beside tensors.
 
     These are mmengine's ``HistoryBuffer`` (without it a run cannot be resumed), NumPy arrays and
-    scalars, and ``argparse.Namespace``. torch before 2.4 has no such list; there, files with these
-    types are refused.
+    numbers, and ``argparse.Namespace``. Only the last is handed out itself: see :mod:`.standins`.
     """
-    if not hasattr(torch.serialization, 'add_safe_globals'):
-        return
-    reconstruct = np.zeros(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
-    dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgFDSU'}
-    torch.serialization.add_safe_globals([
-        argparse.Namespace, HistoryBuffer, np.ndarray, np.dtype, *dtypes,
-        _named('builtins.getattr', _statistics_method),
-        # The module was renamed in NumPy 2, and the name in a file is that of its writer.
-        *(_named(f'numpy.{core}.multiarray._reconstruct', reconstruct) for core in ('core', '_core')),
-        *(_named(f'numpy.{core}.multiarray.scalar', scalar) for core in ('core', '_core')),
-    ])  # yapf: disable
-
-
-def _statistics_method(owner: Any, name: str) -> Callable:
-    """What ``getattr`` may fetch: mmengine pickles the statistics methods of HistoryBuffer through it."""
-    if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise pickle.UnpicklingError(f'Trying to call getattr({owner!r}, {name!r})')
-    return getattr(HistoryBuffer, name)
-
-
-def _named(full_name: str, function: Callable) -> Callable:
-    """``function`` under the name by which pickles ask for it."""
-
-    def wrapper(*args: Any) -> Any:
-        return function(*args)
-
-    wrapper.__module__, wrapper.__name__ = full_name.rsplit('.', 1)
-    wrapper.__qualname__ = wrapper.__name__
-    return wrapper
+    torch.serialization.add_safe_globals([argparse.Namespace, *STANDINS])
 
 
 def use_safe_loading() -> None:
-    """Have mmengine read local checkpoints with :func:`load_file`, in this process, whatever the torch version.
+    """Have mmengine read every checkpoint, local or remote, without running code from it.
 
-    For programs, not for libraries: it replaces the loader that every model of the process uses.
+    For programs, not for libraries: it holds for the whole process and those that it starts.
     """
+    # Wherever torch.load is called, also with weights_only=False, as torch.hub does for downloads.
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    allow_known_types()
     CheckpointLoader.register_scheme(prefixes='', loader=load_file, force=True)

@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..checkpoints import use_safe_loading
-from .data import check_data
+from .data import base_datasets, check_data
 from .errors import UsageError
 
 REPORT_HOOK = dict(type='LoadReportHook')
@@ -45,20 +45,36 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         raise
     if options:
         options = dict(options)
-        if 'data_root' in options and cfg.get('data_root'):
+        if 'data_root' in options:
+            if not cfg.get('data_root'):
+                raise UsageError(f'{path} has no data_root of its own that could be changed: set that of its datasets, '
+                                 'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/')
             _move_data(cfg, cfg.data_root, str(options['data_root']))
         cfg.merge_from_dict(options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
-    env_cfg = cfg.setdefault('env_cfg', ConfigDict())
-    dist_cfg = env_cfg.setdefault('dist_cfg', ConfigDict(backend='nccl'))
-    if dist_cfg.get('backend') == 'nccl' and not torch.cuda.is_available():
-        dist_cfg.backend = 'gloo'
     hooks = cfg.get('custom_hooks') or []
     if not any(hook.get('type') == REPORT_HOOK['type'] for hook in hooks):
         cfg.custom_hooks = [*hooks, ConfigDict(REPORT_HOOK)]
     use_safe_loading()
+    if launcher != 'none' and not torch.cuda.is_available():
+        _distribute_on_cpus(cfg, launcher)
     return cfg
+
+
+def _distribute_on_cpus(cfg: Config, launcher: str) -> None:
+    """Join the processes of a run without GPUs; mmengine's own start needs one whatever the backend."""
+    if launcher != 'pytorch':
+        raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
+                         'started with --launcher pytorch (tools/dist_train.sh).')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    if not cfg.get('model_wrapper_cfg'):
+        cfg.model_wrapper_cfg = ConfigDict(
+            type='MMDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False),
+            broadcast_buffers=False)
+    # mmengine would name a GPU; on CPUs there must be none.
+    cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 
 def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> Config:
@@ -85,7 +101,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
     if auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '
                              '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).')
         cfg.auto_scale_lr.enable = True
@@ -113,16 +129,18 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     Raises:
         UsageError: An option does not fit the config, or data or the checkpoint are missing.
     """
+    if not (cfg.get('test_dataloader') and cfg.get('test_evaluator')):
+        raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
     check_data(cfg, ('test', ))
     _check_file(checkpoint)
     cfg.load_from = checkpoint
     segmentation = cfg.get('default_scope') == 'mmseg'
     if show or show_dir:
-        if 'visualization' not in cfg.get('default_hooks', {}):
-            raise UsageError('--show and --show-dir need a visualization hook: add '
-                             'default_hooks.visualization to the config.')
+        if not (cfg.get('default_hooks') or {}).get('visualization') or not cfg.get('visualizer'):
+            raise UsageError('--show and --show-dir need default_hooks.visualization and a visualizer in the config.')
         hook = cfg.default_hooks.visualization
         hook.draw = True
+        hook.interval = 1  # every image; mmseg's default is every 50th
         hook.update(dict(show=show, wait_time=wait_time))
         if show_dir:
             # Absolute, because mmdet's hook puts a relative folder into itself again at every image.
@@ -134,32 +152,34 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     if tta:
         _switch_to_tta(cfg, segmentation)
     if out:
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         if segmentation:
-            cfg.test_evaluator.update(dict(output_dir=out, keep_results=True))
+            for evaluator in evaluators:
+                evaluator.update(dict(output_dir=out, keep_results=True))
+        elif cfg.get('default_scope') != 'mmdet':
+            raise UsageError('--out knows detection (default_scope mmdet) and segmentation (mmseg) only.')
         elif not out.endswith(('.pkl', '.pickle')):
             raise UsageError(f'--out takes a .pkl file in detection, got {out}.')
         else:
-            dump = dict(type='DumpDetResults', out_file_path=out)
-            evaluators = cfg.test_evaluator
-            cfg.test_evaluator = [*(evaluators if isinstance(evaluators, list) else [evaluators]), dump]
+            cfg.test_evaluator = [*evaluators, dict(type='DumpDetResults', out_file_path=out)]
     return cfg
 
 
 def _switch_to_tta(cfg: Config, segmentation: bool) -> None:
     if segmentation and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise UsageError('--tta needs tta_model and tta_pipeline in a segmentation config.')
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
+    datasets = list(base_datasets(cfg.test_dataloader))
+    pipeline = datasets[0].pipeline
     if not cfg.get('tta_model'):
         nms = dict(type='nms', iou_threshold=0.5)
         cfg.tta_model = ConfigDict(type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
     if not cfg.get('tta_pipeline'):
-        pack = deepcopy(dataset.pipeline[-1])
+        pack = deepcopy(pipeline[-1])
         pack.meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
-        cfg.tta_pipeline = [*dataset.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
-    dataset.pipeline = cfg.tta_pipeline
+        cfg.tta_pipeline = [*pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    for dataset in datasets:
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
@@ -192,7 +212,7 @@ def _similar(path: Path) -> str:
     """A hint at files of almost this name in the folder that was meant."""
     folder = path.parent if path.parent.is_dir() else Path('configs')
     names = [file.name for file in folder.glob(f'*{path.suffix}')] if folder.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+    close = [name for name in difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) if name != path.name]
     if close:
         return ' Did you mean ' + ' or '.join(str(folder / name) for name in close) + '?'
     return ' Check the path.'

@@ -2,24 +2,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from mmengine.config import Config
 
 from .errors import UsageError
 
 
-def base_datasets(dataset: dict) -> Iterator[dict]:
-    """The datasets inside wrappers such as RepeatDataset and ConcatDataset, or the dataset itself."""
-    inner = dataset.get('datasets') or ([dataset['dataset']] if dataset.get('dataset') else [])
-    if not inner:
-        yield dataset
-    for one in inner:
-        yield from base_datasets(one)
+def base_datasets(config: Any) -> Iterator[dict]:
+    """The datasets in a dataloader, a list of them, or a wrapper such as RepeatDataset or ConcatDataset."""
+    if isinstance(config, (list, tuple)):
+        for one in config:
+            yield from base_datasets(one)
+    elif isinstance(config, dict):
+        inner = [config[key] for key in ('dataset', 'datasets') if config.get(key)]
+        if inner:
+            yield from base_datasets(inner)
+        else:
+            yield config
 
 
 def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     """Check that annotation files and image folders of a config's datasets exist.
+
+    Only what is plainly a local path is looked for; the rest is left to what reads it.
 
     Args:
         cfg (Config): Whole config.
@@ -30,38 +36,47 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     """
     missing = {}
     for phase in phases:
-        for dataset in base_datasets((cfg.get(f'{phase}_dataloader') or {}).get('dataset') or {}):
-            root = dataset.get('data_root') or ''
-            if '://' in root:
-                continue  # remote storage is left to the backend that reads it
-            paths = [dataset.get('ann_file'), *(dataset.get('data_prefix') or {}).values()]
-            # A missing root says more than the files missing under it.
-            paths = [root] if root and not _there(root) else [str(Path(root) / path) for path in paths if path]
-            missing.update((path, phase) for path in paths if not _there(path) and path not in missing)
-        paths = [evaluator.get('ann_file') for evaluator in _as_list(cfg.get(f'{phase}_evaluator'))]
-        missing.update((path, phase) for path in paths if path and not _there(path) and path not in missing)
+        paths = [path for dataset in base_datasets(cfg.get(f'{phase}_dataloader')) for path in _paths(dataset)]
+        for evaluator in base_datasets(cfg.get(f'{phase}_evaluator')):
+            paths += _strings(evaluator.get('ann_file'))
+        missing.update((path, phase) for path in paths
+                       if '://' not in path and not Path(path).exists() and path not in missing)
     if missing:
         # Files under a folder that is missing as well are not worth a line each.
-        paths = [path for path in missing if not any(other != path and _under(path, other) for other in missing)]
+        paths = [path for path in missing if not any(Path(other) in Path(path).parents for other in missing)]
         listed = '\n'.join(f'  {path}  (for {missing[path]})' for path in paths)
         raise UsageError(f'Data of this config are missing:\n{listed}\n{_advice(cfg)}')
 
 
+def _paths(dataset: dict) -> list[str]:
+    """What a dataset reads: its annotation files and folders; if its root is missing, the root alone."""
+    roots = _strings(dataset.get('data_root'))
+    if dataset.get('backend_args') or len(roots) > 1 or any('://' in root for root in roots):
+        return []
+    if roots and not Path(roots[0]).exists():
+        return roots
+    root = Path(roots[0] if roots else '')
+    # The prefix of file names may go on after the last folder: img/train/shot_
+    prefixes = [path if path.endswith('/') else str(Path(path).parent) for path in _strings(dataset.get('data_prefix'))
+                if '://' not in path]
+    files = [path for path in _strings(dataset.get('ann_file')) if '://' not in path]
+    return [str(root / path) for path in [*files, *prefixes]]
+
+
+def _strings(value: Any) -> list[str]:
+    """The strings in a string, list or dict that are not empty."""
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [text for one in value for text in _strings(one)] if isinstance(value, (list, tuple)) else []
+
+
 def _advice(cfg: Config) -> str:
-    root = str(cfg.get('data_root') or 'the data_root of the config')
+    root = str(cfg.get('data_root') or '')
     if 'shapes' in Path(root).name:
         return f'Draw them: python tools/draw_shapes.py {root}'
+    if not root:
+        return 'Put the data there, or change the paths in the config.'
     return (f'Put the data there, link to them (ln -s /path/to/data {root.rstrip("/")}), or name another place: '
             '--cfg-options data_root=/path/to/data/')
-
-
-def _as_list(value: dict | list | None) -> list:
-    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _there(path: str) -> bool:
-    return '://' in str(path) or Path(path).exists()
-
-
-def _under(path: str, folder: str) -> bool:
-    return Path(folder) in Path(path).parents

@@ -17,6 +17,6 @@ def clear_errors() -> Iterator[None]:
     """Turn an error that the user can mend into one message on stderr and exit status 2."""
     try:
         yield
-    except (UsageError, CheckpointError, FileNotFoundError) as error:
+    except (UsageError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(2) from None

@@ -1,6 +1,8 @@
 """Efficient multi-head self-attention (EMSA) as a function of queries, keys and values."""
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,7 +52,7 @@ def emsa_reference(q: Tensor,
     InstanceNorm lose too much in half precision. Memory grows with n x n'.
     """
     logits = (q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)
-    with torch.autocast(q.device.type, enabled=False):
+    with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):  # meta knows no autocast
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if mix_weight is None:
             maps = logits.softmax(dim=-1)

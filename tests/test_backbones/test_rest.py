@@ -132,6 +132,8 @@ def test_initial_weights(tiny):
     (dict(arch='tiny'), "Unknown arch 'tiny': choose from lite, small, base, large"),
     (dict(arch=dict(embed_dims=(8, ), depths=(1, ))), 'exactly the keys'),
     (dict(arch=dict(embed_dims=(8, 16), depths=(1, ), num_heads=(1, ), sr_ratios=(1, ))), 'one value per stage'),
+    (dict(arch=dict(embed_dims=(8, ), depths=(0, ), num_heads=(1, ), sr_ratios=(1, ))), 'positive ints'),
+    (dict(arch=None), 'arch must be a name'),
     (dict(out_norm='post'), "Unknown out_norm 'post'"),
     (dict(out_indices=(0, 4)), 'out_indices'),
     (dict(out_indices=(2, 1)), 'out_indices'),
@@ -141,6 +143,12 @@ def test_initial_weights(tiny):
 def test_bad_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResT(**{'arch': 'lite', **kwargs})
+
+
+def test_shapes_can_be_asked_for_without_computing(tiny):
+    with torch.device('meta'):
+        outs = ResT(tiny)(torch.empty(1, 3, 4000, 3000))
+    assert outs[-1].shape == (1, 32, 125, 94)
 
 
 def test_in_channels(tiny):

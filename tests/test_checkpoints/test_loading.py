@@ -1,5 +1,6 @@
 """From files in the layouts that people have to a backbone, with a report."""
 import argparse
+import copy
 import logging
 
 import pytest
@@ -57,11 +58,18 @@ def test_report_names_every_key(tiny, tmp_path, caplog):
     assert 'head.weight' in str(report) and 'stage2.1.norm1.bias' in str(report)
 
 
-def test_the_report_is_logged(tiny, tmp_path, caplog):
-    torch.save(ResT(tiny).state_dict(), tmp_path / 'file.pth')
-    with caplog.at_level(logging.INFO):
-        report = load_pretrained(ResT(tiny), str(tmp_path / 'file.pth'))
-    assert report.complete and not report.unexpected and report.fraction == 1
+@pytest.mark.parametrize('complete', [True, False])
+def test_the_report_is_logged(tiny, tmp_path, monkeypatch, complete):
+    state = ResT(tiny).state_dict()
+    if not complete:
+        del state['stage1.0.norm1.weight']
+    torch.save(state, tmp_path / 'file.pth')
+    logged = []
+    monkeypatch.setattr('mmrest.checkpoints.loading.print_log',
+                        lambda text, logger, level: logged.append((text, level)))
+    report = load_pretrained(ResT(tiny), str(tmp_path / 'file.pth'))
+    assert report.complete == complete
+    assert logged == [(str(report), logging.INFO if complete else logging.WARNING)]
 
 
 @pytest.mark.parametrize('other', [dict(embed_dims=(12, 20, 28, 40)), None])
@@ -88,10 +96,25 @@ def test_stages_that_are_not_built_are_unexpected(tiny, tmp_path):
         'patch_embed_3', 'patch_embed_4', 'stage3', 'stage4', 'norm', 'head'}
 
 
-def test_own_files_load_unchanged_everywhere(tiny, tmp_path):
-    saved, loaded = ResT(tiny), ResT(tiny)
-    loaded.load_state_dict(saved.state_dict(), strict=True)
-    assert all(torch.equal(v, saved.state_dict()[k]) for k, v in loaded.state_dict().items())
+def test_a_file_with_own_and_published_norms_keeps_both_apart(tiny):
+    model = ResT(tiny)
+    state = {f'backbone.{key}': torch.ones_like(value) for key, value in model.state_dict().items()}
+    state['backbone.norm.weight'] = torch.full((32, ), 9.0)
+    for items in (list(state.items()), list(state.items())[::-1]):
+        model.load_state_dict(dict(items), strict=False)
+        assert (model.norm4.weight == 1).all()
+
+
+def test_versions_of_modules_are_kept():
+    state = nn.BatchNorm2d(2).state_dict()
+    assert unwrap_state_dict({'state_dict': state})._metadata == state._metadata
+
+
+def test_copies_translate_for_themselves(tiny):
+    original = ResT(tiny)
+    copied = copy.deepcopy(original)
+    original.published_norms.clear()
+    assert copied.load_state_dict(published(original, head=False), strict=False).unexpected_keys == []
 
 
 def test_published_norms_load_at_test_time_in_a_detector(tiny, tmp_path):

@@ -2,7 +2,11 @@
 import argparse
 import os
 import pickle
+import tarfile
 from collections import OrderedDict
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -59,24 +63,67 @@ def test_a_plain_pickle_that_would_run_code_is_refused(tmp_path):
     assert not witness.exists()
 
 
-class Attribute:
-    """Pickles as ``getattr(HistoryBuffer, name)``."""
+class Calls:
+    """Pickles as a call of a function, with a state for its result."""
 
-    def __init__(self, owner, name):
-        self.owner, self.name = owner, name
+    def __init__(self, function, *args, state=None):
+        self.reduced = (function, args, state) if state is not None else (function, args)
 
     def __reduce__(self):
-        return getattr, (self.owner, self.name)
+        return self.reduced
 
 
 @pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'register_statistics'),
                                          (argparse.Namespace, '__class__')])
-def test_getattr_reaches_statistics_methods_only(tmp_path, owner, name):
-    torch.save({'x': Attribute(owner, name)}, tmp_path / 'evil.pth')
+def test_getattr_fetches_nothing(tmp_path, owner, name):
+    torch.save({'x': Calls(getattr, owner, name)}, tmp_path / 'evil.pth')
     with pytest.raises(CheckpointError, match='refused'):
         load_file(tmp_path / 'evil.pth')
-    torch.save({'x': Attribute(HistoryBuffer, 'mean')}, tmp_path / 'good.pth')
-    assert load_file(tmp_path / 'good.pth')['x'] is HistoryBuffer.mean
+    torch.save({'x': Calls(getattr, HistoryBuffer, 'mean')}, tmp_path / 'good.pth')
+    assert load_file(tmp_path / 'good.pth')['x'] is None
+
+
+DTYPES = [
+    Calls(np.dtype, 'O', False, True),
+    Calls(np.dtype, 'S8', False, True, state=(3, '|', None, None, None, -5, 1, 0)),
+    Calls(np.dtype, 'f8', False, True, state=(3, '<', (np.dtype('i1'), (1000, )), None, None, 8, 1, 0)),
+    Calls(np.dtype, 'f8', False, True, state=(3, '<', None, None, None, 1 << 20, -1, 0)),
+    Calls(np.dtype, 'V8', False, True),
+]
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=range(len(DTYPES)))
+def test_dtypes_that_would_misread_memory_are_refused(tmp_path, dtype):
+    scalar = np.float64(0).__reduce__()[0]
+    torch.save({'x': Calls(scalar, dtype, b'12345678')}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError):
+        load_file(tmp_path / 'evil.pth')
+
+
+@pytest.mark.parametrize('content', [b'1234567', b'', b'123456789'])
+def test_numbers_of_the_wrong_size_are_refused(tmp_path, content):
+    torch.save({'x': Calls(np.float64(0).__reduce__()[0], np.dtype('f8'), content)}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError):
+        load_file(tmp_path / 'evil.pth')
+
+
+def test_a_history_cannot_change_the_others(tmp_path):
+    buffer = HistoryBuffer([1.0, 5.0], [1, 1])
+    state = dict(buffer.__getstate__(), statistics_methods={'mean': 3})
+    torch.save({'x': Calls(HistoryBuffer.__new__, HistoryBuffer, state=state)}, tmp_path / 'odd.pth')
+    try:
+        load_file(tmp_path / 'odd.pth')
+    except CheckpointError:
+        pass
+    assert HistoryBuffer([2.0], [1]).statistics('mean') == 2
+
+
+def test_what_was_loaded_can_be_saved_again(tmp_path):
+    torch.save({'h': HistoryBuffer([1.0], [1]), 'a': np.arange(6.0).reshape(2, 3)}, tmp_path / 'a.pth')
+    torch.save(load_file(tmp_path / 'a.pth'), tmp_path / 'b.pth')
+    loaded = load_file(tmp_path / 'b.pth')
+    assert type(loaded['h']) is HistoryBuffer and loaded['h'].current() == 1
+    assert np.array_equal(loaded['a'], np.arange(6.0).reshape(2, 3))
 
 
 @pytest.mark.parametrize('content, message', [
@@ -111,9 +158,40 @@ def test_no_such_file(tmp_path):
         load_file(tmp_path / 'none.pth')
 
 
-def test_mmengine_reads_safely_once_told_to(tmp_path, monkeypatch):
+def test_tar_archives_are_refused(tmp_path):
+    (tmp_path / 'data').write_text('x')
+    with tarfile.open(tmp_path / 'old.pth', 'w') as archive:
+        archive.add(tmp_path / 'data', 'data')
+    with pytest.raises(CheckpointError, match='tar archive'):
+        load_file(tmp_path / 'old.pth')
+
+
+@pytest.fixture
+def safe_mmengine(monkeypatch):
+    """mmengine told to read safely, until the end of the test."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     safe.use_safe_loading()
+
+
+def test_mmengine_reads_local_files_safely(tmp_path, safe_mmengine):
     (tmp_path / 'page.pth').write_bytes(b'<html>')
     with pytest.raises(CheckpointError, match='web page'):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'page.pth'), map_location='cpu')
+
+
+def test_mmengine_reads_downloads_safely(tmp_path, safe_mmengine, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    witness = tmp_path / 'it_ran'
+    torch.save({'a': torch.ones(2)}, tmp_path / 'good.pth')
+    torch.save({'a': torch.ones(2), 'x': Runs(f'touch {witness}')}, tmp_path / 'evil.pth')
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}'
+        assert torch.equal(CheckpointLoader.load_checkpoint(f'{url}/good.pth')['a'], torch.ones(2))
+        with pytest.raises(pickle.UnpicklingError):
+            CheckpointLoader.load_checkpoint(f'{url}/evil.pth')
+        server.shutdown()
+    assert not witness.exists()

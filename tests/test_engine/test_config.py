@@ -35,11 +35,16 @@ def test_work_dir_is_named_after_the_config(tmp_path):
     assert load_config(DEMO, work_dir='here').work_dir == 'here'
 
 
-def test_gloo_where_there_is_no_gpu(monkeypatch):
+def test_only_torchrun_distributes_on_cpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    assert load_config(DEMO).env_cfg.dist_cfg.backend == 'gloo'
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    assert load_config(DEMO).env_cfg.dist_cfg.backend == 'nccl'
+    with pytest.raises(UsageError, match='slurm needs GPUs.*dist_train.sh'):
+        load_config(DEMO, launcher='slurm')
+
+
+def test_data_root_of_a_config_that_has_none(tmp_path):
+    path = write(tmp_path / 'c.py', "train_dataloader = dict(dataset=dict(data_root='a/'))")
+    with pytest.raises(UsageError, match='no data_root of its own'):
+        load_config(path, dict(data_root='/elsewhere'))
 
 
 def test_unknown_config_suggests_others():
@@ -74,13 +79,46 @@ def test_missing_shapes_say_how_to_draw_them(tmp_path):
         check_data(load_config(DEMO, dict(data_root=str(tmp_path / 'shapes'))))
 
 
-def test_wrapped_and_remote_datasets(tmp_path):
-    plain = dict(type='A', data_root=str(tmp_path), ann_file='none.json')
-    for dataset in (dict(type='RepeatDataset', times=2, dataset=plain), dict(type='ConcatDataset', datasets=[plain])):
-        with pytest.raises(UsageError, match='none.json'):
-            check_data(Config(dict(train_dataloader=dict(dataset=dataset))), ('train', ))
-    remote = dict(type='A', data_root='s3://bucket/', ann_file='none.json')
-    check_data(Config(dict(train_dataloader=dict(dataset=remote))), ('train', ))
+def check(dataset, evaluator=None):
+    check_data(Config(dict(train_dataloader=dict(dataset=dataset), train_evaluator=evaluator)), ('train', ))
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda d: dict(type='RepeatDataset', times=2, dataset=d), lambda d: dict(type='ConcatDataset', datasets=[d]),
+    lambda d: [d]])
+def test_data_of_wrapped_datasets(tmp_path, wrap):
+    with pytest.raises(UsageError, match='none.json'):
+        check(wrap(dict(type='A', data_root=str(tmp_path), ann_file='none.json')))
+
+
+@pytest.mark.parametrize('dataset, missing', [
+    (dict(data_root='{}', ann_file=['a.json', 'none.json']), 'none.json'),
+    (dict(data_root='{}', data_prefix=dict(img_path='none/', seg_map_path='img/')), 'none'),
+    (dict(data_root='{}', data_prefix='none/shot_'), 'none'),
+    (dict(ann_file='{}/none.json'), 'none.json'),
+    (dict(data_root='{}/none', ann_file='a.json'), 'none'),
+    (dict(data_root='{}', ann_file='a.json', data_prefix=dict(img='img/shot_')), None),
+    (dict(data_root='{}', data_prefix='img/'), None),
+    (dict(data_root=['{}', 'other'], ann_file=['none.json', 'b.json']), None),
+    (dict(data_root='{}', ann_file='s3://bucket/none.json'), None),
+    (dict(data_root='s3://bucket/', ann_file='none.json'), None),
+    (dict(data_root='none/', ann_file='none.json', backend_args=dict(backend='petrel')), None),
+    (dict(type='OwnDataset', anything=3), None),
+])
+def test_forms_in_which_datasets_name_their_data(tmp_path, dataset, missing):
+    (tmp_path / 'img').mkdir()
+    (tmp_path / 'a.json').touch()
+    dataset = eval(repr(dataset).replace('{}', str(tmp_path)))
+    if missing is None:
+        check(dataset)
+    else:
+        with pytest.raises(UsageError, match=f'/{missing}  '):
+            check(dataset)
+
+
+def test_data_of_evaluators(tmp_path):
+    with pytest.raises(UsageError, match='none.json'):
+        check({}, evaluator=[dict(type='A'), dict(type='B', ann_file=str(tmp_path / 'none.json'))])
 
 
 def test_complete_data_pass(shapes):
@@ -143,7 +181,8 @@ def test_testing_options_of_segmentation(tmp_path):
     path = write(tmp_path / 'seg.py', text)
     cfg = prepare_test(load_config(path), checkpoint, out=str(tmp_path / 'maps'), show_dir=str(tmp_path / 'painted'))
     assert cfg.test_evaluator.output_dir == str(tmp_path / 'maps')
-    assert cfg.visualizer.save_dir == str(tmp_path / 'painted') and cfg.default_hooks.visualization.draw
+    hook = cfg.default_hooks.visualization
+    assert cfg.visualizer.save_dir == str(tmp_path / 'painted') and hook.draw and hook.interval == 1
     with pytest.raises(UsageError, match='tta_pipeline'):
         prepare_test(load_config(path), checkpoint, tta=True)
     path = write(tmp_path / 'tta.py', text + "tta_model = dict(type='T')\ntta_pipeline = [dict(type='P')]\n")

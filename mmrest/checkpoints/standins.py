@@ -1,0 +1,112 @@
+"""What stands in for the types in checkpoints that are not safe to rebuild as a file asks.
+
+``torch.load(weights_only=True)`` calls only functions and classes on its list, but it calls them with
+whatever the file says. ``numpy.dtype`` can so be given sizes that make NumPy read foreign memory,
+and mmengine's ``HistoryBuffer`` changes a table that all its instances share. The classes here go by
+the names of the originals, take the states that real checkpoints have, and refuse any other.
+"""
+from __future__ import annotations
+
+import pickle
+import re
+from typing import Any, Callable
+
+import numpy as np
+from mmengine.logging.history_buffer import HistoryBuffer
+
+_STATISTICS = ('min', 'max', 'current', 'mean')
+# Booleans, integers, floating-point and complex numbers. No objects, strings or records.
+_NUMBER = re.compile(r'[<>=|]?[biufc]\d{1,2}')
+
+
+def _called(full_name: str) -> Callable:
+    """Decorator: under the name by which pickles ask for it."""
+
+    def rename(target: Any) -> Any:
+        target.__module__, target.__name__ = full_name.rsplit('.', 1)
+        target.__qualname__ = target.__name__
+        return target
+
+    return rename
+
+
+def _refuse(what: str) -> None:
+    raise pickle.UnpicklingError(f'Trying to rebuild {what}')
+
+
+@_called('numpy.dtype')
+class DType:
+    """``numpy.dtype`` of a plain number."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+        if not isinstance(code, str) or not _NUMBER.fullmatch(code):
+            _refuse(f'a NumPy dtype {code!r}')
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        # Version, byte order, and the defaults of what only records, strings and dates have.
+        if len(state) != 8 or state[1] not in ('<', '>', '|', '=') or tuple(state[2:]) != (None, None, None, -1, -1, 0):
+            _refuse(f'a NumPy dtype with the state {state!r}')
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+@_called('numpy.ndarray')
+class Array(np.ndarray):
+    """``numpy.ndarray`` of plain numbers; pickled as the original."""
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, dtype, is_fortran, content = state
+        if not isinstance(dtype, DType) or not isinstance(content, bytes):
+            _refuse('a NumPy array of something else than numbers')
+        # NumPy itself checks that the shape fits the number of bytes.
+        super().__setstate__((version, tuple(map(int, shape)), dtype.dtype, bool(is_fortran), content))
+
+    def __reduce__(self) -> tuple:
+        return np.array(self, subok=False).__reduce__()
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return self.__reduce__()
+
+
+def _reconstruct(kind: type, shape: tuple, code: bytes) -> Array:
+    if kind is not Array:
+        _refuse(f'a NumPy array of type {kind!r}')
+    return np.ndarray.__new__(Array, (0, ), 'b')
+
+
+def _scalar(dtype: DType, content: bytes) -> np.generic:
+    if not isinstance(dtype, DType) or not isinstance(content, bytes) or len(content) != dtype.dtype.itemsize:
+        _refuse('a NumPy number')
+    return np.frombuffer(content, dtype.dtype)[0]
+
+
+@_called('builtins.getattr')
+def _statistics_method(owner: Any, name: str) -> None:
+    """mmengine pickles the methods of HistoryBuffer that way; the class has them, so nothing is fetched."""
+    if owner is not History or name not in _STATISTICS:
+        _refuse(f'the attribute {name!r} of {owner!r}')
+
+
+@_called('mmengine.logging.history_buffer.HistoryBuffer')
+class History(HistoryBuffer):
+    """``HistoryBuffer`` with its numbers only; turns into the original."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.max_length = int(state['max_length'])
+        self._log_history = np.array(state['_log_history'], dtype=float)
+        self._count_history = np.array(state['_count_history'])
+        self.__class__ = HistoryBuffer
+        self._set_default_statistics()
+
+
+def _under_both_names(name: str, function: Callable) -> list[Callable]:
+    """NumPy 2 renamed the module of these functions; the name in a file is that of its writer."""
+
+    def copy(full_name: str) -> Callable:
+        return _called(full_name)(lambda *args: function(*args))
+
+    return [copy(f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')]
+
+
+STANDINS = [DType, Array, History, _statistics_method, *_under_both_names('_reconstruct', _reconstruct),
+            *_under_both_names('scalar', _scalar)]
