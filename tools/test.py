@@ -1,7 +1,5 @@
 """Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
-from mmengine.runner import Runner
-
-from mmrest.engine import clear_errors, load_config, make_parser, parse, prepare_test
+from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_test
 
 
 def main() -> None:
@@ -16,7 +14,7 @@ def main() -> None:
     with clear_errors():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
-        Runner.from_cfg(cfg).test()
+        build_runner(cfg).test()
 
 
 if __name__ == '__main__':

@@ -1,7 +1,5 @@
 """Train a detector, segmentor or other model of the OpenMMLab family from its config."""
-from mmengine.runner import Runner
-
-from mmrest.engine import clear_errors, load_config, make_parser, parse, prepare_train
+from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_train
 
 
 def main() -> None:
@@ -15,7 +13,7 @@ def main() -> None:
     with clear_errors():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_train(cfg, args.amp, args.auto_scale_lr, args.resume)
-        Runner.from_cfg(cfg).train()
+        build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -162,7 +162,9 @@ class PyramidBackbone(BaseModule):
     def translate_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '', *_) -> None:
         """Rename published keys under ``prefix`` to this backbone's, in place; own keys stay."""
         keys = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
-        for old, new in translate_backbone_keys(keys, self.state_dict().keys(), self.published_norms).items():
+        own_keys = self.state_dict().keys()
+        anchor = next(key for key in own_keys if key.startswith(self.embed_names[0] + '.'))
+        for old, new in translate_backbone_keys(keys, own_keys, self.published_norms, anchor).items():
             state_dict[prefix + new] = state_dict.pop(prefix + old)
 
     def train(self, mode: bool = True) -> PyramidBackbone:

@@ -99,7 +99,7 @@ def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> Ordere
 
 
 def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
-                            norm_names: Mapping[str, str]) -> dict[str, str]:
+                            norm_names: Mapping[str, str], anchor: str) -> dict[str, str]:
     """New names for the keys of a published file.
 
     Whatever stands before the backbone's keys (``backbone.``, ``backbone.bottom_up.``) is taken off,
@@ -107,16 +107,22 @@ def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
 
     Args:
         keys (Iterable[str]): Keys of the file.
-        own_keys (Iterable[str]): Keys of the backbone; the first one serves to recognise it in the file.
+        own_keys (Iterable[str]): Keys of the backbone.
         norm_names (Mapping[str, str]): Published name of each output norm to the backbone's.
+        anchor (str): The key of the backbone by which it is recognised in the file.
 
     Returns:
         dict[str, str]: Old to new, for the keys that change.
+
+    Raises:
+        CheckpointError: The file holds several such backbones.
     """
-    keys, own_keys = list(keys), list(own_keys)
-    anchor = own_keys[0]
-    wrappers = [key[:-len(anchor)] for key in keys if key.endswith('.' + anchor)]
-    wrapper = '' if anchor in keys or not wrappers else min(wrappers, key=len)
+    keys, own_keys = dict.fromkeys(keys), set(own_keys)  # a dict keeps the order of the file
+    wrappers = [] if anchor in keys else [key[:-len(anchor)] for key in keys if key.endswith('.' + anchor)]
+    if len(wrappers) > 1:
+        raise CheckpointError(f'The checkpoint holds several backbones: {", ".join(sorted(wrappers))}. Choose one with '
+                              "init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...).")
+    wrapper = wrappers[0] if wrappers else ''
     renamed = {}
     for key in keys:
         if not key.startswith(wrapper):

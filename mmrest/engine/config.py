@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
-from ..checkpoints import use_safe_loading
+from ..checkpoints import LoadReportHook, use_safe_loading
 from .data import base_datasets, check_data
 from .errors import UsageError
-
-REPORT_HOOK = dict(type='LoadReportHook')
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
@@ -53,13 +53,18 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         cfg.merge_from_dict(options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
-    hooks = cfg.get('custom_hooks') or []
-    if not any(hook.get('type') == REPORT_HOOK['type'] for hook in hooks):
-        cfg.custom_hooks = [*hooks, ConfigDict(REPORT_HOOK)]
     use_safe_loading()
     if launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg, launcher)
     return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the config's runner; it reports what fits whenever it loads a checkpoint."""
+    runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    # Not in the config, which the runner saves and others may run without this package.
+    runner.register_hook(LoadReportHook())
+    return runner
 
 
 def _distribute_on_cpus(cfg: Config, launcher: str) -> None:

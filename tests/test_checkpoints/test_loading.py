@@ -83,10 +83,26 @@ def test_next_to_nothing_fits(tiny, tmp_path, other):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-def test_prefix(tiny, tmp_path):
+def test_prefix_chooses_among_several(tiny, tmp_path):
     model = ResT(tiny)
-    torch.save(published(model, wrapper='teacher.net.'), tmp_path / 'file.pth')
-    assert len(load_pretrained(model, str(tmp_path / 'file.pth'), prefix='teacher.net').matched) > 50
+    state = {**published(model, wrapper='teacher.net.'), **published(model, wrapper='student.net.')}
+    torch.save(state, tmp_path / 'file.pth')
+    with pytest.raises(CheckpointError, match='several backbones: student.net., teacher.net.'):
+        load_pretrained(model, str(tmp_path / 'file.pth'))
+    load_pretrained(model, str(tmp_path / 'file.pth'), prefix='student.net')
+    assert torch.equal(model.stage1[0].attn.q.weight, state['student.net.stage1.0.attn.q.weight'])
+
+
+def test_a_subclass_with_parameters_of_its_own(tiny):
+    class Own(ResT):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.extra = nn.Parameter(torch.zeros(1))
+
+    model = Own(tiny)
+    assert next(iter(model.state_dict())) == 'extra'
+    assert model.load_state_dict(published(ResT(tiny), wrapper='backbone.', head=False), strict=False).missing_keys == [
+        'extra', *(f'norm{i}.{leaf}' for i in (1, 2, 3) for leaf in ('weight', 'bias'))]
 
 
 def test_stages_that_are_not_built_are_unexpected(tiny, tmp_path):
