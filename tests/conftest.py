@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def external() -> Path:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0) -> str:
+    """Run a command to its end; what it printed, both streams."""
+    result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, timeout=300)
+    assert result.returncode == status, result.stdout[-3000:]
+    return result.stdout
 
 
 @pytest.fixture(scope='session')

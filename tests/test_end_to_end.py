@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_process
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
 
-TWELVE = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l']
+LOGGED = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l']
 # One block a stage and a narrow head: it is the plumbing that is run here.
 SMALL = """
 _base_ = '{repo}/configs/retinanet_rest_lite_fpn_shapes.py'
@@ -37,11 +38,8 @@ def command(repo: Path, tool: str, *args) -> list[str]:
 
 
 def run(repo: Path, cwd: Path, tool: str, *args, status: int = 0) -> str:
-    """Run a tool; its output, both streams."""
-    result = subprocess.run(command(repo, tool, *args), cwd=cwd, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, timeout=300)
-    assert result.returncode == status, result.stdout[-3000:]
-    return result.stdout
+    """Run a tool; its output."""
+    return run_process(command(repo, tool, *args), cwd, status=status)
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +84,7 @@ def test_testing_prints_the_coco_figures(trained, repo, shapes):
     out = run(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--out', cwd / 'results.pkl', '--show-dir',
               cwd / 'painted', '--cfg-options', f'data_root={shapes}')
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 12
-    assert all(f'coco/{name}:' in out for name in TWELVE)
+    assert all(f'coco/{name}:' in out for name in LOGGED)
     assert "of the model's values, loaded from" in out and '100.0%' in out
     assert (cwd / 'results.pkl').stat().st_size > 0
     assert len(list((cwd / 'painted').glob('*.png'))) == 4
@@ -139,19 +137,14 @@ model = dict(
                'default_hooks.logger.interval=1']
     tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    result = subprocess.run([sys.executable, str(tool), str(config), '--work-dir', 'run', '--cfg-options', *options],
-                            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, timeout=300)
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert len(steps(result.stdout)) == 2
+    train = [sys.executable, tool, config, '--work-dir', 'run']
+    assert len(steps(run_process([*train, '--cfg-options', *options], tmp_path, environment))) == 2
     records = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert all(json.loads(record)['loss'] > 0 for record in records)
     # mmdet's own tool resumes as well: the import lets torch read what mmengine saves.
-    result = subprocess.run([sys.executable, str(tool), str(config), '--work-dir', 'run', '--resume', '--cfg-options',
-                             *options, 'train_cfg.max_epochs=2'], cwd=tmp_path, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert sorted(steps(result.stdout)) == [(2, 1), (2, 2)]
+    resumed = run_process([*train, '--resume', '--cfg-options', *options, 'train_cfg.max_epochs=2'], tmp_path,
+                          environment)
+    assert sorted(steps(resumed)) == [(2, 1), (2, 2)]
 
 
 def test_two_processes_without_gpus(repo, shapes, tmp_path):
@@ -163,11 +156,7 @@ def test_two_processes_without_gpus(repo, shapes, tmp_path):
     options = ['--cfg-options', f'data_root={shapes}', 'model.backbone.with_cp=True', 'model.backbone.frozen_stages=1']
 
     def launch(script, *args):
-        result = subprocess.run([str(repo / 'tools' / script), *map(str, args), '--work-dir', 'run', *options],
-                                cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, timeout=300)
-        assert result.returncode == 0, result.stdout[-3000:]
-        return result.stdout
+        return run_process([repo / 'tools' / script, *args, '--work-dir', 'run', *options], tmp_path, environment)
 
     out = launch('dist_train.sh', config, 2)
     # Nine images with objects, two processes of two: three steps instead of five.

@@ -1,9 +1,9 @@
 """The tools on a segmentor of mmseg, with the label maps of the drawn shapes."""
 import re
-import subprocess
 import sys
 
 import pytest
+from conftest import run_process
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
@@ -47,10 +47,7 @@ def test_train_and_test(repo, shapes, tmp_path):
     (tmp_path / 'seg.py').write_text(CONFIG.replace('{root}', str(shapes)))
 
     def run(tool, *args):
-        result = subprocess.run([sys.executable, str(repo / 'tools' / tool), 'seg.py', *args], cwd=tmp_path, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-        assert result.returncode == 0, result.stdout[-3000:]
-        return result.stdout
+        return run_process([sys.executable, repo / 'tools' / tool, 'seg.py', *args], tmp_path)
 
     assert len(re.findall(r'Iter\(train\)', run('train.py'))) == 2
     out = run('train.py', '--resume', '--cfg-options', 'train_cfg.max_iters=3')

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints import load_pretrained, translate_backbone_keys
-from ..layers import CrossWindowConv
+from ..layers import CrossWindowConv, to_map, to_tokens
 
 OUT_NORMS = ('branch', 'trunk', 'none')
 ARCH_KEYS = ('embed_dims', 'depths', 'num_heads', 'sr_ratios')
@@ -135,7 +135,7 @@ class PyramidBackbone(BaseModule):
     def _run_stage(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Blocks and output norm of stage i: a map -> (map for the next stage, map to emit)."""
         hw_shape = x.shape[-2:]
-        x = x.flatten(2).transpose(1, 2)
+        x = to_tokens(x)
         for block in getattr(self, f'stage{i + 1}'):
             if self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(block, x, hw_shape, use_reentrant=False)
@@ -146,7 +146,7 @@ class PyramidBackbone(BaseModule):
         if self.out_norm == 'trunk':
             x = out
         # Heads may ask for a plain memory layout; the trunk's convolutions do not care.
-        return _to_map(x, hw_shape), _to_map(out, hw_shape).contiguous()
+        return to_map(x, hw_shape), to_map(out, hw_shape).contiguous()
 
     def init_weights(self) -> None:
         """Load pretrained weights, if ``init_cfg`` asks for them. mmengine's runner calls this."""
@@ -197,11 +197,6 @@ class PyramidBackbone(BaseModule):
             raise ValueError(f'out_indices must be ascending stages between 0 and {num_stages - 1} '
                              f'(negative ones count from the end), got {out_indices}.')
         return indices
-
-
-def _to_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    """(B, H * W, C) -> (B, C, H, W)."""
-    return x.transpose(1, 2).unflatten(2, hw_shape)
 
 
 def _init_weights(module: nn.Module) -> None:

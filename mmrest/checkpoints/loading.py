@@ -143,7 +143,8 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
     state_dict = _translated(model, state_dict)
     report = LoadReport(source)
     filled = total = 0
-    for key, value in model.state_dict().items():
+    own = model.state_dict()
+    for key, value in own.items():
         total += value.numel()
         if key not in state_dict:
             report.missing.append(key)
@@ -152,7 +153,6 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
         else:
             report.matched.append(key)
             filled += value.numel()
-    own = model.state_dict().keys()
     report.unexpected = [key for key in state_dict if key not in own]
     report.fraction = filled / max(total, 1)
     return report
@@ -190,10 +190,9 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
     if prefix:
         prefix = prefix.rstrip('.') + '.'
         state_dict = OrderedDict((k[len(prefix):], v) for k, v in state_dict.items() if k.startswith(prefix))
+    state_dict = _translated(model, state_dict)
     report = compare_state_dict(model, state_dict, str(checkpoint)).check()
-    own = model.state_dict()
-    fitting = {k: v for k, v in _translated(model, state_dict).items() if k in own and _shape(v) == _shape(own[k])}
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict({key: state_dict[key] for key in report.matched}, strict=False)
     return report
 
 

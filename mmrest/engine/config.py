@@ -31,8 +31,12 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
-        UsageError: There is no such config, or a library that it inherits from is missing.
+        UsageError: There is no such config, a library that it inherits from is missing, or the launcher
+            needs GPUs and there are none.
     """
+    if launcher not in ('none', 'pytorch') and not torch.cuda.is_available():
+        raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
+                         'started with --launcher pytorch (tools/dist_train.sh).')
     if not Path(path).is_file():
         raise UsageError(f'There is no config {path}.{_similar(Path(path))}')
     try:
@@ -54,24 +58,21 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     use_safe_loading()
-    if launcher != 'none' and not torch.cuda.is_available():
-        _distribute_on_cpus(cfg, launcher)
     return cfg
 
 
 def build_runner(cfg: Config) -> Runner:
     """Build the config's runner; it reports what fits whenever it loads a checkpoint."""
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        _distribute_on_cpus(cfg)
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
     return runner
 
 
-def _distribute_on_cpus(cfg: Config, launcher: str) -> None:
+def _distribute_on_cpus(cfg: Config) -> None:
     """Join the processes of a run without GPUs; mmengine's own start needs one whatever the backend."""
-    if launcher != 'pytorch':
-        raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
-                         'started with --launcher pytorch (tools/dist_train.sh).')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
     if not cfg.get('model_wrapper_cfg'):

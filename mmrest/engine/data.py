@@ -38,9 +38,8 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     for phase in phases:
         paths = [path for dataset in base_datasets(cfg.get(f'{phase}_dataloader')) for path in _paths(dataset)]
         for evaluator in base_datasets(cfg.get(f'{phase}_evaluator')):
-            paths += _strings(evaluator.get('ann_file'))
-        missing.update((path, phase) for path in paths
-                       if '://' not in path and not Path(path).exists() and path not in missing)
+            paths += _local(evaluator.get('ann_file'))
+        missing.update((path, phase) for path in paths if not Path(path).exists() and path not in missing)
     if missing:
         # Files under a folder that is missing as well are not worth a line each.
         paths = [path for path in missing if not any(Path(other) in Path(path).parents for other in missing)]
@@ -57,10 +56,13 @@ def _paths(dataset: dict) -> list[str]:
         return roots
     root = Path(roots[0] if roots else '')
     # The prefix of file names may go on after the last folder: img/train/shot_
-    prefixes = [path if path.endswith('/') else str(Path(path).parent) for path in _strings(dataset.get('data_prefix'))
-                if '://' not in path]
-    files = [path for path in _strings(dataset.get('ann_file')) if '://' not in path]
-    return [str(root / path) for path in [*files, *prefixes]]
+    prefixes = [path if path.endswith('/') else str(Path(path).parent) for path in _local(dataset.get('data_prefix'))]
+    return [str(root / path) for path in [*_local(dataset.get('ann_file')), *prefixes]]
+
+
+def _local(value: Any) -> list[str]:
+    """The strings of a value that are local paths."""
+    return [path for path in _strings(value) if '://' not in path]
 
 
 def _strings(value: Any) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Callable
 from torch import Tensor, nn
 
 from ..ops import emsa
+from .tokens import to_map, to_tokens
 from .window import windowed
 
 UPSAMPLE_TARGETS = ('x', 'q', 'k', 'v', 'none')
@@ -76,8 +77,8 @@ class EMSA(nn.Module):
         """What keys and values are taken from: (B, H * W, C) -> (B, H' * W', C) and (H', W')."""
         if self.sr is None:
             return x, hw_shape
-        x = self.sr(x.transpose(1, 2).unflatten(2, hw_shape))
-        return self.sr_norm(x.flatten(2).transpose(1, 2)), tuple(x.shape[-2:])
+        x = self.sr(to_map(x, hw_shape))
+        return self.sr_norm(to_tokens(x)), tuple(x.shape[-2:])
 
     def _branch(self, tokens: dict[str, Tensor], hw_shape: tuple[int, int],
                 reduced_shape: tuple[int, int]) -> Tensor | None:
@@ -150,6 +151,5 @@ class EMSAv2(EMSA):
         if self.up is None:
             return None
         shape = hw_shape if self.upsample_target == 'q' else reduced_shape
-        x = self.up(tokens[self.upsample_target].transpose(1, 2).unflatten(2, shape))
-        x = x[..., :hw_shape[0], :hw_shape[1]]
-        return self.up_norm(x.flatten(2).transpose(1, 2))
+        x = self.up(to_map(tokens[self.upsample_target], shape))
+        return self.up_norm(to_tokens(x[..., :hw_shape[0], :hw_shape[1]]))

@@ -6,6 +6,8 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
+from .tokens import to_map, to_tokens
+
 
 def partition(x: Tensor, window_shape: tuple[int, int]) -> Tensor:
     """Cut a map into windows: (B, H, W, C) -> (B * number of windows, h * w, C).
@@ -79,4 +81,4 @@ class CrossWindowConv(nn.Module):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        return x + self.conv(x.transpose(1, 2).unflatten(2, hw_shape)).flatten(2).transpose(1, 2)
+        return x + to_tokens(self.conv(to_map(x, hw_shape)))
