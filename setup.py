@@ -13,6 +13,8 @@ MMCV = 'mmcv>=2.0.0rc4,<2.2'
 # mmseg imports ftfy and regex without declaring them.
 DETECTION = ['mmdet>=3.3,<4', MMCV]
 SEGMENTATION = ['mmsegmentation>=1.2,<2', MMCV, 'ftfy', 'regex']
+# mmpretrain imports torchvision without declaring it.
+CLASSIFICATION = ['mmpretrain>=1.2,<2', MMCV, 'torchvision']
 DEVELOPMENT = ['pytest', 'ruff']
 
 
@@ -43,8 +45,9 @@ setup(
     extras_require={
         'det': DETECTION,
         'seg': SEGMENTATION,
+        'cls': CLASSIFICATION,
         'dev': DEVELOPMENT,
-        'all': sorted({*DETECTION, *SEGMENTATION, *DEVELOPMENT}),
+        'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *DEVELOPMENT}),
     },
     classifiers=[
         'Programming Language :: Python :: 3',

@@ -3,6 +3,7 @@
 _base_ = [
     '_base_/models/retinanet_rest_fpn.py',
     '_base_/datasets/shapes_detection.py',
+    '_base_/schedules/adamw_shapes.py',
     '_base_/det_runtime.py',
 ]
 
@@ -19,22 +20,6 @@ model = dict(
         norm_cfg=norm_cfg,
         anchor_generator=dict(octave_base_scale=3, ratios=[1.0], strides=[8, 16, 32])),
     test_cfg=dict(nms_pre=200, max_per_img=50))
-
-max_epochs = 7
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
-    clip_grad=dict(max_norm=10.0))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', T_max=max_epochs, eta_min=1e-5, convert_to_iter_based=True),
-]
-auto_scale_lr = dict(enable=False, base_batch_size=8)
 
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -1,9 +1,10 @@
-"""mmrest: ResT and ResTv2 backbones for OpenMMLab. Importing it registers them in mmengine's MODELS."""
+"""mmrest: ResT and ResTv2 backbones for OpenMMLab. Importing it registers them in mmengine's root registries."""
 from pathlib import Path
 
 try:
     from .backbones import ResT, ResTv2
     from .checkpoints import allow_known_types
+    from .optim import LayerDecayOptimWrapperConstructor
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
         raise
@@ -15,4 +16,4 @@ from .version import __version__
 # beside tensors, so that files also load where another project's tool opens them.
 allow_known_types()
 
-__all__ = ['ResT', 'ResTv2', '__version__']
+__all__ = ['LayerDecayOptimWrapperConstructor', 'ResT', 'ResTv2', '__version__']

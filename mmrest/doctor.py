@@ -40,6 +40,9 @@ KNOWN_ERRORS = (
     (r"No module named 'pkg_resources'", 'setuptools 82 removed pkg_resources', f'{PIP} "setuptools<82"'),
     (r"No module named '(ftfy|regex)'", 'mmseg needs ftfy and regex but does not declare them',
      f'{PIP} ftfy regex'),
+    (r'operator torchvision::', 'torchvision was built for another torch, or for CUDA beside a torch for the CPU',
+     f'{PIP} torchvision==0.28.0 from where torch 2.13.0 came from (pip uninstall torchvision if you do not need '
+     'mmpretrain)'),
     (r'numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray',
      'a compiled package does not work with this NumPy', f'{PIP} numpy==1.26.4'),
 )
@@ -180,7 +183,7 @@ def check_cuda(facts: dict) -> list[Finding]:
 
 
 def check_frameworks(facts: dict) -> list[Finding]:
-    """mmdet and mmseg are optional; one that is there has to work."""
+    """mmdet, mmseg and mmpretrain are optional; one that is there has to work."""
     findings = [check_import(facts, 'mmdet', 'detection', f'{PIP} mmdet==3.3.0', optional=True)]
     if present(facts, 'mmdet'):
         findings.append(check_import(facts, 'pycocotools', 'mmdet'))
@@ -189,6 +192,13 @@ def check_frameworks(facts: dict) -> list[Finding]:
     if present(facts, 'mmseg'):
         undeclared = 'mmseg, which does not declare it'
         findings += [check_import(facts, name, undeclared) for name in ('ftfy', 'regex')]
+    if present(facts, 'torchvision'):  # if it is broken, no runner of mmengine starts: each asks for its version
+        findings.append(check_import(facts, 'torchvision', 'mmpretrain'))
+    if works(facts, 'torchvision') or not present(facts, 'mmpretrain'):
+        findings.append(check_import(facts, 'mmpretrain', 'classification', f'{PIP} mmpretrain==1.2.0', optional=True))
+    else:
+        findings.append(Finding('note', 'mmpretrain', 'classification needs a torchvision that goes with torch',
+                                f'{PIP} torchvision==0.28.0'))
     return findings
 
 
@@ -219,7 +229,7 @@ IMPORTS = {
     'setuptools': 'pkg_resources', 'numpy': 'numpy', 'cv2': 'cv2', 'matplotlib': 'matplotlib',
     'torch': 'torch', 'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmcv_ops': 'mmcv._ext',
     'pycocotools': 'pycocotools.mask', 'ftfy': 'ftfy', 'regex': 'regex', 'mmdet': 'mmdet.models',
-    'mmseg': 'mmseg.models', 'mmrest': 'mmrest',
+    'mmseg': 'mmseg.models', 'torchvision': 'torchvision', 'mmpretrain': 'mmpretrain.models', 'mmrest': 'mmrest',
 }
 MARK = '@fact '
 PROBE_SECONDS = 300

@@ -30,6 +30,8 @@ HEALTHY = {
     'regex': {'installed': True, 'version': '2025.11.3'},
     'mmdet': {'installed': True, 'version': '3.3.0'},
     'mmseg': {'installed': True, 'version': '1.2.2'},
+    'torchvision': {'installed': True, 'version': '0.28.0+cpu'},
+    'mmpretrain': {'installed': True, 'version': '1.2.0'},
     'mmrest': {'installed': True, 'version': '0.1.0', 'registered': True, 'path': 'mmrest/__init__.py'},
 }
 
@@ -108,6 +110,17 @@ def test_frameworks_are_optional_and_so_is_mmcv_without_them():
                         ftfy=ABSENT, regex=ABSENT)
     assert not failed(findings)
     assert findings['mmcv'].status == findings['mmdet'].status == findings['mmseg'].status == 'note'
+
+
+def test_classification_is_optional_but_a_broken_torchvision_is_not():
+    """Every runner of mmengine imports torchvision if it is there."""
+    for torchvision, status in ((ABSENT, 'note'), ({}, 'ok')):
+        findings = diagnose(torchvision=torchvision)
+        assert not failed(findings) and findings['mmpretrain'].status == status
+    assert diagnose(mmpretrain=ABSENT)['mmpretrain'].status == 'note'
+    findings = diagnose(torchvision={'error': 'RuntimeError: operator torchvision::nms does not exist'})
+    assert failed(findings) == {'torchvision'} and 'another torch' in findings['torchvision'].detail
+    assert 'torchvision==0.28.0' in findings['torchvision'].fix and findings['mmpretrain'].status == 'note'
 
 
 def test_gpu_with_cpu_only_ops_fails_but_not_without_a_gpu():

@@ -224,6 +224,25 @@ def test_other_opencv_errors_are_not_hidden():
         FakeInstaller(errors=['ImportError: bad numpy']).install_opencv_that_works()
 
 
+@pytest.mark.parametrize('errors, steps', [
+    ([''], []),  # there already
+    (['No module', ''], ['plain']),
+    (['No module', 'operator torchvision::nms does not exist'], ['plain', 'aside']),
+])
+def test_torchvision_that_does_not_fit_is_kept_aside(monkeypatch, errors, steps):
+    removed = []
+    monkeypatch.setattr(setup_env.subprocess, 'check_call', lambda command, env: removed.append(command))
+    installer = FakeInstaller(errors=errors)
+    installer.install_torchvision()
+    assert ['aside' if '--target' in call else 'plain' for call in installer.calls] == steps
+    assert ['uninstall' in command for command in removed] == [True] * ('aside' in steps)
+
+
+def test_tests_look_where_torchvision_is_kept():
+    from torchvision_operators import ASIDE
+    assert ASIDE.name == setup_env.ASIDE
+
+
 def test_user_settings_reach_the_build(monkeypatch):
     monkeypatch.setenv('MAX_JOBS', '1')
     monkeypatch.setenv('PYTHONPATH', '/elsewhere')

@@ -1,5 +1,5 @@
-"""Make the environment mmrest is tested in: torch, mmcv with its compiled ops, mmdet, mmsegmentation and
-mmrest itself, in the versions of constraints.txt, in a virtual environment.
+"""Make the environment mmrest is tested in: torch, mmcv with its compiled ops, mmdet, mmsegmentation, mmpretrain
+and mmrest itself, in the versions of constraints.txt, in a virtual environment.
 
 Run by any Python 3.9 to 3.12 (``make install`` does); it needs the standard library only. It can be run
 again at any time: what is already there is kept, and where an earlier run was cut short it goes on.
@@ -33,8 +33,10 @@ PIP_STEPS = (
     ('build tools', ['pip', 'setuptools', 'wheel', 'ninja', 'psutil']),
     ('torch', ['torch']),
     ('libraries', ['mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy', 'opencv-python',
-                   'pytest', 'ruff']),
+                   'mmpretrain', 'pytest', 'ruff']),
 )
+# Where a torchvision that does not go with torch is kept, off the path; tests look there.
+ASIDE = 'torchvision-aside'
 
 EPILOG = """\
 environment variables:
@@ -180,6 +182,19 @@ class Installer:
         if error:
             raise SetupError('OpenCV cannot be imported: {}'.format(error))
 
+    def install_torchvision(self) -> None:
+        """For mmpretrain. Where it cannot be imported, it must not lie on the path: mmengine tries to.
+
+        That is so where torch is a build for the CPU only and torchvision one for CUDA.
+        """
+        if not self.run_python('import torchvision')[1]:
+            return
+        self.pip('torchvision', 'torchvision')
+        if self.run_python('import torchvision')[1]:
+            print('This torchvision was not built for this torch: keeping it aside, for tests only.')
+            self.pip('torchvision aside', '--no-deps', '--upgrade', '--target', str(self.venv / ASIDE), 'torchvision')
+            subprocess.check_call([self.python, '-m', 'pip', 'uninstall', '-q', '-y', 'torchvision'], env=self.environ)
+
     def ops_state(self) -> dict:
         state, error = self.run_python(OPS_PROBE)
         if error:
@@ -215,6 +230,7 @@ class Installer:
     def install(self) -> None:
         for label, packages in PIP_STEPS:
             self.pip(label, *packages)
+        self.install_torchvision()
         self.install_opencv_that_works()
         self.environ['MMCV_WITH_OPS'] = '1'
         self.install_mmcv()

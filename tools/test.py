@@ -5,7 +5,7 @@ from mmrest.engine import build_runner, clear_errors, load_config, make_parser, 
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='for predictions: a .pkl file (detection) or a folder (segmentation)')
+    parser.add_argument('--out', help='for predictions: a .pkl file, or a folder in segmentation')
     parser.add_argument('--show', action='store_true', help='show painted images in a window')
     parser.add_argument('--show-dir', help='folder for painted images')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows an image')

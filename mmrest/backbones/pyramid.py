@@ -177,6 +177,28 @@ class PyramidBackbone(BaseModule):
                     module.eval()
         return self
 
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Which stage a parameter is in, for learning rates that decay by stage.
+
+        Args:
+            param_name (str): Name of the parameter in the model.
+            prefix (str): What precedes this backbone's names in it, e.g. 'backbone.'.
+
+        Returns:
+            tuple[int, int]: The depth, 0 for the stem, i for stage i with its embedding and output norm, and
+                one more than the last stage for what is not of this backbone; and the number of depths.
+        """
+        num_depths = len(self.embed_names) + 2
+        if not param_name.startswith(prefix):
+            return num_depths - 1, num_depths
+        module = param_name[len(prefix):].split('.')[0]
+        if module == self.embed_names[0]:
+            return 0, num_depths
+        for i, embed_name in enumerate(self.embed_names):
+            if module in (embed_name, f'stage{i + 1}', f'norm{i + 1}'):
+                return i + 1, num_depths
+        return num_depths - 1, num_depths
+
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return

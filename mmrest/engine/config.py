@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from ..checkpoints import LoadReportHook, use_safe_loading
 from .data import base_datasets, check_data
 from .errors import UsageError
+from .machine import BatchReportHook, fit_to_machine
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
@@ -63,11 +64,13 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
 
 def build_runner(cfg: Config) -> Runner:
     """Build the config's runner; it reports what fits whenever it loads a checkpoint."""
+    fit_to_machine(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg)
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
+    runner.register_hook(BatchReportHook())
     return runner
 
 
@@ -126,7 +129,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     Args:
         cfg (Config): From :func:`load_config`; changed in place.
         checkpoint (str): File to test.
-        out (str, optional): Where predictions go: a ``.pkl`` file in detection, a folder in segmentation.
+        out (str, optional): Where predictions go: a folder in segmentation, else a ``.pkl`` file.
         show (bool): Show each painted image in a window for ``wait_time`` seconds.
         show_dir (str, optional): Folder for painted images.
         wait_time (float): Seconds.
@@ -140,12 +143,13 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     check_data(cfg, ('test', ))
     _check_file(checkpoint)
     cfg.load_from = checkpoint
-    segmentation = cfg.get('default_scope') == 'mmseg'
+    scope = cfg.get('default_scope')
+    segmentation = scope == 'mmseg'
     if show or show_dir:
         if not (cfg.get('default_hooks') or {}).get('visualization') or not cfg.get('visualizer'):
             raise UsageError('--show and --show-dir need default_hooks.visualization and a visualizer in the config.')
         hook = cfg.default_hooks.visualization
-        hook.draw = True
+        hook['enable' if scope == 'mmpretrain' else 'draw'] = True
         hook.interval = 1  # every image; mmseg's default is every 50th
         hook.update(dict(show=show, wait_time=wait_time))
         if show_dir:
@@ -154,26 +158,25 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
             if segmentation:
                 cfg.visualizer.save_dir = folder  # mmseg's hook paints through the visualizer
             else:
-                hook.test_out_dir = folder
+                hook['out_dir' if scope == 'mmpretrain' else 'test_out_dir'] = folder
     if tta:
-        _switch_to_tta(cfg, segmentation)
+        _switch_to_tta(cfg, scope)
     if out:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         if segmentation:
             for evaluator in evaluators:
                 evaluator.update(dict(output_dir=out, keep_results=True))
-        elif cfg.get('default_scope') != 'mmdet':
-            raise UsageError('--out knows detection (default_scope mmdet) and segmentation (mmseg) only.')
         elif not out.endswith(('.pkl', '.pickle')):
-            raise UsageError(f'--out takes a .pkl file in detection, got {out}.')
+            raise UsageError(f'--out takes a .pkl file here, got {out}.')
         else:
-            cfg.test_evaluator = [*evaluators, dict(type='DumpDetResults', out_file_path=out)]
+            kind = 'DumpDetResults' if scope == 'mmdet' else 'DumpResults'
+            cfg.test_evaluator = [*evaluators, dict(type=kind, out_file_path=out)]
     return cfg
 
 
-def _switch_to_tta(cfg: Config, segmentation: bool) -> None:
-    if segmentation and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
-        raise UsageError('--tta needs tta_model and tta_pipeline in a segmentation config.')
+def _switch_to_tta(cfg: Config, scope: str | None) -> None:
+    if scope != 'mmdet' and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
+        raise UsageError('--tta needs tta_model and tta_pipeline in the config; only in detection it flips without.')
     datasets = list(base_datasets(cfg.test_dataloader))
     pipeline = datasets[0].pipeline
     if not cfg.get('tta_model'):
@@ -186,6 +189,8 @@ def _switch_to_tta(cfg: Config, segmentation: bool) -> None:
         cfg.tta_pipeline = [*pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
     for dataset in datasets:
         dataset.pipeline = cfg.tta_pipeline
+    if cfg.get('data_preprocessor'):  # mmengine would hand it to the wrapper, not to the model in it
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 

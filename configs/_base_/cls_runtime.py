@@ -1,0 +1,6 @@
+# mmpretrain's runtime, with this package imported so that its backbones are registered.
+_base_ = 'mmpretrain::_base_/default_runtime.py'
+
+custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)
+
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'))

@@ -1,0 +1,6 @@
+# The classifier with the labels of the papers' full recipes: Mixup or CutMix for each batch, smoothed.
+_base_ = 'imagenet_rest.py'
+
+model = dict(
+    head=dict(loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')),
+    train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]))

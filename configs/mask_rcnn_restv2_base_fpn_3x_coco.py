@@ -1,0 +1,9 @@
+_base_ = [
+    '_base_/models/mask_rcnn_rest_fpn.py',
+    '_base_/datasets/coco_instance_ms.py',
+    '_base_/schedules/adamw_3x_amp.py',
+    '_base_/det_runtime.py',
+]
+
+model = dict(
+    backbone=dict(type='ResTv2', arch='base', drop_path_rate=0.3), neck=dict(in_channels=[96, 192, 384, 768]))

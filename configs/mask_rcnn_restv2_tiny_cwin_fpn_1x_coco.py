@@ -1,0 +1,4 @@
+# The fine-tuning style cwin: windows, and a convolution across them after each stage.
+_base_ = 'mask_rcnn_restv2_tiny_fpn_1x_coco.py'
+
+model = dict(backbone=dict(style='cwin'))

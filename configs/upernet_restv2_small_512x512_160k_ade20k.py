@@ -1,0 +1,8 @@
+_base_ = [
+    '_base_/models/upernet_rest.py',
+    '_base_/datasets/ade20k_512x512.py',
+    '_base_/schedules/adamw_160k_layer_decay.py',
+    '_base_/seg_runtime.py',
+]
+
+model = dict(backbone=dict(arch='small', drop_path_rate=0.2))

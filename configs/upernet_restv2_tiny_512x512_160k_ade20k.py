@@ -1,0 +1,8 @@
+_base_ = [
+    '_base_/models/upernet_rest.py',
+    '_base_/datasets/ade20k_512x512.py',
+    '_base_/schedules/adamw_160k.py',
+    '_base_/seg_runtime.py',
+]
+
+model = dict(backbone=dict(arch='tiny', drop_path_rate=0.1))

@@ -1,0 +1,89 @@
+"""Fitting a config to the processes and devices it is run on, and saying what batch that makes."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
+
+
+def fit_to_machine(cfg: Config) -> None:
+    """Replace what a config asks for but cannot have here, and log each replacement.
+
+    SyncBN becomes BN where batches are not spread over GPUs: alone it computes the same and some heads refuse it,
+    and between CPUs PyTorch has none. Mixed precision becomes full precision where there is no GPU.
+
+    Args:
+        cfg (Config): With its ``launcher`` set; changed in place.
+    """
+    has_gpu = torch.cuda.is_available()
+    if cfg.get('launcher', 'none') == 'none' or not has_gpu:
+        count = _replace_sync_bn(cfg.get('model'))
+        if count:
+            why = 'this run is not distributed' if has_gpu else 'there is no GPU'
+            print_log(f'SyncBN became BN in {count} places of the model: {why}.', logger='current')
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper' and not has_gpu:
+        wrapper['type'] = 'OptimWrapper'
+        for key in AMP_ONLY:
+            wrapper.pop(key, None)
+        print_log('The config trains in mixed precision, which mmengine has on GPUs only: training in full precision.',
+                  logger='current', level=logging.WARNING)
+
+
+def _replace_sync_bn(value: Any) -> int:
+    """Turn ``type='SyncBN'`` into ``'BN'`` everywhere in a value, in place; how often."""
+    if isinstance(value, dict):
+        count = sum(_replace_sync_bn(one) for one in value.values())
+        if value.get('type') in ('SyncBN', 'MMSyncBN'):
+            value['type'] = 'BN'
+            count += 1
+        return count
+    return sum(_replace_sync_bn(one) for one in value) if isinstance(value, (list, tuple)) else 0
+
+
+class BatchReportHook(Hook):
+    """Says before training how large the batch is, and which one the learning rate was made for."""
+
+    def before_train(self, runner: Runner) -> None:
+        optimizer = (runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+        scaling = runner.cfg.get('auto_scale_lr') or {}
+        # Not that of the loader built from it: with a batch sampler it has none.
+        batch_size = (runner.cfg.get('train_dataloader') or {}).get('batch_size')
+        if 'lr' in optimizer and scaling.get('base_batch_size') and batch_size:
+            steps = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
+            text, fits = describe_batch(optimizer['lr'], scaling['base_batch_size'], runner.world_size, batch_size,
+                                        steps, scaling.get('enable', False))
+            runner.logger.log(logging.INFO if fits else logging.WARNING, text)
+
+
+def describe_batch(lr: float, recipe: int, processes: int, batch_size: int, accumulated: int,
+                   scaled: bool) -> tuple[str, bool]:
+    """What to say of a run's batch beside its learning rate, and whether the two fit.
+
+    Args:
+        lr (float): Learning rate of the config.
+        recipe (int): Batch it was made for.
+        processes (int): Number of processes.
+        batch_size (int): Images in each process.
+        accumulated (int): Batches whose gradients are summed before a step.
+        scaled (bool): mmengine has scaled the learning rate to ``processes * batch_size``.
+    """
+    batch = processes * batch_size
+    text = f'Batch: {batch * accumulated} images a step ({processes} process{"es" * (processes > 1)} x {batch_size}'
+    text += f' images x {accumulated} accumulated batches)' if accumulated > 1 else ' images)'
+    text += f'. The learning rate {lr:g} is made for {recipe}'
+    if scaled:
+        text += f' and was scaled to {lr * batch / recipe:g}'
+        # mmengine scales by what is in memory at a time.
+        return text + (', leaving accumulation out of account.' if accumulated > 1 else '.'), accumulated == 1
+    if batch * accumulated == recipe:
+        return text + '.', True
+    hint = ' (--auto-scale-lr)' if accumulated == 1 else ''
+    return text + f': {lr * batch * accumulated / recipe:g} would fit{hint}.', False

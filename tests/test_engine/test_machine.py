@@ -1,0 +1,53 @@
+"""What is changed for the machine a config runs on, and what is said of the batch."""
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmrest.engine.machine import describe_batch, fit_to_machine
+
+SYNC = dict(type='SyncBN', requires_grad=True)
+
+
+def config(**kwargs):
+    return Config(dict(
+        model=dict(neck=dict(norm_cfg=SYNC), heads=[dict(norm_cfg=SYNC), dict(norm_cfg=dict(type='GN'))]),
+        optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16', optimizer=dict(type='SGD')),
+        **kwargs))
+
+
+@pytest.mark.parametrize('launcher, gpu, norm, wrapper', [
+    ('none', False, 'BN', 'OptimWrapper'),
+    ('pytorch', False, 'BN', 'OptimWrapper'),
+    ('none', True, 'BN', 'AmpOptimWrapper'),
+    ('pytorch', True, 'SyncBN', 'AmpOptimWrapper'),
+])
+def test_fit_to_machine(monkeypatch, launcher, gpu, norm, wrapper):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    cfg = config(launcher=launcher)
+    fit_to_machine(cfg)
+    assert cfg.model.neck.norm_cfg == cfg.model.heads[0].norm_cfg == dict(type=norm, requires_grad=True)
+    assert cfg.model.heads[1].norm_cfg.type == 'GN'
+    assert cfg.optim_wrapper.type == wrapper
+    assert ('dtype' in cfg.optim_wrapper) == ('loss_scale' in cfg.optim_wrapper) == (wrapper == 'AmpOptimWrapper')
+
+
+def test_a_config_without_model_or_optimizer_is_left_alone():
+    cfg = Config(dict(test_cfg=dict()))
+    fit_to_machine(cfg)
+    assert cfg.to_dict() == dict(test_cfg=dict())
+
+
+@pytest.mark.parametrize('args, expected, fits', [
+    ((1e-4, 16, 8, 2, 1, False), '16 images a step (8 processes x 2 images). The learning rate 0.0001 is made for 16.',
+     True),
+    ((1e-4, 16, 1, 2, 1, False), '2 images a step (1 process x 2 images). The learning rate 0.0001 is made for 16: '
+     '1.25e-05 would fit (--auto-scale-lr).', False),
+    ((1e-4, 16, 1, 2, 8, False), '16 images a step (1 process x 2 images x 8 accumulated batches). The learning rate '
+     '0.0001 is made for 16.', True),
+    ((1e-4, 16, 1, 2, 2, False), 'is made for 16: 2.5e-05 would fit.', False),
+    ((1e-4, 16, 1, 2, 1, True), 'is made for 16 and was scaled to 1.25e-05.', True),
+    ((1e-4, 16, 1, 2, 2, True), 'was scaled to 1.25e-05, leaving accumulation out of account.', False),
+])
+def test_describe_batch(args, expected, fits):
+    text, found = describe_batch(*args)
+    assert expected in text and found == fits
