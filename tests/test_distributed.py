@@ -34,7 +34,8 @@ class RecordLoss(Hook):
 COMMON = """
 custom_imports = dict(imports=['mmrest', 'record'], allow_failed_imports=False)
 custom_hooks = [dict(type='RecordLoss')]
-arch = dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))
+arch = dict(
+    _delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))
 optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05))
 param_scheduler = []
 val_cfg = val_dataloader = val_evaluator = None

@@ -97,6 +97,24 @@ def test_testing_with_augmentation(trained, repo, shapes):
     assert 'coco/bbox_mAP:' in out and '100.0%' in out
 
 
+def test_masks_are_trained_and_evaluated(repo, shapes, tmp_path):
+    config = SMALL.replace('retinanet_', 'mask_rcnn_')[:SMALL.index('    neck=') + 1] + """
+    neck=dict(in_channels=[8, 16, 24, 32], out_channels=16),
+    rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=16), bbox_head=dict(in_channels=16, fc_out_channels=16),
+        mask_roi_extractor=dict(out_channels=16), mask_head=dict(num_convs=1, in_channels=16, conv_out_channels=16)),
+    test_cfg=dict(rcnn=dict(score_thr=0.0)))
+""" + SMALL[SMALL.index('train_dataloader'):]
+    (tmp_path / 'small.py').write_text(config.format(repo=repo, epochs=1))
+    out = run(repo, tmp_path, 'train.py', 'small.py', '--cfg-options', f'data_root={shapes}')
+    assert 'loss_mask' in out
+    out = run(repo, tmp_path, 'test.py', 'small.py', 'work_dirs/small/epoch_1.pth', '--cfg-options',
+              f'data_root={shapes}')
+    assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 24  # twelve of boxes, twelve of masks
+    assert 'coco/bbox_mAP:' in out and 'coco/segm_mAP:' in out
+
+
 def test_a_checkpoint_of_something_else_stops_the_test(trained, repo, shapes, tmp_path):
     cwd, config, *_ = trained
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / 'other.pth')
