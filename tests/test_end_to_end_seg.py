@@ -9,49 +9,37 @@ pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
 CONFIG = """
-_base_ = 'mmseg::_base_/default_runtime.py'
-custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)
+_base_ = '{repo}/configs/upernet_restv2_tiny_shapes.py'
+head = dict(channels=8)
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[64.0] * 3, bgr_to_rgb=True, pad_val=0,
-                           seg_pad_val=255, size=(64, 64)),
-    backbone=dict(type='ResTv2', style='win', window_sizes=(8, 4, 2, 1), arch=dict(
-        embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))),
-    decode_head=dict(type='FCNHead', in_channels=32, in_index=3, channels=16, num_convs=1, num_classes=5,
-                     norm_cfg=dict(type='BN')),
-    test_cfg=dict(mode='whole'))
-load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
-dataset = dict(
-    type='BaseSegDataset', data_root='{root}', img_suffix='.png', seg_map_suffix='.png', reduce_zero_label=False,
-    metainfo=dict(classes=('background', 'disc', 'square', 'triangle', 'star'),
-                  palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]]),
-    data_prefix=dict(img_path='images/val', seg_map_path='labels/val'), pipeline=[*load, dict(type='PackSegInputs')])
-train_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='InfiniteSampler'), dataset=dataset)
-test_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
-test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
-default_hooks = dict(logger=dict(type='LoggerHook', interval=1),
-                     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2),
-                     visualization=dict(type='SegVisualizationHook'))
-tta_model = dict(type='SegTTAModel')
-tta_pipeline = [dict(type='LoadImageFromFile'), dict(type='TestTimeAug', transforms=[
-    [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in (0.75, 1.25)],
-    [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-    [dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]])]
+    data_preprocessor=dict(size=(64, 64)),
+    backbone=dict(style='win', window_sizes=(8, 4, 2, 1), arch=dict(
+        _delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
+        sr_ratios=(8, 4, 2, 1))),
+    decode_head=dict(in_channels=[8, 16, 24, 32], **head),
+    auxiliary_head=dict(in_channels=24, **head))
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = val_dataloader
+train_cfg = dict(max_iters=2, val_interval=2)
+param_scheduler = []
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, max_keep_ckpts=-1))
 """
 
 
 def test_train_and_test(repo, shapes, tmp_path):
-    (tmp_path / 'seg.py').write_text(CONFIG.replace('{root}', str(shapes)))
+    (tmp_path / 'seg.py').write_text(CONFIG.replace('{repo}', str(repo)))
 
-    def run(tool, *args):
-        return run_process([sys.executable, repo / 'tools' / tool, 'seg.py', *args], tmp_path)
+    def run(tool, *args, options=()):
+        return run_process([sys.executable, repo / 'tools' / tool, 'seg.py', *args, '--cfg-options',
+                            f'data_root={shapes}', *options], tmp_path)
 
-    assert len(re.findall(r'Iter\(train\)', run('train.py'))) == 2
-    out = run('train.py', '--resume', '--cfg-options', 'train_cfg.max_iters=3')
+    out = run('train.py', '--auto-scale-lr')
+    assert re.findall(r'Iter\(train\).*? lr: (\S+)', out) == ['2.5000e-04'] * 2  # 1e-3 is for 8 images
+    assert 'Batch: 2 images' in out and 'was scaled to 0.00025' in out and 'mIoU:' in out
+    out = run('train.py', '--resume', options=['train_cfg.max_iters=3'])
     assert re.search(r'resumed epoch: \d+, iter: 2\b', out) and len(re.findall(r'Iter\(train\)', out)) == 1
+    assert '0.00025 would fit (--auto-scale-lr)' in out
     out = run('test.py', 'work_dirs/seg/iter_2.pth', '--out', 'maps', '--show-dir', 'painted')
     assert 'mIoU:' in out and '100.0% of the model' in out
     assert len(list((tmp_path / 'maps').glob('*.png'))) == 4

@@ -45,8 +45,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     except Exception as error:
         # A library that a config inherits from or imports; pkg_resources has a name of its own for it.
         if isinstance(error, ImportError) or type(error).__name__ == 'DistributionNotFound':
-            raise UsageError(f'{path} needs something that is not installed: {error}\n'
-                             'Run "python -m mmrest.doctor" to see what to install.') from error
+            raise UsageError(_missing_package(path, error)) from error
         raise
     if options:
         options = dict(options)
@@ -63,15 +62,27 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the config's runner; it reports what fits whenever it loads a checkpoint."""
+    """Build the config's runner; it reports what fits whenever it loads a checkpoint.
+
+    Raises:
+        UsageError: A package that the config needs is not installed.
+    """
     fit_to_machine(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg)
-    runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    try:
+        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    except ModuleNotFoundError as error:
+        raise UsageError(_missing_package('This config', error)) from error
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
     runner.register_hook(BatchReportHook())
     return runner
+
+
+def _missing_package(what: str, error: Exception) -> str:
+    return (f'{what} needs something that is not installed: {error}\n'
+            'Run "python -m mmrest.doctor" to see what to install.')
 
 
 def _distribute_on_cpus(cfg: Config) -> None:

@@ -6,7 +6,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 pytest.importorskip('mmdet')
 
-from mmrest.engine import UsageError, check_data, load_config, prepare_test, prepare_train  # noqa: E402
+from mmrest.engine import UsageError, build_runner, check_data, load_config, prepare_test, prepare_train  # noqa: E402
 
 DEMO = 'configs/retinanet_rest_lite_fpn_shapes.py'
 
@@ -103,6 +103,8 @@ def test_data_of_wrapped_datasets(tmp_path, wrap):
     (dict(data_root='{}', ann_file='s3://bucket/none.json'), None),
     (dict(data_root='s3://bucket/', ann_file='none.json'), None),
     (dict(data_root='none/', ann_file='none.json', backend_args=dict(backend='petrel')), None),
+    (dict(data_root='{}', split='none'), 'none'),
+    (dict(data_root='{}', split='img', data_prefix=''), None),
     (dict(type='OwnDataset', anything=3), None),
 ])
 def test_forms_in_which_datasets_name_their_data(tmp_path, dataset, missing):
@@ -123,6 +125,22 @@ def test_data_of_evaluators(tmp_path):
 
 def test_complete_data_pass(shapes):
     check_data(load_config(DEMO, dict(data_root=str(shapes))), ('train', 'val', 'test'))
+
+
+def test_package_that_the_registry_misses(monkeypatch, shapes):
+    def fail(cfg):
+        raise ModuleNotFoundError("No module named 'nothere'")
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', fail)
+    with pytest.raises(UsageError, match='(?s)not installed.*nothere.*mmrest.doctor'):
+        build_runner(load_config(DEMO, dict(data_root=str(shapes))))
+
+
+def test_bfloat16_by_one_option(shapes, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = load_config(DEMO, {'data_root': str(shapes), 'optim_wrapper.dtype': 'bfloat16'})
+    assert prepare_train(cfg, amp=True).optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.dtype == 'bfloat16'
 
 
 def test_amp(shapes, monkeypatch):
