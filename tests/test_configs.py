@@ -3,6 +3,7 @@
 The recipes are those of the papers and of the authors' repositories, stated here once more, by name of config.
 """
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -183,6 +184,15 @@ def check_prediction(cfg: Config, results: list) -> None:
     else:
         for result in results:
             assert result.pred_score.shape == (cfg.model.head.num_classes, ) and 0.99 < result.pred_score.sum() < 1.01
+
+
+def test_the_papers_parameter_counts(external):
+    tables = json.loads((external / 'spec/paper_tables.json').read_text())
+    for name, count in PARAMS.items():
+        head, backbone, arch, rest = PATTERN.fullmatch(name).groups()
+        key = 'upernet_160k_ade20k_512' if head == 'upernet' else f'{head}_{"3x" if "_3x_" in rest else "1x"}_coco'
+        columns = tables[key]['columns']
+        assert dict(zip(columns, tables[key][f'{backbone}_{arch}']))['params_M'] == count
 
 
 def test_the_promised_configs_are_there():

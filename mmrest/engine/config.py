@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ..checkpoints import LoadReportHook, use_safe_loading
 from .data import base_datasets, check_data
 from .errors import UsageError
 from .machine import BatchReportHook, fit_to_machine
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
@@ -65,7 +68,8 @@ def build_runner(cfg: Config) -> Runner:
     """Build the config's runner; it reports what fits whenever it loads a checkpoint.
 
     Raises:
-        UsageError: A package that the config needs is not installed.
+        UsageError: A package that the config needs is not installed, or a part of this package was given an
+            argument that it refuses.
     """
     fit_to_machine(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
@@ -74,6 +78,13 @@ def build_runner(cfg: Config) -> Runner:
         runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     except ModuleNotFoundError as error:
         raise UsageError(_missing_package('This config', error)) from error
+    except ValueError as error:
+        cause = error  # mmengine wraps it once for every module that is built around the one that raised it
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        if Path(traceback.extract_tb(cause.__traceback__)[-1].filename).is_relative_to(PACKAGE):
+            raise UsageError(f'The model cannot be built: {cause}') from error
+        raise
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
     runner.register_hook(BatchReportHook())

@@ -136,6 +136,25 @@ def test_package_that_the_registry_misses(monkeypatch, shapes):
         build_runner(load_config(DEMO, dict(data_root=str(shapes))))
 
 
+@pytest.mark.parametrize('options, message', [
+    ({'model.backbone.arch': 'smal'}, "Unknown arch 'smal': choose from lite, small"),
+    ({'model.backbone.type': 'ResTv2', 'model.backbone.arch': 'tiny', 'model.backbone.style': 'wide'}, 'Unknown style'),
+])
+def test_arguments_that_the_backbone_refuses(shapes, tmp_path, options, message):
+    cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path))
+    with pytest.raises(UsageError, match=f'^The model cannot be built: {message}'):
+        build_runner(cfg)
+
+
+def test_value_errors_of_others_keep_their_traceback(monkeypatch, shapes):
+    def fail(cfg):
+        raise ValueError('of mmdet')
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', fail)
+    with pytest.raises(ValueError, match='of mmdet'):
+        build_runner(load_config(DEMO, dict(data_root=str(shapes))))
+
+
 def test_bfloat16_by_one_option(shapes, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     cfg = load_config(DEMO, {'data_root': str(shapes), 'optim_wrapper.dtype': 'bfloat16'})
