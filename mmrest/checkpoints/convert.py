@@ -1,0 +1,220 @@
+"""The authors' published files as checkpoints of this package: whole detectors, segmentors and classifiers."""
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
+
+import torch
+from torch import Tensor
+
+from ..version import __version__
+from .detectron2 import convert_detector, count_classes, describe_pixels
+from .layouts import DESCRIPTIONS, NUM_STAGES, Contents, recognise, summarise
+from .loading import unwrap_state_dict
+from .safe import CheckpointError, load_file
+
+# What a layout is converted into, unless only its backbone is asked for.
+TARGETS = {
+    'classification': 'classifier',
+    'backbone': 'backbone',
+    'detectron2-retinanet': 'retinanet',
+    'detectron2-mask_rcnn': 'mask_rcnn',
+    'mmseg-upernet': 'upernet',
+}
+# What mmseg's UPerHead and FCNHead consist of: convolutions with BatchNorm, and two plain ones.
+UPERNET_CONVS = tuple(
+    ['decode_head.bottleneck', 'decode_head.fpn_bottleneck', 'auxiliary_head.convs.0']
+    + [f'decode_head.psp_modules.{i}.1' for i in range(4)]
+    + [f'decode_head.{kind}_convs.{i}' for kind in ('lateral', 'fpn') for i in range(3)])
+UPERNET_LEAVES = ('conv.weight', 'bn.weight', 'bn.bias', 'bn.running_mean', 'bn.running_var')
+
+
+@dataclass
+class Conversion:
+    """A converted checkpoint and how it came about.
+
+    Attributes:
+        state_dict (OrderedDict[str, Tensor]): Under the names that models of OpenMMLab have.
+        contents (Contents): What the file was recognised as.
+        target (str): 'backbone', 'retinanet', 'mask_rcnn', 'upernet' or 'classifier'.
+        source (str): The file.
+        sha256 (str): Of the file; empty if there was none.
+        left_out (list[str]): Tensors of the file that were not used.
+        notes (list[str]): What whoever uses it should know.
+    """
+    state_dict: OrderedDict[str, Tensor]
+    contents: Contents
+    target: str
+    source: str
+    sha256: str = ''
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is saved beside the state dict: plain strings, numbers and lists."""
+        settings = {key: None if value is None else list(value) for key, value in self.contents.settings.items()}
+        return dict(source=Path(self.source).name, source_sha256=self.sha256, layout=self.contents.layout,
+                    arch=self.contents.name, settings=settings, target=self.target, mmrest_version=__version__)
+
+    def __str__(self) -> str:
+        numbers = sum(value.numel() for value in self.state_dict.values())
+        lines = [f'{self.source} is {self.contents}.',
+                 f'  converted to: {self.target}, {len(self.state_dict)} tensors, {numbers:,} numbers']
+        if self.sha256:
+            lines.insert(1, f'  sha256 of the file: {self.sha256}')
+        if self.left_out:
+            lines.append(f'  not used: {summarise(self.left_out)}')
+        return '\n'.join(lines + [f'  {note}' for note in self.notes])
+
+
+def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -> Conversion:
+    """Convert a published checkpoint that has been read.
+
+    Args:
+        checkpoint: What the file holds: a state dict, bare or under ``model``, ``state_dict`` or the like.
+        to (str): 'auto': all of what is in it; 'backbone': only that; or the kind that it has to be.
+        source (str): Name of the file for messages.
+
+    Returns:
+        Conversion: Nothing in it shares memory with the checkpoint.
+
+    Raises:
+        CheckpointError: It is not recognised, or is not what ``to`` asks for.
+    """
+    if to not in ('auto', 'backbone', *TARGETS.values()):
+        raise ValueError(f'Unknown target {to!r}: choose from auto, {", ".join(sorted(set(TARGETS.values())))}.')
+    contents = recognise(unwrap_state_dict(checkpoint, source), source)
+    target = to if to == 'backbone' else _whole_target(contents, to, source)
+    left_out, notes = [], []
+    if target == 'backbone':
+        state_dict = OrderedDict(contents.backbone)
+        left_out = [*contents.classifier, *contents.rest]
+    else:
+        state_dict = OrderedDict((f'backbone.{key}', value) for key, value in contents.backbone.items())
+    if target == 'classifier':
+        state_dict.update(_convert_classifier(contents, source))
+        left_out = list(contents.rest)
+    elif target in ('retinanet', 'mask_rcnn'):
+        heads = convert_detector(target, contents.rest, source)
+        state_dict.update(heads)
+        left_out = [key for key in contents.rest if 'pixel_' in key or 'anchor_generator.' in key]
+        notes.append(f'{count_classes(target, heads)} classes')
+        if target == 'retinanet':
+            notes.append("P7 of detectron2 is computed from ReLU(P6): the neck needs relu_before_extra_convs=True.")
+    elif target == 'upernet':
+        state_dict.update(_convert_upernet(contents.rest, source))
+        notes.append(f'{state_dict["decode_head.conv_seg.weight"].shape[0]} classes')
+    if contents.layout.startswith('detectron2'):
+        if contents.version == 'rest':
+            notes.append("The output norms feed the next stage, too: the backbone needs out_norm='trunk'.")
+        notes.append(describe_pixels(contents.version, contents.rest))
+    if contents.arch == 'custom' and contents.settings['num_heads'] is None:
+        notes.append('The numbers of heads leave no trace in ResTv2 files: set those that it was trained with.')
+    if isinstance(checkpoint, Mapping) and 'model' in checkpoint and 'model_ema' in checkpoint:
+        notes.append("The file holds averaged weights (model_ema) as well; converted are those under 'model'.")
+    state_dict = OrderedDict((key, value.clone(memory_format=torch.contiguous_format))
+                             for key, value in state_dict.items())
+    return Conversion(state_dict, contents, target, source, left_out=left_out, notes=[note for note in notes if note])
+
+
+def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', overwrite: bool = False) -> Conversion:
+    """Convert a published file into a new one. No code from it is run.
+
+    The new file holds ``state_dict`` and ``meta``; mmengine and :func:`~mmrest.checkpoints.load_file`
+    read it. It is written under another name first, so that it is there whole or not at all.
+
+    Args:
+        source (str | Path): File of the authors.
+        destination (str | Path): File to write.
+        to (str): As in :func:`convert`.
+        overwrite (bool): Replace ``destination`` if there is one already.
+
+    Raises:
+        CheckpointError: The source cannot be read, is refused or not recognised, or the destination
+            exists, is the source, or cannot be written. The destination is as it was then.
+    """
+    source, destination = Path(source).expanduser(), Path(destination).expanduser()
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise CheckpointError(f'{destination} is the file to convert itself. Give the converted one another name.')
+    if destination.is_dir() or not destination.parent.is_dir():
+        raise CheckpointError(f'{destination} cannot be written: '
+                              f'{"it is a folder" if destination.is_dir() else "there is no such folder"}.')
+    if destination.exists() and not overwrite:
+        raise CheckpointError(f'{destination} exists already. Give another name, or --overwrite to replace it.')
+    checkpoint = load_file(source)
+    conversion = convert(checkpoint, to, str(source))
+    conversion.sha256 = _sha256(source)
+    _save({'meta': conversion.meta, 'state_dict': conversion.state_dict}, destination)
+    return conversion
+
+
+def _whole_target(contents: Contents, to: str, source: str) -> str:
+    """The target that fits a whole file."""
+    if contents.layout not in TARGETS:
+        raise CheckpointError(
+            f'{source} is not recognised as a whole: beside a {contents.name} under "{contents.prefix}" it holds '
+            f'{summarise(contents.rest)}. What can be converted: {", ".join(DESCRIPTIONS[key] for key in TARGETS)}. '
+            'With --to backbone, the backbone alone.')
+    target = TARGETS[contents.layout]
+    if to not in ('auto', target):
+        raise CheckpointError(f'{source} is {contents}, so it can be converted to {target} or backbone, not to {to}.')
+    return target
+
+
+def _convert_classifier(contents: Contents, source: str) -> dict[str, Tensor]:
+    """Head and final norm in the names of mmpretrain's ImageClassifier.
+
+    The backbone there emits stage 4 only, so its output norm is the norm before the pooling: in v1
+    the same tensor in all layouts, in v2 the classifier's own.
+    """
+    norm = {} if contents.version == 'rest' else {
+        f'backbone.norm{NUM_STAGES}.{leaf}': contents.classifier.get(f'norm.{leaf}') for leaf in ('weight', 'bias')}
+    head = {f'head.fc.{leaf}': contents.classifier.get(f'head.{leaf}') for leaf in ('weight', 'bias')}
+    lacking = [key for key, value in {**norm, **head}.items() if value is None]
+    if contents.version == 'rest' and NUM_STAGES not in contents.norms:
+        lacking.append(f'backbone.norm{NUM_STAGES}')
+    if lacking:
+        raise CheckpointError(f'The classifier in {source} is not complete: it has nothing for {", ".join(lacking)}.')
+    return {**norm, **head}
+
+
+def _convert_upernet(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Heads of mmseg 0.x; mmseg 1.x has the same names."""
+    expected = [f'{name}.{leaf}' for name in UPERNET_CONVS for leaf in UPERNET_LEAVES]
+    expected += [f'{head}.conv_seg.{leaf}' for head in ('decode_head', 'auxiliary_head') for leaf in ('weight', 'bias')]
+    missing = [key for key in expected if key not in tensors]
+    unknown = [key for key in tensors if key not in expected and not key.endswith('.bn.num_batches_tracked')]
+    for what, keys in (('lacks', missing), ('has besides', unknown)):
+        if keys:
+            raise CheckpointError(f'The UPerNet in {source} is not built as the published ones: it {what} {len(keys)} '
+                                  f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
+                                  'backbone.')
+    return dict(tensors)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _save(checkpoint: dict, destination: Path) -> None:
+    """Write a file whole or not at all."""
+    temporary = destination.with_name(f'{destination.name}.{os.getpid()}.tmp')
+    try:
+        with temporary.open('wb') as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, destination)
+    except OSError as error:
+        raise CheckpointError(f'{destination} could not be written: {error}') from error
+    finally:
+        temporary.unlink(missing_ok=True)
