@@ -105,7 +105,7 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
         left_out = [key for key in contents.rest if 'pixel_' in key or 'anchor_generator.' in key]
         notes.append(f'{count_classes(target, heads)} classes')
         if target == 'retinanet':
-            notes.append("P7 of detectron2 is computed from ReLU(P6): the neck needs relu_before_extra_convs=True.")
+            notes.append('P7 of detectron2 is computed from ReLU(P6): the neck needs relu_before_extra_convs=True.')
     elif target == 'upernet':
         state_dict.update(_convert_upernet(contents.rest, source))
         notes.append(f'{state_dict["decode_head.conv_seg.weight"].shape[0]} classes')

@@ -77,7 +77,9 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
                                   f'{_what_it_asks_for(path, reason)}. Nothing was run. If you trust its source, '
                                   'save its plain state dict there and use that file.') from error
         raise CheckpointError(f'{path} is cut off or not a PyTorch checkpoint. Get it again.') from error
-    except (EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no pickle fail in any way
         raise CheckpointError(f'{path} is damaged or not a PyTorch checkpoint '
                               f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}). '
                               'Get it again.') from error

@@ -132,6 +132,7 @@ def test_what_was_loaded_can_be_saved_again(tmp_path):
     (b'\n <html>', 'web page'),
     (b'version https://git-lfs.github.com/spec/v1\noid', 'git-lfs pointer'),
     (b'not a checkpoint at all', 'not a PyTorch checkpoint'),
+    (b'something else', 'not a PyTorch checkpoint'),
     (b'\x00' * 100, 'not a PyTorch checkpoint'),
 ])
 def test_files_that_are_something_else(tmp_path, content, message):

@@ -1,0 +1,3 @@
+_base_ = ['../mask_rcnn_restv2_small_fpn_3x_coco.py', '_base_/detectron2.py']
+
+test_dataloader = dict(dataset=dict(pipeline=_base_.detectron2_pipeline))

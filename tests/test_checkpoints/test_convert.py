@@ -1,0 +1,350 @@
+"""Published files in every layout are recognised and converted; what is none of them is refused and named."""
+import argparse
+import hashlib
+import os
+import re
+
+import detectron2_heads
+import published_files as files
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from mmrest import ResT, ResTv2
+from mmrest.backbones.rest import ARCHS as REST
+from mmrest.backbones.restv2 import ARCHS as RESTV2
+from mmrest.checkpoints import CheckpointError, load_file, load_pretrained
+from mmrest.checkpoints.convert import convert, convert_file
+from mmrest.checkpoints.detectron2 import reorder_anchors
+from mmrest.checkpoints.layouts import DETECTOR_LARGE, recognise
+
+ARCHS = [*(('rest', name, arch) for name, arch in REST.items()),
+         *(('restv2', name, arch) for name, arch in RESTV2.items()),
+         ('restv2', 'large-detectron2', DETECTOR_LARGE)]
+WHOLE = {
+    'classification': (files.classifier_shapes, 'classifier'),
+    'detectron2-retinanet': (files.retinanet_shapes, 'retinanet'),
+    'detectron2-mask_rcnn': (files.mask_rcnn_shapes, 'mask_rcnn'),
+    'mmseg-upernet': (files.upernet_shapes, 'upernet'),
+}
+LAYOUTS = [(version, layout) for version in ('rest', 'restv2') for layout in WHOLE
+           if (version, layout) != ('rest', 'mmseg-upernet')]
+
+
+# Heads that are as small as the backbone.
+SMALL = {'classification': dict(num_classes=10), 'detectron2-retinanet': dict(num_classes=3, channels=16),
+         'detectron2-mask_rcnn': dict(num_classes=3, channels=16, hidden=32),
+         'mmseg-upernet': dict(num_classes=5, channels=16, aux=8)}
+
+
+def make(layout: str, version: str, arch: dict, device: str = 'cpu') -> dict:
+    """Without values (on the meta device), the heads are as large as the published ones."""
+    sizes = {} if device == 'meta' else SMALL[layout]
+    return files.fill(WHOLE[layout][0](version, arch, **sizes), device=device, dtype=torch.float32)
+
+
+def save(state_dict: dict, path, layout: str) -> None:
+    """With what stands beside the weights in such files."""
+    beside = {'classification': dict(epoch=299, args=argparse.Namespace(model='rest', lr=5e-4)),
+              'mmseg-upernet': dict(meta=dict(CLASSES=('wall', 'building'), epoch=1))}.get(layout, dict(iteration=1))
+    torch.save({'state_dict' if layout.startswith('mmseg') else 'model': state_dict, **beside}, path)
+
+
+@pytest.mark.parametrize('version, name, arch, layout', [
+    pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
+    for version, name, arch in ARCHS for layout in WHOLE if (version, layout) in LAYOUTS])
+def test_every_architecture_is_recognised_in_every_layout(version, name, arch, layout):
+    contents = recognise(make(layout, version, arch, device='meta'))
+    assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
+    assert contents.settings == arch and contents.name == f'{version}_{name}'
+    stages = {'classification': (4, ) if version == 'rest' else (), 'detectron2-retinanet': (2, 3, 4)}
+    assert contents.norms == stages.get(layout, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize('version, layout', LAYOUTS)
+def test_whole_files_are_used_up(tiny, version, layout):
+    """Every tensor goes somewhere, under a new name once; values are kept."""
+    state_dict = make(layout, version, tiny)
+    conversion = convert({'model': state_dict})
+    assert conversion.target == WHOLE[layout][1] and not conversion.left_out
+    assert len(conversion.state_dict) == len(state_dict)
+    old = sorted(value.double().sum().item() for value in state_dict.values())
+    assert sorted(value.double().sum().item() for value in conversion.state_dict.values()) == pytest.approx(old)
+    assert all(value.is_contiguous() for value in conversion.state_dict.values())
+    shared = {value.data_ptr() for value in state_dict.values() if value.numel()}
+    assert not shared & {value.data_ptr() for value in conversion.state_dict.values() if value.numel()}
+
+
+def backbone(version: str, arch: dict, stages=(1, 2, 3, 4), **kwargs) -> nn.Module:
+    return {'rest': ResT, 'restv2': ResTv2}[version](arch, out_indices=tuple(i - 1 for i in stages), **kwargs)
+
+
+def expected_backbone(version: str, layout: str, state_dict: dict) -> dict:
+    """Keys of the package to tensors of the file, by the lists of names in the specification."""
+    prefix = {'classification': '', 'mmseg-upernet': 'backbone.'}.get(layout, 'backbone.bottom_up.')
+    norms = files.NORMS[version, layout.split('-')[0]]
+    renamed = {f'{old}.{leaf}': f'norm{i}.{leaf}' for i, old in norms.items() for leaf in ('weight', 'bias')}
+    heads = ('head.', 'norm.') if version == 'restv2' else ('head.', )
+    return {renamed.get(key[len(prefix):], key[len(prefix):]): value for key, value in state_dict.items()
+            if key.startswith(prefix) and not (layout == 'classification' and key.startswith(heads))}
+
+
+@pytest.mark.parametrize('version, layout', LAYOUTS)
+def test_backbones_alone(tiny, tmp_path, version, layout):
+    """Converted or not, through init_cfg, and at test time."""
+    state_dict = make(layout, version, tiny)
+    expected = expected_backbone(version, layout, state_dict)
+    conversion = convert(state_dict, 'backbone')
+    assert conversion.state_dict.keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in conversion.state_dict.items())
+    assert len(conversion.left_out) == len(state_dict) - len(expected)
+
+    stages = conversion.contents.norms
+    norms = dict(stages=stages) if stages else dict(out_norm='none')
+    save(state_dict, tmp_path / 'file.pth', layout)
+    model = backbone(version, tiny, **norms, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
+    model.init_weights()
+    own = model.state_dict()
+    assert own.keys() == expected.keys() and all(torch.equal(own[key], value) for key, value in expected.items())
+    report = load_pretrained(backbone(version, tiny, **norms), str(tmp_path / 'file.pth'))
+    assert report.complete and len(report.unexpected) == len(conversion.left_out)
+
+    whole = nn.Module()
+    whole.backbone = backbone(version, tiny, **norms)
+    whole.load_state_dict(state_dict, strict=False)
+    if layout != 'classification':  # whose keys do not say that they are a backbone's
+        assert all(torch.equal(own[key], value) for key, value in whole.backbone.state_dict().items())
+
+
+def test_classifiers_of_the_detectors_code(tiny):
+    """The authors' own script only puts `backbone.bottom_up.` before a classifier's keys."""
+    for version in ('rest', 'restv2'):
+        state_dict = make('classification', version, tiny)
+        conversion = convert({f'backbone.bottom_up.{key}': value for key, value in state_dict.items()})
+        assert conversion.target == 'classifier'
+        assert torch.equal(conversion.state_dict['backbone.norm4.weight'], state_dict['norm.weight'])
+        assert torch.equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
+
+
+def test_order_of_anchors():
+    """detectron2: sizes, then ratios; mmdet: ratios, then sizes. What belongs to one anchor stays together."""
+    names = torch.tensor([[100 * size + 10 * ratio + i for i in range(4)] for size in range(3) for ratio in range(3)])
+    expected = [100 * size + 10 * ratio + i for ratio in range(3) for size in range(3) for i in range(4)]
+    assert reorder_anchors(names.flatten()).tolist() == expected
+    assert reorder_anchors(names.reshape(36, 1, 1, 1)).flatten().tolist() == expected
+
+
+def test_report(tiny, tmp_path):
+    state_dict = make('detectron2-retinanet', 'rest', REST['small'], device='meta')
+    text = str(convert(state_dict))
+    assert 'RetinaNet of detectron2 with rest_small (embed_dims 64 128 256 512' in text
+    assert "out_norm='trunk'" in text and 'relu_before_extra_convs=True' in text and '80 classes' in text
+    text = str(convert(state_dict, 'backbone'))
+    assert 'not used: head (20), backbone (16)' in text and "out_norm='trunk'" in text
+    text = str(convert(make('detectron2-mask_rcnn', 'restv2', RESTV2['tiny'], device='meta')))
+    assert 'Mask R-CNN of detectron2 with restv2_tiny' in text and 'trunk' not in text
+    assert 'numbers of heads leave no trace' in str(convert(make('mmseg-upernet', 'restv2', tiny)))
+    assert 'averaged weights' in str(convert({'model': make('classification', 'restv2', tiny), 'model_ema': {}}))
+
+
+@pytest.mark.parametrize('version, mean, std', [('rest', (103.53, 116.28, 123.675), (1., 1., 1.)),
+                                                ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))])
+def test_what_old_files_say_of_their_images(tiny, version, mean, std):
+    state_dict = make('detectron2-mask_rcnn', version, tiny)
+    state_dict['pixel_mean'] = torch.tensor(mean).view(3, 1, 1)
+    state_dict['pixel_std'] = torch.tensor(std).view(3, 1, 1)
+    conversion = convert(state_dict)
+    assert 'the published config has the same' in str(conversion) and 'WARNING' not in str(conversion)
+    assert conversion.left_out == ['pixel_mean', 'pixel_std']
+    state_dict['pixel_std'] = torch.full((3, 1, 1), 2.0)
+    assert 'WARNING: the published config has' in str(convert(state_dict))
+
+
+@pytest.mark.parametrize('layout, prefix', [('detectron2-retinanet', ''),
+                                            ('detectron2-mask_rcnn', 'proposal_generator.')])
+def test_anchors_in_old_files_are_checked(tiny, layout, prefix):
+    state_dict = make(layout, 'rest', tiny)
+    octaves = (1, 2**(1 / 3), 2**(2 / 3)) if 'retinanet' in layout else (1, )
+    keys = [f'{prefix}anchor_generator.cell_anchors.{i}' for i in range(5)]
+    for i, key in enumerate(keys):
+        sizes = [32 * 2**i * octave for octave in octaves]
+        state_dict[key] = detectron2_heads.anchors(3, (1, 1), sizes).float()
+    assert convert(state_dict).left_out == keys
+    for wrong in (state_dict[keys[1]] * 1.1, state_dict[keys[1]].flip(0), state_dict[keys[1]][:2]):
+        with pytest.raises(CheckpointError, match='anchors .* are not the default ones of detectron2'):
+            convert({**state_dict, keys[1]: wrong})
+
+
+def without(state_dict: dict, pattern: str) -> dict:
+    kept = {key: value for key, value in state_dict.items() if not re.search(pattern, key)}
+    assert len(kept) < len(state_dict)
+    return kept
+
+
+def more(state_dict: dict, key: str) -> dict:
+    return {**state_dict, key: torch.zeros(1)}
+
+
+REFUSED = {
+    'another network': (lambda s: nn.Sequential(nn.Conv2d(3, 4, 3)).state_dict(), 'neither ResT nor ResTv2.*0 \\(2\\)'),
+    'a stage is missing': (lambda s: without(s, r'stage3\.'), 'stage 3 of its rest .* is missing'),
+    'a block is missing': (lambda s: without(s, r'stage2\.0\.mlp'), 'lacks 4 tensors, e.g. stage2.0.mlp.fc1.weight'),
+    'another stem': (lambda s: without(s, r'stem\.conv2'), 'lacks 1 tensors, e.g. stem.conv2.weight'),
+    'another shape': (lambda s: {**s, 'backbone.bottom_up.stage1.0.attn.q.weight': torch.zeros(3, 3)},
+                      'has of another shape 1 tensors, e.g. stage1.0.attn.q.weight \\(3, 3\\) instead of \\(8, 8\\)'),
+    'unknown in the backbone': (lambda s: more(s, 'backbone.bottom_up.stage1.0.gamma'), 'has unknown 1 tensors'),
+    'two backbones': (lambda s: {**s, **{f'teacher.{key}': value for key, value in s.items()}},
+                      'several backbones: rest under "backbone.bottom_up.", rest under "teacher.backbone'),
+    'a norm in the neck': (lambda s: more(s, 'backbone.fpn_lateral3.norm.weight'), 'has besides 1 tensors'),
+    'no box head': (lambda s: without(s, 'box_head'), 'lacks 4 tensors, e.g. roi_heads.box_head.fc1.weight'),
+    'no mask head': (lambda s: without(s, 'mask_head'), 'not recognised as a whole.*--to backbone'),
+    'five anchors': (lambda s: {**s, 'proposal_generator.rpn_head.objectness_logits.weight': torch.zeros(5, 16, 1, 1),
+                                'proposal_generator.rpn_head.objectness_logits.bias': torch.zeros(5)},
+                     "numbers of channels.*'rpn_head.rpn_cls': 5"),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_is_not_recognised_is_refused_and_named(tiny, case):
+    change, message = REFUSED[case]
+    with pytest.raises(CheckpointError, match=message) as error:
+        convert(change(make('detectron2-mask_rcnn', 'rest', tiny)), source='some.pth')
+    assert 'some.pth' in str(error.value)
+
+
+def test_incomplete_heads_are_refused(tiny):
+    with pytest.raises(CheckpointError, match='nothing for head.fc.bias'):
+        convert(without(make('classification', 'restv2', tiny), 'head.bias'))
+    with pytest.raises(CheckpointError, match='nothing for backbone.norm4'):
+        convert(without(make('classification', 'rest', tiny), '^norm'))
+    with pytest.raises(CheckpointError, match='UPerNet .* lacks 10 tensors'):
+        convert(without(make('mmseg-upernet', 'restv2', tiny), r'psp_modules\.[12]'))
+    with pytest.raises(CheckpointError, match='UPerNet .* has besides 1 tensors, e.g. decode_head.extra'):
+        convert(more(make('mmseg-upernet', 'restv2', tiny), 'decode_head.extra'))
+    state_dict = make('detectron2-retinanet', 'rest', tiny)
+    three_anchors = {'head.bbox_pred.weight': torch.zeros(12, 16, 3, 3), 'head.bbox_pred.bias': torch.zeros(12)}
+    with pytest.raises(CheckpointError, match="numbers of channels.*'bbox_head.retina_reg': 12"):
+        convert({**state_dict, **three_anchors})
+
+
+@pytest.mark.parametrize('to', ['retinanet', 'upernet', 'classifier'])
+def test_only_what_is_in_the_file_can_be_had(tiny, to):
+    with pytest.raises(CheckpointError, match=f'Mask R-CNN .* converted to mask_rcnn or backbone, not to {to}'):
+        convert(make('detectron2-mask_rcnn', 'rest', tiny), to)
+    assert convert(make('detectron2-mask_rcnn', 'rest', tiny), 'mask_rcnn').target == 'mask_rcnn'
+
+
+def test_unknown_target(tiny):
+    with pytest.raises(ValueError, match='Unknown target'):
+        convert(make('classification', 'rest', tiny), 'detector')
+
+
+@pytest.fixture
+def source(tiny, tmp_path):
+    save(make('detectron2-retinanet', 'rest', tiny), tmp_path / 'theirs.pth', 'detectron2-retinanet')
+    return tmp_path / 'theirs.pth'
+
+
+def test_a_written_file_is_read_by_all(source, tmp_path):
+    conversion = convert_file(source, tmp_path / 'ours.pth')
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert conversion.sha256 == digest and digest in str(conversion)
+    for loaded in (load_file(tmp_path / 'ours.pth'), torch.load(tmp_path / 'ours.pth', weights_only=True),
+                   CheckpointLoader.load_checkpoint(str(tmp_path / 'ours.pth'), map_location='cpu')):
+        assert loaded['meta'] == dict(
+            conversion.meta, source='theirs.pth', source_sha256=digest, layout='detectron2-retinanet',
+            arch='rest_custom', target='retinanet')
+        assert loaded['meta']['settings']['embed_dims'] == [8, 16, 24, 32]
+        assert loaded['state_dict'].keys() == conversion.state_dict.keys()
+        assert all(torch.equal(value, conversion.state_dict[key]) for key, value in loaded['state_dict'].items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']
+    assert oct((tmp_path / 'ours.pth').stat().st_mode) == oct(source.stat().st_mode)
+
+
+def test_destinations_that_are_refused(source, tmp_path):
+    content = source.read_bytes()
+    (tmp_path / 'link.pth').symlink_to(source)
+    for name in ('theirs.pth', 'link.pth', './theirs.pth'):
+        with pytest.raises(CheckpointError, match='is the file to convert itself'):
+            convert_file(source, f'{tmp_path}/{name}', overwrite=True)
+    with pytest.raises(CheckpointError, match='no such folder'):
+        convert_file(source, tmp_path / 'none' / 'ours.pth')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        convert_file(source, tmp_path)
+    (tmp_path / 'ours.pth').write_text('precious')
+    with pytest.raises(CheckpointError, match='exists already.*--overwrite'):
+        convert_file(source, tmp_path / 'ours.pth')
+    assert (tmp_path / 'ours.pth').read_text() == 'precious' and source.read_bytes() == content
+    convert_file(source, tmp_path / 'ours.pth', overwrite=True)
+    assert load_file(tmp_path / 'ours.pth')['meta']['target'] == 'retinanet'
+
+
+def test_a_failed_write_leaves_the_destination(source, tmp_path, monkeypatch):
+    (tmp_path / 'ours.pth').write_text('precious')
+
+    def fail(checkpoint, file):
+        file.write(b'half')
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr('mmrest.checkpoints.convert.torch.save', fail)
+    with pytest.raises(CheckpointError, match='could not be written: No space left'):
+        convert_file(source, tmp_path / 'ours.pth', overwrite=True)
+    assert (tmp_path / 'ours.pth').read_text() == 'precious'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']
+
+
+class Runs:
+    """A pickle of this calls ``os.system``."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command, )
+
+
+def break_file(kind: str, path) -> None:
+    content = path.read_bytes()
+    if kind == 'malicious':
+        torch.save({'model': load_file(path)['model'], 'x': Runs(f'touch {path.parent / "it_ran"}')}, path)
+    elif kind == 'another network':
+        torch.save(nn.Sequential(nn.Conv2d(3, 4, 3)).state_dict(), path)
+    elif kind == 'missing':
+        path.unlink()
+    else:
+        path.write_bytes({'truncated': content[:len(content) // 2], 'empty': b'', 'no checkpoint': b'something else',
+                          'a web page': b'<!DOCTYPE html>log in'}[kind])
+
+
+BROKEN = {'truncated': 'cut off', 'empty': 'is empty', 'a web page': 'web page',
+          'no checkpoint': 'not a PyTorch checkpoint', 'missing': 'no checkpoint file', 'another network': 'neither ResT nor ResTv2',
+          'malicious': 'refused: loading it would run code.*system'}
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+@pytest.mark.parametrize('exists', [True, False])
+def test_broken_files(source, tmp_path, kind, exists):
+    break_file(kind, source)
+    if exists:
+        (tmp_path / 'ours.pth').write_text('precious')
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(CheckpointError, match=BROKEN[kind]):
+        convert_file(source, tmp_path / 'ours.pth', overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before  # nor did anything run
+    assert not exists or (tmp_path / 'ours.pth').read_text() == 'precious'
+
+
+def test_weights_are_those_of_the_external_reference_values(external, monkeypatch):
+    """The rule and the lists of names restated here are the ones behind ``golden/``."""
+    monkeypatch.syspath_prepend(str(external / 'golden'))
+    golden = pytest.importorskip('golden')
+    for path in sorted((external / 'golden').glob('*.json')):
+        values, arrays = golden.load(path)
+        version, name = values['variant'].split('_')
+        arch = {'rest': REST, 'restv2': RESTV2}[version][name]
+        make_shapes = files.classifier_shapes if values['layout'] == 'classification' else files.backbone_shapes
+        shapes = make_shapes(version, arch)
+        assert shapes == {key: tuple(array.shape) for key, array in arrays.items()}
+        for key in list(arrays)[::7]:
+            assert (files.weight(values['seed'], key, shapes[key]) == arrays[key]).all()
