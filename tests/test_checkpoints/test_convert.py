@@ -318,8 +318,8 @@ def break_file(kind: str, path) -> None:
 
 
 BROKEN = {'truncated': 'cut off', 'empty': 'is empty', 'a web page': 'web page',
-          'no checkpoint': 'not a PyTorch checkpoint', 'missing': 'no checkpoint file', 'another network': 'neither ResT nor ResTv2',
-          'malicious': 'refused: loading it would run code.*system'}
+          'no checkpoint': 'not a PyTorch checkpoint', 'missing': 'no checkpoint file',
+          'another network': 'neither ResT nor ResTv2', 'malicious': 'refused: loading it would run code.*system'}
 
 
 @pytest.mark.parametrize('kind', BROKEN)
