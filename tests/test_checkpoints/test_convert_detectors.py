@@ -191,7 +191,7 @@ def test_detections_of_mask_rcnn(converted):
     result, = model.roi_head.predict_bbox(converted.ours, [converted.sample.metainfo], [found], model.test_cfg.rcnn)
     boxes, scores, classes, masks = detectron2.mask_rcnn_inference(converted.w, converted.pyramid, IMAGE)
     assert len(result) == len(boxes) > 20
-    assert (result.labels == classes).all() and len(classes.unique()) > 1
+    assert (result.labels == classes).all()
     assert (result.scores - scores).abs().max() < 1e-5  # mmdet has its anchors in float32
     assert (result.bboxes - boxes).abs().max() < 1e-3
     rois = torch.cat([torch.zeros(len(boxes), 1).double(), boxes], dim=1)

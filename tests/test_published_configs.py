@@ -1,0 +1,239 @@
+"""The configs for the authors' files: each fits its file, and tests as the code that the file comes from."""
+import copy
+import re
+from pathlib import Path
+
+import numpy as np
+import published_files as files
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+from torchvision_operators import import_torchvision
+
+from mmrest.backbones.rest import ARCHS as REST
+from mmrest.backbones.restv2 import ARCHS as RESTV2
+from mmrest.checkpoints import compare_state_dict
+from mmrest.checkpoints.convert import convert
+from mmrest.engine.machine import fit_to_machine
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'published'
+NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+DETECTORS = [name for name in NAMES if name.endswith('_coco')]
+SEGMENTORS = [name for name in NAMES if name.endswith('_ade20k')]
+CLASSIFIERS = [name for name in NAMES if name.endswith('_in1k')]
+SHAPES = dict(retinanet=files.retinanet_shapes, mask_rcnn=files.mask_rcnn_shapes, upernet=files.upernet_shapes)
+
+
+def parse(name: str) -> tuple[str, str, str]:
+    """Kind, version and architecture that a name stands for."""
+    kind, version, arch = re.match(r'(?:(retinanet|mask_rcnn|upernet)_)?(rest|restv2)_([a-z]+)_', name).groups()
+    return kind or 'classifier', version, arch
+
+
+def read(name: str) -> Config:
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    init_default_scope(cfg.default_scope)
+    if cfg.default_scope == 'mmpretrain':
+        import_torchvision()
+        pytest.importorskip('mmpretrain')
+    fit_to_machine(cfg)
+    return cfg
+
+
+def build(cfg: Config, device: str = 'cpu') -> torch.nn.Module:
+    with torch.device(device):
+        if cfg.get('data_preprocessor'):
+            cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        return MODELS.build(cfg.model)
+
+
+def run(steps: list, path: Path, **more) -> dict | list:
+    from mmcv.transforms import Compose
+    return Compose(steps)(dict(img_path=str(path), img_id=0, **copy.deepcopy(more)))
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    """An image larger than detection tests at, with detail that a careless resize gets wrong."""
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (1000, 1203, 3), dtype=np.uint8)).save(tmp_path / 'photo.png')
+    return tmp_path / 'photo.png'
+
+
+def test_every_published_file_has_one():
+    expected = {f'rest_{arch}_224_in1k' for arch in REST}
+    expected |= {f'restv2_{arch}_{size}_in1k' for arch in RESTV2 for size in (224, 384)}
+    expected |= {f'{kind}_rest_{arch}_fpn_1x_coco' for kind in ('retinanet', 'mask_rcnn') for arch in ('small', 'base')}
+    expected |= {f'mask_rcnn_restv2_{arch}_fpn_3x_coco' for arch in ('tiny', 'small', 'base')}
+    expected |= {f'upernet_restv2_{arch}_512x512_160k_ade20k' for arch in ('tiny', 'small', 'base')}
+    assert set(NAMES) == expected
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_file_of_full_size_fills_the_model(name):
+    """Nothing missing, nothing unexpected, every shape as it is; without values, which small models have tests for."""
+    kind, version, arch = parse(name)
+    settings = {'rest': REST, 'restv2': RESTV2}[version][arch]
+    make_shapes = SHAPES.get(kind, files.classifier_shapes)
+    conversion = convert({'model': files.fill(make_shapes(version, settings), device='meta')})
+    assert (conversion.target, conversion.contents.arch) == (kind, arch) and not conversion.left_out
+    cfg = read(name)
+    assert cfg.model.backbone.arch == arch and cfg.custom_imports.imports == ['mmrest']
+    report = compare_state_dict(build(cfg, 'meta'), conversion.state_dict)
+    assert report.complete and not report.unexpected, str(report)
+    assert report.fraction == 1
+    # The other files do not fit.
+    other = {'small': 'base', 'tiny': 'small'}.get(arch, 'small')
+    settings = {'rest': REST, 'restv2': RESTV2}[version][other]
+    conversion = convert({'model': files.fill(make_shapes(version, settings), device='meta')})
+    report = compare_state_dict(build(read(name), 'meta'), conversion.state_dict)
+    assert not report.complete or report.unexpected
+
+
+@pytest.mark.parametrize('name', DETECTORS)
+def test_detectors_test_as_detectron2_does(name):
+    kind, version, arch = parse(name)
+    cfg = read(name)
+    model = build(cfg)
+    images = model.data_preprocessor
+    mean, std = images.mean.flatten().tolist(), images.std.flatten().tolist()
+    if version == 'rest':
+        assert model.backbone.out_norm == 'trunk' and not images._channel_conversion
+        assert mean == pytest.approx([103.53, 116.28, 123.675]) and std == [1, 1, 1]
+    else:
+        assert model.backbone.out_norm == 'branch' and images._channel_conversion
+        assert mean == pytest.approx([123.675, 116.28, 103.53]) and std == pytest.approx([58.395, 57.12, 57.375])
+    assert images.pad_size_divisor == 32 and cfg.test_dataloader.batch_size == 1
+
+    dense = model.bbox_head if kind == 'retinanet' else model.rpn_head
+    generator = dense.prior_generator
+    assert generator.center_offset == 0 and generator.ratios.tolist() == [0.5, 1.0, 2.0]
+    assert [stride[0] for stride in generator.strides] == [2**i for i in ((3, 4, 5, 6, 7) if kind == 'retinanet'
+                                                                          else (2, 3, 4, 5, 6))]
+    areas = (generator.base_anchors[0][:, 2:] - generator.base_anchors[0][:, :2]).prod(dim=1).sqrt()
+    sizes = sorted({round(area) for area in areas.tolist()})
+    assert sizes == ([32, 40, 51] if kind == 'retinanet' else [32])
+    assert tuple(dense.bbox_coder.stds) == (1, 1, 1, 1) and not dense.bbox_coder.add_ctr_clamp
+    if kind == 'retinanet':
+        assert model.backbone.out_indices == (1, 2, 3)
+        assert model.neck.add_extra_convs == 'on_input' and model.neck.relu_before_extra_convs
+        test = model.bbox_head.test_cfg
+        assert (test.nms_pre, test.score_thr, test.max_per_img, test.min_bbox_size) == (1000, 0.05, 100, 0)
+        assert test.nms == dict(type='nms', iou_threshold=0.5) and dense.num_classes == 80
+    else:
+        assert model.backbone.out_indices == (0, 1, 2, 3) and not model.neck.add_extra_convs
+        rpn, rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
+        assert (rpn.nms_pre, rpn.max_per_img, rpn.min_bbox_size) == (1000, 1000, 0)
+        assert rpn.nms == dict(type='nms', iou_threshold=0.7)
+        assert (rcnn.score_thr, rcnn.max_per_img, rcnn.mask_thr_binary) == (0.05, 100, 0.5)
+        assert rcnn.nms == dict(type='nms', iou_threshold=0.5)
+        for extractor, size in ((model.roi_head.bbox_roi_extractor, 7), (model.roi_head.mask_roi_extractor, 14)):
+            assert extractor.finest_scale == 56 and extractor.featmap_strides == [4, 8, 16, 32]
+            for layer in extractor.roi_layers:
+                assert (layer.output_size, layer.sampling_ratio, layer.aligned) == ((size, size), 0, True)
+        assert tuple(model.roi_head.bbox_head.bbox_coder.stds) == (0.1, 0.1, 0.2, 0.2)
+        assert model.roi_head.bbox_head.num_classes == model.roi_head.mask_head.num_classes == 80
+    metrics = ['bbox', 'segm'] if kind == 'mask_rcnn' else 'bbox'
+    assert cfg.test_evaluator.metric == metrics and cfg.test_evaluator.ann_file.endswith('instances_val2017.json')
+    assert cfg.test_dataloader.dataset.data_prefix.img == 'val2017/'
+
+
+@pytest.mark.parametrize('name', DETECTORS)
+def test_detectors_see_what_pillow_resizes(name, photo):
+    """Shorter side 800, longer at most 1333, sizes rounded; BGR, as mmdet reads."""
+    steps = read(name).test_dataloader.dataset.pipeline
+    seen = run(steps, photo, instances=[])['inputs']
+    expected = np.asarray(Image.open(photo).resize((962, 800), Image.BILINEAR))[..., ::-1]
+    assert seen.shape == (3, 800, 962)
+    assert (seen.permute(1, 2, 0).numpy() == expected).all()
+
+
+@pytest.mark.parametrize('name', SEGMENTORS)
+def test_segmentors_see_multiples_of_32(name, photo):
+    cfg = read(name)
+    assert cfg.tta_model.type == 'SegTTAModel' and cfg.model.test_cfg.mode == 'whole'
+    assert cfg.model.data_preprocessor.bgr_to_rgb and cfg.test_dataloader.batch_size == 1
+    labels = photo.with_name('labels.png')
+    Image.fromarray(np.tile(np.arange(0, 4, dtype=np.uint8), (1000, 301))[:, :1203]).save(labels)
+    more = dict(seg_map_path=str(labels), seg_fields=[], label_map=None, reduce_zero_label=True)
+    one = run(cfg.test_dataloader.dataset.pipeline, photo, **more)
+    assert one['inputs'].shape == (3, 512, 640)  # 512 x 616, stretched
+    sample = one['data_samples']
+    assert sample.ori_shape == (1000, 1203) == sample.gt_sem_seg.shape
+    assert sample.gt_sem_seg.data.unique().tolist() == [0, 1, 2, 255]
+    several = run(cfg.tta_pipeline, photo, **more)
+    assert [tuple(image.shape[1:]) for image in several['inputs'][::2]] == [
+        (256, 320), (384, 480), (512, 640), (640, 800), (768, 928), (896, 1088)]
+    assert all(torch.equal(a.flip(-1), b) for a, b in zip(several['inputs'][::2], several['inputs'][1::2]))
+    assert [sample.flip for sample in several['data_samples']] == [False, True] * 6
+
+
+def torchvision_way(image: Image.Image, size: int | tuple, crop: int | None) -> Image.Image:
+    """Resize of the shorter side, or to a size, and CenterCrop, as torchvision documents them."""
+    width, height = image.size
+    if isinstance(size, int):
+        scale = size / min(width, height)
+        size = (size, int(scale * height)) if width <= height else (int(scale * width), size)
+    image = image.resize(size, Image.BICUBIC)
+    if crop is None:
+        return image
+    left, top = (int(round((side - crop) / 2)) for side in image.size)
+    return image.crop((left, top, left + crop, top + crop))
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_classifiers_see_what_the_authors_code_shows_them(name, photo):
+    cfg = read(name)
+    _, version, _ = parse(name)
+    size, crop = {('rest', '224'): (256, 224), ('restv2', '224'): (224, 224),
+                  ('restv2', '384'): ((384, 384), None)}[version, name.split('_')[2]]
+    seen = run(cfg.test_dataloader.dataset.pipeline, photo, gt_label=3)['inputs']
+    expected = np.asarray(torchvision_way(Image.open(photo), size, crop))[..., ::-1]
+    assert (seen.permute(1, 2, 0).numpy() == expected).all()
+    assert cfg.data_preprocessor == dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True,
+                                         num_classes=1000)
+    assert not [hook for hook in cfg.get('custom_hooks', []) if hook.type == 'EMAHook']
+    assert cfg.test_dataloader.dataset.split == 'val' and cfg.test_evaluator.topk == (1, 5)
+
+
+def load_golden(external: Path, name: str, monkeypatch):
+    monkeypatch.syspath_prepend(str(external / 'golden'))
+    golden = pytest.importorskip('golden')
+    values, arrays = golden.load(external / 'golden' / f'{name}.json')
+    image = torch.from_numpy(golden.image(values['seed'], values['image']))
+    return golden, values, {key: torch.as_tensor(array) for key, array in arrays.items()}, image
+
+
+@pytest.mark.parametrize('name, config', [('rest_lite-detectron2', 'mask_rcnn_rest_small_fpn_1x_coco'),
+                                          ('restv2_tiny-detectron2', 'mask_rcnn_restv2_tiny_fpn_3x_coco')])
+def test_converted_detectors_hand_the_published_features_to_the_neck(name, config, external, monkeypatch):
+    golden, values, weights, image = load_golden(external, name, monkeypatch)
+    version, arch = values['variant'].split('_')
+    shapes = files.mask_rcnn_shapes(version, {'rest': REST, 'restv2': RESTV2}[version][arch], 2, 8, 8)
+    heads = files.fill({key: shape for key, shape in shapes.items() if 'bottom_up' not in key})
+    conversion = convert({**{f'backbone.bottom_up.{key}': value for key, value in weights.items()}, **heads})
+    cfg = read(config)
+    cfg.model.backbone.arch = arch
+    model = MODELS.build(cfg.model.backbone).double().eval()
+    inner = {key[len('backbone.'):]: value for key, value in conversion.state_dict.items()
+             if key.startswith('backbone.')}
+    model.load_state_dict(inner, strict=True)
+    with torch.no_grad():
+        for i, out in enumerate(model(image), start=1):
+            assert golden.worst(values, f'stage{i}', out.numpy()) < 1e-9
+
+
+@pytest.mark.parametrize('name', ['rest_lite', 'rest_base', 'restv2_tiny'])
+def test_converted_classifiers_give_the_published_logits(name, external, monkeypatch):
+    golden, values, weights, image = load_golden(external, f'{name}-classification', monkeypatch)
+    conversion = convert({'model': weights})
+    model = build(read(f'{name}_224_in1k')).double().eval()
+    model.load_state_dict(conversion.state_dict, strict=True)
+    with torch.no_grad():
+        logits = model.head(model.extract_feat(image))
+    assert golden.worst(values, 'logits', logits.numpy()) < 1e-9
