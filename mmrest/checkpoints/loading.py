@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+import re
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping
 
@@ -32,6 +33,8 @@ class LoadReport:
         unexpected (list[str]): Keys that the model has no use for.
         mismatched (list[str]): Keys of the model whose shape differs, with both shapes.
         fraction (float): Share of the model's values, counted in numbers, that are filled.
+        depths (list[str]): Stages of a backbone that have another number of blocks in the state dict.
+        other_shapes (list[str]): Backbones that are in the state dict, but for the most part in other shapes.
     """
     source: str
     matched: list[str] = field(default_factory=list)
@@ -39,6 +42,8 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
     fraction: float = 0.0
+    depths: list[str] = field(default_factory=list)
+    other_shapes: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -47,6 +52,8 @@ class LoadReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.matched)} tensors, {self.fraction:.1%} of the model's values, loaded from {self.source}"]
+        if self.depths:
+            lines.append(f'  another depth: {", ".join(self.depths)}')
         for name in ('missing', 'mismatched', 'unexpected'):
             keys = getattr(self, name)
             if keys:
@@ -57,11 +64,13 @@ class LoadReport:
         """Raise if next to nothing fits, else log the report, as a warning if the model is not complete.
 
         Raises:
-            CheckpointError: Less than a tenth of the model's values would be filled.
+            CheckpointError: Less than a tenth of the model's values would be filled, or its backbone is
+                in the checkpoint with other numbers of channels.
         """
-        if self.fraction < LEAST_MATCH:
+        if self.fraction < LEAST_MATCH or self.other_shapes:
             raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
-        print_log(str(self), logger='current', level=logging.INFO if self.complete else logging.WARNING)
+        fine = self.complete and not self.depths
+        print_log(str(self), logger='current', level=logging.INFO if fine else logging.WARNING)
         return self
 
 
@@ -155,15 +164,42 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
             filled += value.numel()
     report.unexpected = [key for key in state_dict if key not in own]
     report.fraction = filled / max(total, 1)
+    for prefix in _backbones(model):
+        _compare_backbone(report, own, state_dict, prefix)
     return report
+
+
+def _backbones(model: nn.Module) -> dict[str, nn.Module]:
+    """Backbones of this package in a model, by what stands before the names of their tensors."""
+    return {f'{name}.' if name else '': module for name, module in model.named_modules()
+            if hasattr(module, 'translate_state_dict')}
+
+
+def _compare_backbone(report: LoadReport, own: Mapping[str, Tensor], state_dict: Mapping[str, Tensor],
+                      prefix: str) -> None:
+    """Add to a report how the backbone under ``prefix`` differs in width and depth.
+
+    Heads that fit would otherwise hide that the backbone does not.
+    """
+    both = [key for key in own if key.startswith(prefix) and key in state_dict]
+    fitting = sum(own[key].numel() for key in both if _shape(state_dict[key]) == _shape(own[key]))
+    if fitting < sum(own[key].numel() for key in both) / 2:
+        report.other_shapes.append(prefix.rstrip('.') or 'the model')
+
+    def count_blocks(keys: Iterable[str]) -> Counter[str]:
+        block = re.compile(re.escape(prefix) + r'(stage\d+)\.\d+\.norm1\.weight')
+        return Counter(match[1] for match in map(block.fullmatch, keys) if match)
+
+    ours, theirs = count_blocks(own), count_blocks(state_dict)
+    report.depths += [f'{prefix}{stage} has {count} blocks, in the file {theirs[stage]}'
+                      for stage, count in ours.items() if theirs[stage] not in (0, count)]
 
 
 def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     """The state dict as the model's load hooks will turn it."""
     state_dict = OrderedDict(state_dict)
-    for name, module in model.named_modules():
-        if hasattr(module, 'translate_state_dict'):
-            module.translate_state_dict(state_dict, f'{name}.' if name else '')
+    for prefix, module in _backbones(model).items():
+        module.translate_state_dict(state_dict, prefix)
     return state_dict
 
 

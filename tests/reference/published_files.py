@@ -5,6 +5,7 @@ them to compare with. Nothing here is used by the package.
 """
 from __future__ import annotations
 
+import argparse
 import zlib
 
 import numpy as np
@@ -167,3 +168,24 @@ def upernet_shapes(version: str, arch: dict, num_classes: int = 150, channels: i
     shapes.update(_layers({'decode_head.conv_seg': (num_classes, c, 1, 1),
                            'auxiliary_head.conv_seg': (num_classes, aux, 1, 1)}))
     return shapes
+
+
+WHOLE = {'classification': classifier_shapes, 'detectron2-retinanet': retinanet_shapes,
+         'detectron2-mask_rcnn': mask_rcnn_shapes, 'mmseg-upernet': upernet_shapes}
+# Heads that are as small as the backbone.
+SMALL = {'classification': dict(num_classes=10), 'detectron2-retinanet': dict(num_classes=3, channels=16),
+         'detectron2-mask_rcnn': dict(num_classes=3, channels=16, hidden=32),
+         'mmseg-upernet': dict(num_classes=5, channels=16, aux=8)}
+
+
+def make(layout: str, version: str, arch: dict, device: str = 'cpu') -> dict:
+    """Without values (on the meta device), the heads are as large as the published ones."""
+    sizes = {} if device == 'meta' else SMALL[layout]
+    return fill(WHOLE[layout](version, arch, **sizes), device=device, dtype=torch.float32)
+
+
+def save(state_dict: dict, path, layout: str) -> None:
+    """With what stands beside the weights in such files."""
+    beside = {'classification': dict(epoch=299, args=argparse.Namespace(model='rest', lr=5e-4)),
+              'mmseg-upernet': dict(meta=dict(CLASSES=('wall', 'building'), epoch=1))}.get(layout, dict(iteration=1))
+    torch.save({'state_dict' if layout.startswith('mmseg') else 'model': state_dict, **beside}, path)

@@ -1,59 +1,33 @@
 """Published files in every layout are recognised and converted; what is none of them is refused and named."""
-import argparse
-import hashlib
-import os
 import re
 
 import detectron2_heads
 import published_files as files
 import pytest
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
+from published_files import make, save
 from torch import nn
 
 from mmrest import ResT, ResTv2
 from mmrest.backbones.rest import ARCHS as REST
 from mmrest.backbones.restv2 import ARCHS as RESTV2
-from mmrest.checkpoints import CheckpointError, load_file, load_pretrained
-from mmrest.checkpoints.convert import convert, convert_file
+from mmrest.checkpoints import CheckpointError, load_pretrained
+from mmrest.checkpoints.convert import convert
 from mmrest.checkpoints.detectron2 import reorder_anchors
 from mmrest.checkpoints.layouts import DETECTOR_LARGE, recognise
 
 ARCHS = [*(('rest', name, arch) for name, arch in REST.items()),
          *(('restv2', name, arch) for name, arch in RESTV2.items()),
          ('restv2', 'large-detectron2', DETECTOR_LARGE)]
-WHOLE = {
-    'classification': (files.classifier_shapes, 'classifier'),
-    'detectron2-retinanet': (files.retinanet_shapes, 'retinanet'),
-    'detectron2-mask_rcnn': (files.mask_rcnn_shapes, 'mask_rcnn'),
-    'mmseg-upernet': (files.upernet_shapes, 'upernet'),
-}
-LAYOUTS = [(version, layout) for version in ('rest', 'restv2') for layout in WHOLE
+TARGETS = {'classification': 'classifier', 'detectron2-retinanet': 'retinanet', 'detectron2-mask_rcnn': 'mask_rcnn',
+           'mmseg-upernet': 'upernet'}
+LAYOUTS = [(version, layout) for version in ('rest', 'restv2') for layout in TARGETS
            if (version, layout) != ('rest', 'mmseg-upernet')]
-
-
-# Heads that are as small as the backbone.
-SMALL = {'classification': dict(num_classes=10), 'detectron2-retinanet': dict(num_classes=3, channels=16),
-         'detectron2-mask_rcnn': dict(num_classes=3, channels=16, hidden=32),
-         'mmseg-upernet': dict(num_classes=5, channels=16, aux=8)}
-
-
-def make(layout: str, version: str, arch: dict, device: str = 'cpu') -> dict:
-    """Without values (on the meta device), the heads are as large as the published ones."""
-    sizes = {} if device == 'meta' else SMALL[layout]
-    return files.fill(WHOLE[layout][0](version, arch, **sizes), device=device, dtype=torch.float32)
-
-
-def save(state_dict: dict, path, layout: str) -> None:
-    """With what stands beside the weights in such files."""
-    beside = {'classification': dict(epoch=299, args=argparse.Namespace(model='rest', lr=5e-4)),
-              'mmseg-upernet': dict(meta=dict(CLASSES=('wall', 'building'), epoch=1))}.get(layout, dict(iteration=1))
-    torch.save({'state_dict' if layout.startswith('mmseg') else 'model': state_dict, **beside}, path)
 
 
 @pytest.mark.parametrize('version, name, arch, layout', [
     pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
-    for version, name, arch in ARCHS for layout in WHOLE if (version, layout) in LAYOUTS])
+    for version, name, arch in ARCHS for layout in TARGETS if (version, layout) in LAYOUTS])
 def test_every_architecture_is_recognised_in_every_layout(version, name, arch, layout):
     contents = recognise(make(layout, version, arch, device='meta'))
     assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
@@ -67,7 +41,7 @@ def test_whole_files_are_used_up(tiny, version, layout):
     """Every tensor goes somewhere, under a new name once; values are kept."""
     state_dict = make(layout, version, tiny)
     conversion = convert({'model': state_dict})
-    assert conversion.target == WHOLE[layout][1] and not conversion.left_out
+    assert conversion.target == TARGETS[layout] and not conversion.left_out
     assert len(conversion.state_dict) == len(state_dict)
     old = sorted(value.double().sum().item() for value in state_dict.values())
     assert sorted(value.double().sum().item() for value in conversion.state_dict.values()) == pytest.approx(old)
@@ -238,101 +212,6 @@ def test_only_what_is_in_the_file_can_be_had(tiny, to):
 def test_unknown_target(tiny):
     with pytest.raises(ValueError, match='Unknown target'):
         convert(make('classification', 'rest', tiny), 'detector')
-
-
-@pytest.fixture
-def source(tiny, tmp_path):
-    save(make('detectron2-retinanet', 'rest', tiny), tmp_path / 'theirs.pth', 'detectron2-retinanet')
-    return tmp_path / 'theirs.pth'
-
-
-def test_a_written_file_is_read_by_all(source, tmp_path):
-    conversion = convert_file(source, tmp_path / 'ours.pth')
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    assert conversion.sha256 == digest and digest in str(conversion)
-    for loaded in (load_file(tmp_path / 'ours.pth'), torch.load(tmp_path / 'ours.pth', weights_only=True),
-                   CheckpointLoader.load_checkpoint(str(tmp_path / 'ours.pth'), map_location='cpu')):
-        assert loaded['meta'] == dict(
-            conversion.meta, source='theirs.pth', source_sha256=digest, layout='detectron2-retinanet',
-            arch='rest_custom', target='retinanet')
-        assert loaded['meta']['settings']['embed_dims'] == [8, 16, 24, 32]
-        assert loaded['state_dict'].keys() == conversion.state_dict.keys()
-        assert all(torch.equal(value, conversion.state_dict[key]) for key, value in loaded['state_dict'].items())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']
-    assert oct((tmp_path / 'ours.pth').stat().st_mode) == oct(source.stat().st_mode)
-
-
-def test_destinations_that_are_refused(source, tmp_path):
-    content = source.read_bytes()
-    (tmp_path / 'link.pth').symlink_to(source)
-    for name in ('theirs.pth', 'link.pth', './theirs.pth'):
-        with pytest.raises(CheckpointError, match='is the file to convert itself'):
-            convert_file(source, f'{tmp_path}/{name}', overwrite=True)
-    with pytest.raises(CheckpointError, match='no such folder'):
-        convert_file(source, tmp_path / 'none' / 'ours.pth')
-    with pytest.raises(CheckpointError, match='is a folder'):
-        convert_file(source, tmp_path)
-    (tmp_path / 'ours.pth').write_text('precious')
-    with pytest.raises(CheckpointError, match='exists already.*--overwrite'):
-        convert_file(source, tmp_path / 'ours.pth')
-    assert (tmp_path / 'ours.pth').read_text() == 'precious' and source.read_bytes() == content
-    convert_file(source, tmp_path / 'ours.pth', overwrite=True)
-    assert load_file(tmp_path / 'ours.pth')['meta']['target'] == 'retinanet'
-
-
-def test_a_failed_write_leaves_the_destination(source, tmp_path, monkeypatch):
-    (tmp_path / 'ours.pth').write_text('precious')
-
-    def fail(checkpoint, file):
-        file.write(b'half')
-        raise OSError('No space left on device')
-
-    monkeypatch.setattr('mmrest.checkpoints.convert.torch.save', fail)
-    with pytest.raises(CheckpointError, match='could not be written: No space left'):
-        convert_file(source, tmp_path / 'ours.pth', overwrite=True)
-    assert (tmp_path / 'ours.pth').read_text() == 'precious'
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command, )
-
-
-def break_file(kind: str, path) -> None:
-    content = path.read_bytes()
-    if kind == 'malicious':
-        torch.save({'model': load_file(path)['model'], 'x': Runs(f'touch {path.parent / "it_ran"}')}, path)
-    elif kind == 'another network':
-        torch.save(nn.Sequential(nn.Conv2d(3, 4, 3)).state_dict(), path)
-    elif kind == 'missing':
-        path.unlink()
-    else:
-        path.write_bytes({'truncated': content[:len(content) // 2], 'empty': b'', 'no checkpoint': b'something else',
-                          'a web page': b'<!DOCTYPE html>log in'}[kind])
-
-
-BROKEN = {'truncated': 'cut off', 'empty': 'is empty', 'a web page': 'web page',
-          'no checkpoint': 'not a PyTorch checkpoint', 'missing': 'no checkpoint file',
-          'another network': 'neither ResT nor ResTv2', 'malicious': 'refused: loading it would run code.*system'}
-
-
-@pytest.mark.parametrize('kind', BROKEN)
-@pytest.mark.parametrize('exists', [True, False])
-def test_broken_files(source, tmp_path, kind, exists):
-    break_file(kind, source)
-    if exists:
-        (tmp_path / 'ours.pth').write_text('precious')
-    before = sorted(path.name for path in tmp_path.iterdir())
-    with pytest.raises(CheckpointError, match=BROKEN[kind]):
-        convert_file(source, tmp_path / 'ours.pth', overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == before  # nor did anything run
-    assert not exists or (tmp_path / 'ours.pth').read_text() == 'precious'
 
 
 def test_weights_are_those_of_the_external_reference_values(external, monkeypatch):

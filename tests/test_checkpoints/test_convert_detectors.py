@@ -168,7 +168,8 @@ def test_heads_on_regions(converted):
     """The same regions, pooled by each: class logits, deltas, boxes and masks."""
     head = converted.model.roi_head
     boxes = torch.tensor([[3.0, 4.0, 40.5, 33.0], [0.0, 0.0, 89.0, 60.0], [50.2, 7.7, 55.1, 30.0],
-                          [-200.0, -300.0, 400.0, 300.0], [10.0, 10.0, 170.0, 240.0], [20.0, 20.0, 20.0, 30.0]]).double()
+                          [-200.0, -300.0, 400.0, 300.0], [10.0, 10.0, 170.0, 240.0], [20.0, 20.0, 20.0, 30.0]],
+                         dtype=torch.float64)
     levels = {min(max(int(4 + torch.log2(((b[2] - b[0]) * (b[3] - b[1])).sqrt() / 224)), 2), 5) for b in boxes[:-1]}
     assert len(levels) > 2
     rois = torch.cat([torch.zeros(len(boxes), 1).double(), boxes], dim=1)

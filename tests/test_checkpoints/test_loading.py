@@ -83,6 +83,36 @@ def test_next_to_nothing_fits(tiny, tmp_path, other):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+def detector(arch):
+    """A model whose head is larger than its backbone."""
+    model = nn.Module()
+    model.backbone, model.head = ResT(arch), nn.Linear(300, 300)
+    return model
+
+
+def test_a_head_that_fits_does_not_hide_a_backbone_of_other_width(tiny):
+    state = detector({**tiny, 'embed_dims': (16, 32, 48, 64)}).state_dict()
+    report = compare_state_dict(detector(tiny), state)
+    assert report.fraction > 0.5 and report.other_shapes == ['backbone']
+    with pytest.raises(CheckpointError, match='does not fit the model; another architecture'):
+        report.check()
+    assert not compare_state_dict(detector(tiny), detector(tiny).state_dict()).other_shapes
+    # Nor is a file without a backbone one of another architecture.
+    head = {f'head.{key}': value for key, value in nn.Linear(300, 300).state_dict().items()}
+    assert not compare_state_dict(detector(tiny), head).check().other_shapes
+
+
+@pytest.mark.parametrize('depths', [(1, 3, 1, 1), (1, 1, 1, 1)])
+def test_another_depth_is_said_and_a_warning(tiny, monkeypatch, depths):
+    logged = []
+    monkeypatch.setattr('mmrest.checkpoints.loading.print_log',
+                        lambda text, logger, level: logged.append((text, level)))
+    compare_state_dict(detector(tiny), detector({**tiny, 'depths': depths}).state_dict()).check()
+    (text, level), = logged
+    assert f'another depth: backbone.stage2 has 2 blocks, in the file {depths[1]}' in text
+    assert level == logging.WARNING
+
+
 def test_prefix_chooses_among_several(tiny, tmp_path):
     model = ResT(tiny)
     state = {**published(model, wrapper='teacher.net.'), **published(model, wrapper='student.net.')}
