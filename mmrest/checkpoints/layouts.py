@@ -1,4 +1,8 @@
-"""What a checkpoint file holds, told from the names and shapes of its tensors."""
+"""What a checkpoint file holds, told from the names and shapes of its tensors.
+
+The backbones import this package to load their weights, and this module imports them to know their
+tensors; so ``mmrest.checkpoints`` itself does not import it.
+"""
 from __future__ import annotations
 
 from collections import Counter, OrderedDict

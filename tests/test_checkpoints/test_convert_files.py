@@ -53,7 +53,9 @@ def test_destinations_that_are_refused(source, tmp_path):
     with pytest.raises(CheckpointError, match='exists already.*--overwrite'):
         convert_file(source, tmp_path / 'ours.pth')
     assert (tmp_path / 'ours.pth').read_text() == 'precious' and source.read_bytes() == content
-    convert_file(source, tmp_path / 'ours.pth', overwrite=True)
+    with open(tmp_path / 'ours.pth') as reader:
+        convert_file(source, tmp_path / 'ours.pth', overwrite=True)
+        assert reader.read() == 'precious'  # replaced, not written over
     assert load_file(tmp_path / 'ours.pth')['meta']['target'] == 'retinanet'
 
 
