@@ -94,11 +94,17 @@ def recognise(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
     tensors = OrderedDict((key, value.detach()) for key, value in state_dict.items() if isinstance(value, Tensor))
     version, prefix = _find_backbone(tensors, source)
     inner = OrderedDict((key[len(prefix):], value) for key, value in tensors.items() if key.startswith(prefix))
-    settings = _read_settings(inner, version, prefix, source)
-    arch = _name_arch(settings, version)
-    if arch != 'custom':
-        settings = dict(NAMED[version][arch])
-    model = build_on_meta(version, settings)
+    try:
+        settings = _read_settings(inner, version, prefix, source)
+        arch = _name_arch(settings, version)
+        if arch != 'custom':
+            settings = dict(NAMED[version][arch])
+        model = build_on_meta(version, settings)
+    except CheckpointError:
+        raise
+    except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(f'The shapes of the {version} in {source} (under "{prefix}") fit no network: '
+                              f'{error}') from error
 
     kinds = {layout for mark, layout in MARKS.items() if mark in tensors}
     classifier = OrderedDict()
@@ -167,11 +173,12 @@ def _read_settings(inner: Mapping[str, Tensor], version: str, prefix: str,
         blocks = {int(parts[1]) for parts in (key.split('.') for key in inner)
                   if parts[0] == f'stage{i}' and parts[1].isdigit()}
         first = f'stage{i}.0'
-        if not blocks or f'{first}.norm1.weight' not in inner:
-            raise CheckpointError(f'{source} is not complete: stage {i} of its {version} under "{prefix}" is missing.')
+        if blocks != set(range(len(blocks))) or f'{first}.norm1.weight' not in inner:
+            raise CheckpointError(f'{source} is not complete: stage {i} of its {version} under "{prefix}" is missing, '
+                                  'or some of its blocks.')
         mixing, sr = inner.get(f'{first}.attn.transform_conv.weight'), inner.get(f'{first}.attn.sr.weight')
         settings['embed_dims'].append(inner[f'{first}.norm1.weight'].shape[0])
-        settings['depths'].append(max(blocks) + 1)
+        settings['depths'].append(len(blocks))
         settings['num_heads'].append(1 if mixing is None else mixing.shape[0])
         settings['sr_ratios'].append(1 if sr is None else sr.shape[-1] - 1)
     settings = {key: tuple(values) for key, values in settings.items()}

@@ -163,7 +163,14 @@ def more(state_dict: dict, key: str) -> dict:
 REFUSED = {
     'another network': (lambda s: nn.Sequential(nn.Conv2d(3, 4, 3)).state_dict(), 'neither ResT nor ResTv2.*0 \\(2\\)'),
     'a stage is missing': (lambda s: without(s, r'stage3\.'), 'stage 3 of its rest .* is missing'),
-    'a block is missing': (lambda s: without(s, r'stage2\.0\.mlp'), 'lacks 4 tensors, e.g. stage2.0.mlp.fc1.weight'),
+    'the first block is missing': (lambda s: without(s, r'stage2\.0\.'), 'stage 2 .* or some of its blocks'),
+    'a block far away': (lambda s: more(s, 'backbone.bottom_up.stage2.999999999999.x'), 'or some of its blocks'),
+    'no channels': (lambda s: {**s, 'backbone.bottom_up.stage2.0.norm1.weight': torch.tensor(1.0)}, 'fit no network'),
+    'heads that do not divide': (
+        lambda s: {**s, 'backbone.bottom_up.stage2.0.attn.transform_conv.weight': torch.zeros(3, 3, 1, 1)},
+        'fit no network: embed_dims .16. must be a multiple of num_heads .3.'),
+    'part of a block is missing': (lambda s: without(s, r'stage2\.0\.mlp'),
+                                   'lacks 4 tensors, e.g. stage2.0.mlp.fc1.weight'),
     'another stem': (lambda s: without(s, r'stem\.conv2'), 'lacks 1 tensors, e.g. stem.conv2.weight'),
     'another shape': (lambda s: {**s, 'backbone.bottom_up.stage1.0.attn.q.weight': torch.zeros(3, 3)},
                       'has of another shape 1 tensors, e.g. stage1.0.attn.q.weight \\(3, 3\\) instead of \\(8, 8\\)'),
