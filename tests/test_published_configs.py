@@ -1,5 +1,8 @@
 """The configs for the authors' files: each fits its file, and tests as the code that the file comes from."""
+from __future__ import annotations
+
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -72,6 +75,33 @@ def test_every_published_file_has_one():
     expected |= {f'mask_rcnn_restv2_{arch}_fpn_3x_coco' for arch in ('tiny', 'small', 'base')}
     expected |= {f'upernet_restv2_{arch}_512x512_160k_ade20k' for arch in ('tiny', 'small', 'base')}
     assert set(NAMES) == expected
+
+
+def documented() -> dict[str, tuple[str, ...]]:
+    """Figures that the documentation states, by config."""
+    text = (CONFIGS.parents[1] / 'docs' / 'checkpoints.md').read_text()
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines() if line.startswith('|')]
+    return {row[1].strip('`'): tuple(re.findall(r'\d+\.\d', row[3])) for row in rows if row[1].strip('`') in NAMES}
+
+
+def test_every_config_is_documented():
+    assert sorted(documented()) == NAMES and all(documented().values())
+
+
+def test_documented_figures_are_those_of_the_papers(external):
+    tables = json.loads((external / 'spec' / 'paper_tables.json').read_text())
+    for name, figures in documented().items():
+        kind, version, arch = parse(name)
+        key = f'{version}_{arch}'
+        if kind == 'classifier':
+            expected = [tables['imagenet_1k_top1'][key + ('_384' if '_384_' in name else '')]]
+        elif kind == 'upernet':
+            expected = tables['upernet_160k_ade20k_512'][key][:1]
+        else:
+            table = tables[f'{kind}_{name.split("_")[-2]}_coco']
+            wanted = ('AP', 'box AP', 'mask AP')
+            expected = [value for column, value in zip(table['columns'], table[key]) if column in wanted]
+        assert [float(figure) for figure in figures] == expected, name
 
 
 @pytest.mark.parametrize('name', NAMES)
