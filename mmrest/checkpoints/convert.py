@@ -25,6 +25,8 @@ TARGETS = {
     'detectron2-mask_rcnn': 'mask_rcnn',
     'mmseg-upernet': 'upernet',
 }
+# Stages with an output norm in the published detectors and segmentors.
+OUT_NORMS = {'retinanet': (2, 3, 4), 'mask_rcnn': (1, 2, 3, 4), 'upernet': (1, 2, 3, 4)}
 # What mmseg's UPerHead and FCNHead consist of: convolutions with BatchNorm, and two plain ones.
 UPERNET_CONVS = tuple(
     ['decode_head.bottleneck', 'decode_head.fpn_bottleneck', 'auxiliary_head.convs.0']
@@ -90,6 +92,10 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
         raise ValueError(f'Unknown target {to!r}: choose from auto, {", ".join(sorted(set(TARGETS.values())))}.')
     contents = recognise(unwrap_state_dict(checkpoint, source), source)
     target = to if to == 'backbone' else _whole_target(contents, to, source)
+    if contents.norms != OUT_NORMS.get(target, contents.norms):
+        raise CheckpointError(f'The {target} in {source} is not built as the published ones: it has output norms after '
+                              f'the stages {contents.norms}, they after {OUT_NORMS[target]}. Its backbone alone can be '
+                              'had with --to backbone.')
     left_out, notes = [], []
     if target == 'backbone':
         state_dict = OrderedDict(contents.backbone)

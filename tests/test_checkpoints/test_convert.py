@@ -203,7 +203,13 @@ def test_incomplete_heads_are_refused(tiny):
         convert(without(make('mmseg-upernet', 'restv2', tiny), r'psp_modules\.[12]'))
     with pytest.raises(CheckpointError, match='UPerNet .* has besides 1 tensors, e.g. decode_head.extra'):
         convert(more(make('mmseg-upernet', 'restv2', tiny), 'decode_head.extra'))
+    with pytest.raises(CheckpointError, match=r'upernet .* after the stages \(1, 2, 4\), they after'):
+        convert(without(make('mmseg-upernet', 'restv2', tiny), r'backbone\.norm_3\.'))
     state_dict = make('detectron2-retinanet', 'rest', tiny)
+    first_norm = {f'backbone.bottom_up.norm1.{leaf}': torch.ones(8) for leaf in ('weight', 'bias')}
+    with pytest.raises(CheckpointError, match=r'retinanet .* after the stages \(1, 2, 3, 4\), they after \(2, 3, 4\)'):
+        convert({**state_dict, **first_norm})
+    assert convert({**state_dict, **first_norm}, 'backbone').contents.norms == (1, 2, 3, 4)
     three_anchors = {'head.bbox_pred.weight': torch.zeros(12, 16, 3, 3), 'head.bbox_pred.bias': torch.zeros(12)}
     with pytest.raises(CheckpointError, match="numbers of channels.*'bbox_head.retina_reg': 12"):
         convert({**state_dict, **three_anchors})
