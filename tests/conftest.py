@@ -49,6 +49,16 @@ def run_process(command: list, cwd: Path, env: dict | None = None, status: int =
     return result.stdout
 
 
+def need_mmpretrain() -> None:
+    """Import mmpretrain; skip the test where it, or the torchvision it imports, is missing."""
+    from torchvision_operators import import_torchvision
+    try:
+        import_torchvision()
+    except ImportError:
+        pytest.skip('mmpretrain needs torchvision, which is not installed')
+    pytest.importorskip('mmpretrain')
+
+
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory) -> Path:
     """A small drawn data set."""

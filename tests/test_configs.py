@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import need_mmpretrain
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
-from torchvision_operators import import_torchvision
 
 from mmrest.datasets import CLASSES
-from mmrest.engine.machine import fit_to_machine
+from mmrest.engine.machine import replace_amp, replace_sync_bn
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -60,13 +60,11 @@ def read(name: str) -> Config:
 def build(cfg: Config) -> nn.Module:
     """The model, as the tools build it."""
     if cfg.default_scope == 'mmpretrain':
-        try:
-            import_torchvision()
-        except ImportError:
-            pytest.skip('mmpretrain needs torchvision, which is not installed')
+        need_mmpretrain()
     pytest.importorskip(f'{cfg.default_scope}.utils').register_all_modules(False)
     init_default_scope(cfg.default_scope)
-    fit_to_machine(cfg)
+    replace_sync_bn(cfg)
+    replace_amp(cfg)
     if cfg.get('data_preprocessor'):
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return MODELS.build(cfg.model)

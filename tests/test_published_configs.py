@@ -10,16 +10,16 @@ import numpy as np
 import published_files as files
 import pytest
 import torch
+from conftest import need_mmpretrain
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
-from torchvision_operators import import_torchvision
 
 from mmrest.backbones.rest import ARCHS as REST
 from mmrest.backbones.restv2 import ARCHS as RESTV2
 from mmrest.checkpoints import compare_state_dict
 from mmrest.checkpoints.convert import convert
-from mmrest.engine.machine import fit_to_machine
+from mmrest.engine.machine import replace_sync_bn
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -42,9 +42,8 @@ def read(name: str) -> Config:
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
     init_default_scope(cfg.default_scope)
     if cfg.default_scope == 'mmpretrain':
-        import_torchvision()
-        pytest.importorskip('mmpretrain')
-    fit_to_machine(cfg)
+        need_mmpretrain()
+    replace_sync_bn(cfg)
     return cfg
 
 

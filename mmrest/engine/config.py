@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from ..checkpoints import LoadReportHook, use_safe_loading
 from .data import base_datasets, check_data
 from .errors import UsageError
-from .machine import BatchReportHook, fit_to_machine
+from .machine import BatchReportHook, replace_amp, replace_sync_bn
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -71,7 +71,7 @@ def build_runner(cfg: Config) -> Runner:
         UsageError: A package that the config needs is not installed, or a part of this package was given an
             argument that it refuses.
     """
-    fit_to_machine(cfg)
+    replace_sync_bn(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg)
     try:
@@ -131,6 +131,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
             raise UsageError('--amp needs a GPU: mmengine has no mixed precision on a CPU. Run without it.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
+    replace_amp(cfg)
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '

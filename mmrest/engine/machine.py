@@ -13,11 +13,10 @@ from mmengine.runner import Runner
 AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
 
 
-def fit_to_machine(cfg: Config) -> None:
-    """Replace what a config asks for but cannot have here, and log each replacement.
+def replace_sync_bn(cfg: Config) -> None:
+    """Make SyncBN BN where batches are not spread over GPUs, and say so.
 
-    SyncBN becomes BN where batches are not spread over GPUs: alone it computes the same and some heads refuse it,
-    and between CPUs PyTorch has none. Mixed precision becomes full precision where there is no GPU.
+    Alone it computes the same, and between CPUs PyTorch has none.
 
     Args:
         cfg (Config): With its ``launcher`` set; changed in place.
@@ -28,8 +27,12 @@ def fit_to_machine(cfg: Config) -> None:
         if count:
             why = 'this run is not distributed' if has_gpu else 'there is no GPU'
             print_log(f'SyncBN became BN in {count} places of the model: {why}.', logger='current')
+
+
+def replace_amp(cfg: Config) -> None:
+    """Train in full precision what asks for mixed precision where there is no GPU, and say so; changes ``cfg``."""
     wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper' and not has_gpu:
+    if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
         wrapper['type'] = 'OptimWrapper'
         for key in AMP_ONLY:
             wrapper.pop(key, None)

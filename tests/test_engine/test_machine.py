@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine.machine import describe_batch, fit_to_machine
+from mmrest.engine.machine import describe_batch, replace_amp, replace_sync_bn
 
 SYNC = dict(type='SyncBN', requires_grad=True)
 
@@ -21,10 +21,11 @@ def config(**kwargs):
     ('none', True, 'BN', 'AmpOptimWrapper'),
     ('pytorch', True, 'SyncBN', 'AmpOptimWrapper'),
 ])
-def test_fit_to_machine(monkeypatch, launcher, gpu, norm, wrapper):
+def test_what_cannot_be_had_is_replaced(monkeypatch, launcher, gpu, norm, wrapper):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
     cfg = config(launcher=launcher)
-    fit_to_machine(cfg)
+    replace_sync_bn(cfg)
+    replace_amp(cfg)
     assert cfg.model.neck.norm_cfg == cfg.model.heads[0].norm_cfg == dict(type=norm, requires_grad=True)
     assert cfg.model.heads[1].norm_cfg.type == 'GN'
     assert cfg.optim_wrapper.type == wrapper
@@ -33,7 +34,8 @@ def test_fit_to_machine(monkeypatch, launcher, gpu, norm, wrapper):
 
 def test_a_config_without_model_or_optimizer_is_left_alone():
     cfg = Config(dict(test_cfg=dict()))
-    fit_to_machine(cfg)
+    replace_sync_bn(cfg)
+    replace_amp(cfg)
     assert cfg.to_dict() == dict(test_cfg=dict())
 
 
