@@ -41,8 +41,8 @@ KNOWN_ERRORS = (
     (r"No module named '(ftfy|regex)'", 'mmseg needs ftfy and regex but does not declare them',
      f'{PIP} ftfy regex'),
     (r'operator torchvision::', 'torchvision was built for another torch, or for CUDA beside a torch for the CPU',
-     f'{PIP} torchvision==0.28.0 from where torch 2.13.0 came from (pip uninstall torchvision if you do not need '
-     'mmpretrain)'),
+     'install the torchvision that goes with torch, from where torch came from (0.28.0 for torch 2.13.0, 0.23.0 for '
+     '2.8.0); without mmpretrain, uninstall it'),
     (r'numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray',
      'a compiled package does not work with this NumPy', f'{PIP} numpy==1.26.4'),
 )
@@ -116,6 +116,11 @@ def limit_version(finding: Finding, low: str, high: str, why: str, fix: str) -> 
     return Finding('FAIL', finding.name, f'{finding.detail}: {why}', fix)
 
 
+def old_python(facts: dict) -> bool:
+    """Whether the newest torch that this Python can have is 2.8."""
+    return version_key(facts['python']['version']) < version_key('3.10')
+
+
 def check_python(facts: dict) -> list[Finding]:
     version = facts['python']['version']
     finding = limit_version(Finding('ok', 'python', version), '3.9', '3.13',
@@ -126,8 +131,7 @@ def check_python(facts: dict) -> list[Finding]:
 
 def check_basics(facts: dict) -> list[Finding]:
     """What mmrest needs even without mmdet and mmseg."""
-    old_python = version_key(facts['python']['version']) < version_key('3.10')
-    install_torch = f'{PIP} torch==' + ('2.8.0' if old_python else '2.13.0')
+    install_torch = f'{PIP} torch==' + ('2.8.0' if old_python(facts) else '2.13.0')
     install_mmengine = f'{PIP} mmengine==0.10.7'
     torch = limit_version(check_import(facts, 'torch', 'mmrest', install_torch), '2.4', '',
                           'mmrest needs torch >= 2.4', install_torch)
@@ -198,7 +202,7 @@ def check_frameworks(facts: dict) -> list[Finding]:
         findings.append(check_import(facts, 'mmpretrain', 'classification', f'{PIP} mmpretrain==1.2.0', optional=True))
     else:
         findings.append(Finding('note', 'mmpretrain', 'classification needs a torchvision that goes with torch',
-                                f'{PIP} torchvision==0.28.0'))
+                                f'{PIP} torchvision==' + ('0.23.0' if old_python(facts) else '0.28.0')))
     return findings
 
 

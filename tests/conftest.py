@@ -41,10 +41,10 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0) -> str:
+def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
     """Run a command to its end; what it printed, both streams."""
     result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, timeout=300)
+                            stderr=subprocess.STDOUT, timeout=timeout)
     assert result.returncode == status, result.stdout[-3000:]
     return result.stdout
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import need_mmpretrain
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
@@ -38,10 +38,11 @@ SEGMENTATION = dict(optimizer='AdamW', lr=6e-5, weight_decay=0.01, batch=16, len
                     poly=(1.0, 0.0), amp=False, crop=(512, 512), ratios=(0.5, 2.0), layer_decay=None)
 SEGMENTATION_DECAY = dict(SEGMENTATION, lr=1.5e-4, weight_decay=0.05, layer_decay=0.9)
 IN1K = dict(optimizer='AdamW', lr=5e-4, weight_decay=0.05, batch=2048, length=300, warmup=5, cosine=True, clip=5.0,
-            amp=False, ema=False, augmentation=['CutMix', 'Mixup', 'RandAugment', 'RandomErasing'], test=(256, 224))
+            amp=False, ema=False, smooth=0.1, test=(256, 224),
+            augmentation=['CutMix', 'Mixup', 'RandAugment', 'RandomErasing'])
 IN1K_V2 = dict(IN1K, lr=1.5e-4 * 2048 / 256, warmup=50, clip=1.0, ema=True)
 IN1K_ABLATION = dict(IN1K, optimizer='SGD', lr=0.1 * 2048 / 512, weight_decay=1e-4, length=100, cosine=False, clip=None,
-                     milestones=[30, 60, 90], augmentation=[])
+                     milestones=[30, 60, 90], smooth=0.0, augmentation=[])
 
 # Parameters in millions that the papers print.
 PARAMS = dict(
@@ -117,19 +118,26 @@ def stated(cfg: Config) -> dict:
         return {**facts, 'poly': (poly.power, poly.eta_min), 'crop': tuple(steps['RandomCrop'].crop_size),
                 'ratios': tuple(steps['RandomResize'].ratio_range),
                 'layer_decay': cfg.optim_wrapper.paramwise_cfg.get('layer_decay_rate')}
+    assert warmup.by_epoch and warmup.convert_to_iter_based
+    if 'CosineAnnealingLR' in schedulers:
+        cosine = schedulers['CosineAnnealingLR']
+        assert cosine.by_epoch and (cosine.begin, cosine.end) == (warmup.end, cfg.train_cfg.max_epochs)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.pin_memory and loader.persistent_workers and loader.collate_fn.type == 'default_collate'
     augments = [one['type'] for one in cfg.model.get('train_cfg', {}).get('augments', [])]
     test = {step['type']: step for step in cfg.test_dataloader.dataset.pipeline}
     return {**facts, 'cosine': 'CosineAnnealingLR' in schedulers,
             'clip': (cfg.optim_wrapper.get('clip_grad') or {}).get('max_norm'),
             'ema': any(hook.type == 'EMAHook' for hook in cfg.get('custom_hooks', [])),
+            'smooth': cfg.model.head.loss.get('label_smooth_val', 0.0),
             'augmentation': sorted(augments + [key for key in ('RandAugment', 'RandomErasing') if key in steps]),
             'test': (test['ResizeEdge'].scale, test['CenterCrop'].crop_size)}
 
 
-def check_param_groups(cfg: Config, model: nn.Module) -> None:
-    """No weight decay on norms (outside of segmentation, nor on biases); learning rates decay by stage."""
-    groups = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)).optimizer.param_groups
-    group_of = {id(param): group for group in groups for param in group['params']}
+def check_param_groups(cfg: Config, model: nn.Module) -> OptimWrapper:
+    """The optimizer. Norms, and outside of segmentation biases, have no weight decay; learning rates decay by stage."""
+    wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    group_of = {id(param): group for group in wrapper.optimizer.param_groups for param in group['params']}
     lr, weight_decay = cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay
     rate = cfg.optim_wrapper.get('paramwise_cfg', {}).get('layer_decay_rate', 1.0)
     plain = cfg.optim_wrapper.optimizer.type == 'SGD'
@@ -142,6 +150,7 @@ def check_param_groups(cfg: Config, model: nn.Module) -> None:
             stage = re.match(r'backbone\.(?:stage|patch_|patch_embed_|norm)(\d)\.', name)
             above = 5 if name.startswith('backbone.stem') else 5 - int(stage[1]) if stage else 0
             assert group['lr'] == pytest.approx(lr * rate**above), name
+    return wrapper
 
 
 def batch_for(cfg: Config) -> dict:
@@ -218,17 +227,20 @@ def test_config(name):
     model = build(cfg)
     if name in PARAMS:
         assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PARAMS[name], abs=0.1)
-    check_param_groups(cfg, model)
-
     model.init_weights()
+    wrapper = check_param_groups(cfg, model)
     if cfg.default_scope == 'mmseg':
         model.data_preprocessor.size = (64, 96)  # instead of padding to the crop
     data = batch_for(cfg)
     losses = model.train()(**model.data_preprocessor(copy.deepcopy(data), True), mode='loss')
     total, _ = model.parse_losses(losses)
-    total.backward()
     assert total.isfinite()
+    wrapper.backward(total)
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    watched = model.backbone.stage4[0].mlp.fc1.weight
+    before = watched.detach().clone()
+    wrapper.step()
+    assert watched.isfinite().all() and not torch.equal(before, watched)
     with torch.no_grad():
         check_prediction(cfg, model.eval()(**model.data_preprocessor(data, False), mode='predict'))
 

@@ -66,6 +66,23 @@ train_dataloader = dict(
 train_cfg = dict(max_iters=4, val_interval=100)
 """
 
+MASKS = "_base_ = '{repo}/configs/mask_rcnn_rest_lite_fpn_shapes.py'" + COMMON + """
+model = dict(
+    backbone=dict(arch=arch, norm_eval=True),
+    neck=dict(in_channels=[8, 16, 24, 32], out_channels=16, norm_cfg=norm_cfg),
+    rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=16), bbox_head=dict(in_channels=16, fc_out_channels=16),
+        mask_roi_extractor=dict(out_channels=16),
+        mask_head=dict(num_convs=1, in_channels=16, conv_out_channels=16, norm_cfg=norm_cfg)))
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+        dict(type='PackDetInputs')]
+train_dataloader = dict(
+    batch_size=1, num_workers=0, persistent_workers=False, batch_sampler=None, sampler=dict(shuffle=False),
+    dataset=dict(pipeline=load, filter_cfg=dict(filter_empty_gt=False), indices=4))
+train_cfg = dict(max_epochs=2)
+"""
+
 
 @pytest.fixture(scope='module')
 def pairs(shapes, tmp_path_factory) -> Path:
@@ -130,3 +147,11 @@ def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
                 'model.backbone.frozen_stages=2', 'model.backbone.with_cp=True', 'model.backbone.norm_eval=False')
     assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
     assert len(json.loads((tmp_path / 'two/losses.json').read_text())) >= 4
+
+
+def test_masks_where_one_process_sees_no_object(repo, shapes, tmp_path):
+    """Its mask head has nothing to do, but has to join in; the second image is without objects."""
+    out = train(repo, tmp_path / 'two', MASKS, 2, f'data_root={shapes}', 'model.backbone.with_cp=True')
+    assert 'loss_mask' in out
+    losses = json.loads((tmp_path / 'two/losses.json').read_text())
+    assert len(losses) == 4 and all(0 < loss < 100 for loss in losses)

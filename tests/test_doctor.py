@@ -120,7 +120,10 @@ def test_classification_is_optional_but_a_broken_torchvision_is_not():
     assert diagnose(mmpretrain=ABSENT)['mmpretrain'].status == 'note'
     findings = diagnose(torchvision={'error': 'RuntimeError: operator torchvision::nms does not exist'})
     assert failed(findings) == {'torchvision'} and 'another torch' in findings['torchvision'].detail
-    assert 'torchvision==0.28.0' in findings['torchvision'].fix and findings['mmpretrain'].status == 'note'
+    assert '0.28.0 for torch 2.13.0' in findings['torchvision'].fix and findings['mmpretrain'].status == 'note'
+    for version, expected in (('3.11.7', '0.28.0'), ('3.9.18', '0.23.0')):
+        findings = diagnose(torchvision=ABSENT, python={'version': version})
+        assert findings['mmpretrain'].fix.endswith(f'torchvision=={expected}')
 
 
 def test_gpu_with_cpu_only_ops_fails_but_not_without_a_gpu():

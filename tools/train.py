@@ -13,7 +13,7 @@ def main() -> None:
     with clear_errors():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_train(cfg, args.amp, args.auto_scale_lr, args.resume)
-        build_runner(cfg).train()
+        build_runner(cfg, train=True).train()
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ import difflib
 import traceback
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from ..checkpoints import LoadReportHook, use_safe_loading
 from .data import base_datasets, check_data
 from .errors import UsageError
-from .machine import BatchReportHook, replace_amp, replace_sync_bn
+from .machine import BatchReportHook, keep_mmcv_in_float32, replace_amp, replace_sync_bn
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -64,8 +64,12 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     return cfg
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, train: bool = False) -> Runner:
     """Build the config's runner; it reports what fits whenever it loads a checkpoint.
+
+    Args:
+        cfg (Config): From :func:`prepare_train` or :func:`prepare_test`.
+        train (bool): Build the optimizer as well.
 
     Raises:
         UsageError: A package that the config needs is not installed, or a part of this package was given an
@@ -76,6 +80,8 @@ def build_runner(cfg: Config) -> Runner:
         _distribute_on_cpus(cfg)
     try:
         runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+        if train and isinstance(runner, Runner):
+            _build_optimizer(runner)
     except ModuleNotFoundError as error:
         raise UsageError(_missing_package('This config', error)) from error
     except ValueError as error:
@@ -83,12 +89,24 @@ def build_runner(cfg: Config) -> Runner:
         while cause.__context__ is not None:
             cause = cause.__context__
         if Path(traceback.extract_tb(cause.__traceback__)[-1].filename).is_relative_to(PACKAGE):
-            raise UsageError(f'The model cannot be built: {cause}') from error
+            raise UsageError(f'The config cannot be used: {cause}') from error
         raise
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
     runner.register_hook(BatchReportHook())
     return runner
+
+
+def _build_optimizer(runner: Runner) -> None:
+    """Build the runner's optimizer before it trains, to know of mistakes early and to mend its base_lr."""
+    if (runner.cfg.get('optim_wrapper') or {}).get('dtype') == 'bfloat16':
+        keep_mmcv_in_float32(runner.model)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    base = getattr(runner.optim_wrapper, 'base_param_settings', None)
+    scaling = runner.cfg.get('auto_scale_lr') or {}
+    if base and scaling.get('enable'):
+        # mmengine scales the param groups only, and would log an unscaled base_lr beside them.
+        base['lr'] *= runner.world_size * runner.cfg.train_dataloader.batch_size / scaling.base_batch_size
 
 
 def _missing_package(what: str, error: Exception) -> str:
@@ -198,6 +216,8 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
 
 
 def _switch_to_tta(cfg: Config, scope: str | None) -> None:
+    if scope == 'mmdet' and any('mask_head' in part for part in _dicts(cfg.model)):
+        raise UsageError('--tta does not work here: mmdet has no test-time augmentation for masks.')
     if scope != 'mmdet' and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise UsageError('--tta needs tta_model and tta_pipeline in the config; only in detection it flips without.')
     datasets = list(base_datasets(cfg.test_dataloader))
@@ -215,6 +235,16 @@ def _switch_to_tta(cfg: Config, scope: str | None) -> None:
     if cfg.get('data_preprocessor'):  # mmengine would hand it to the wrapper, not to the model in it
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _dicts(value: Any) -> Iterator[dict]:
+    """All dicts in a nest of dicts and lists, the outermost first."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _dicts(one)
 
 
 def _move_data(cfg: Config, old: str, new: str) -> None:

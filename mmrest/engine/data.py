@@ -57,8 +57,8 @@ def _paths(dataset: dict) -> list[str]:
     root = Path(roots[0] if roots else '')
     # The prefix of file names may go on after the last folder: img/train/shot_
     prefixes = [path if path.endswith('/') else str(Path(path).parent) for path in _local(dataset.get('data_prefix'))]
-    if dataset.get('split') and not dataset.get('data_prefix'):
-        prefixes.append(dataset['split'])  # the folder of that name, in mmpretrain's ImageNet
+    if dataset.get('type') in ('ImageNet', 'mmpretrain.ImageNet') and not dataset.get('data_prefix'):
+        prefixes += _strings(dataset.get('split'))  # the folder of that name
     return [str(root / path) for path in [*_local(dataset.get('ann_file')), *prefixes]]
 
 

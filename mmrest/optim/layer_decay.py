@@ -8,12 +8,14 @@ from torch import nn
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Multiplies the learning rate of a parameter by ``layer_decay_rate`` for each layer that lies above it.
+    """Multiplies the learning rate of a parameter by ``layer_decay_rate`` for each step up to the last depth.
 
-    Which layer a parameter is in is asked of the model's parts that have ``get_layer_depth(name, prefix)
-    -> (depth, number of depths)``, as backbones of this package and of mmpretrain do: those at the last
-    depth, and everything outside of such parts, keep the learning rate. ResT and ResTv2 count
-    stages, which makes this the stage-wise decay of the ResTv2 recipes.
+    The depth is asked of the model's parts that have ``get_layer_depth(name, prefix) -> (depth, number
+    of depths)``, as backbones of this package and of mmpretrain do. What is at the last depth, and everything
+    outside of such parts, keeps the learning rate. ResT and ResTv2 count stages, so stage 4 is one step
+    below the heads and the stem five: the stage-wise decay of the ResTv2 recipes. (mmseg's constructor for
+    ConvNeXt counts by a list of model names, puts all embeddings at depth 0 and takes weight decay off every
+    vector; here ``paramwise_cfg`` decides on weight decay.)
 
     ``paramwise_cfg`` takes ``layer_decay_rate`` beside everything that mmengine's default constructor
     takes; ``lr_mult`` of ``custom_keys`` and the decay multiply. Param groups carry the factor as ``lr_scale``.

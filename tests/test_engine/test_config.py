@@ -103,8 +103,9 @@ def test_data_of_wrapped_datasets(tmp_path, wrap):
     (dict(data_root='{}', ann_file='s3://bucket/none.json'), None),
     (dict(data_root='s3://bucket/', ann_file='none.json'), None),
     (dict(data_root='none/', ann_file='none.json', backend_args=dict(backend='petrel')), None),
-    (dict(data_root='{}', split='none'), 'none'),
-    (dict(data_root='{}', split='img', data_prefix=''), None),
+    (dict(type='ImageNet', data_root='{}', split='none'), 'none'),
+    (dict(type='ImageNet', data_root='{}', split='img', data_prefix=''), None),
+    (dict(type='CUB', data_root='{}', split='train'), None),
     (dict(type='OwnDataset', anything=3), None),
 ])
 def test_forms_in_which_datasets_name_their_data(tmp_path, dataset, missing):
@@ -142,8 +143,33 @@ def test_package_that_the_registry_misses(monkeypatch, shapes):
 ])
 def test_arguments_that_the_backbone_refuses(shapes, tmp_path, options, message):
     cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path))
-    with pytest.raises(UsageError, match=f'^The model cannot be built: {message}'):
+    with pytest.raises(UsageError, match=f'^The config cannot be used: {message}'):
         build_runner(cfg)
+
+
+@pytest.mark.parametrize('wrapper, message', [
+    (dict(paramwise_cfg=dict(layer_decay_rate=2)), r'paramwise_cfg needs a layer_decay_rate in \(0, 1\], got 2'),
+    (dict(paramwise_cfg=dict(layer_decay_rate=0.5), optimizer=dict(lr=None)), 'needs the lr'),
+])
+def test_arguments_that_the_optimizer_refuses(shapes, tmp_path, wrapper, message):
+    options = {'data_root': str(shapes),
+               'optim_wrapper': dict(wrapper, constructor='LayerDecayOptimWrapperConstructor')}
+    with pytest.raises(UsageError, match=f'^The config cannot be used: .*{message}'):
+        build_runner(load_config(DEMO, options, work_dir=str(tmp_path)), train=True)
+
+
+def test_base_lr_is_scaled_too(shapes, tmp_path):
+    cfg = load_config(DEMO, {'data_root': str(shapes), 'train_dataloader.batch_size': 2}, work_dir=str(tmp_path))
+    runner = build_runner(prepare_train(cfg, auto_scale_lr=True), train=True)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    assert {group['lr'] for group in runner.optim_wrapper.param_groups} == {1e-3 * 2 / 8}
+
+
+def test_no_augmentation_of_masks(shapes, tmp_path):
+    (tmp_path / 'file.pth').touch()
+    cfg = load_config('configs/mask_rcnn_rest_lite_fpn_shapes.py', dict(data_root=str(shapes)))
+    with pytest.raises(UsageError, match='no test-time augmentation for masks'):
+        prepare_test(cfg, str(tmp_path / 'file.pth'), tta=True)
 
 
 def test_value_errors_of_others_keep_their_traceback(monkeypatch, shapes):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine.machine import describe_batch, replace_amp, replace_sync_bn
+from mmrest.engine.machine import describe_batch, keep_mmcv_in_float32, replace_amp, replace_sync_bn
 
 SYNC = dict(type='SyncBN', requires_grad=True)
 
@@ -53,3 +53,36 @@ def test_a_config_without_model_or_optimizer_is_left_alone():
 def test_describe_batch(args, expected, fits):
     text, found = describe_batch(*args)
     assert expected in text and found == fits
+
+
+@pytest.mark.parametrize('name', ['mask_rcnn_rest_lite_fpn_shapes', 'retinanet_rest_lite_fpn_shapes'])
+def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
+    """As on a GPU, where mmdet takes mmcv's focal loss; here one that refuses bfloat16 stands for it."""
+    pytest.importorskip('mmdet.utils').register_all_modules(init_default_scope=True)
+    pytest.importorskip('mmcv._ext')
+    from mmdet.models.losses import FocalLoss
+    from mmdet.registry import MODELS
+    from mmdet.testing import demo_mm_inputs
+    forward = FocalLoss.forward
+
+    def strict(self, pred, *args, **kwargs):
+        assert pred.dtype == torch.float32
+        return forward(self, pred, *args, **kwargs)
+
+    monkeypatch.setattr(FocalLoss, 'forward', strict)
+    cfg = Config.fromfile(repo / f'configs/{name}.py')
+    cfg.merge_from_dict({'model.backbone.arch': dict(tiny, _delete_=True)})
+    cfg.model.neck.in_channels = list(tiny['embed_dims'])[-len(cfg.model.neck.in_channels):]
+    model = MODELS.build(cfg.model).train()
+    data = model.data_preprocessor(demo_mm_inputs(2, image_shapes=[(3, 64, 64)] * 2, num_items=[2, 1], num_classes=4,
+                                                  with_mask=True), True)
+
+    def losses():
+        with torch.autocast('cpu', torch.bfloat16):
+            return model.parse_losses(model(**data, mode='loss'))[0]
+
+    with pytest.raises((RuntimeError, AssertionError), match='BFloat16|float32'):
+        losses()
+    keep_mmcv_in_float32(model)
+    losses().backward()
+    assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]

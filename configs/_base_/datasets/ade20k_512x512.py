@@ -6,13 +6,14 @@ train_dataloader = dict(batch_size=2)
 
 # Test-time augmentation of the papers' mIoU: six scales of the test size (mmseg's own pipeline would scale
 # the original image instead, whatever its size), each with its mirror image.
+img_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 tta_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
     dict(
         type='TestTimeAug',
         transforms=[
             [dict(type='Resize', scale=(int(2048 * ratio), int(512 * ratio)), keep_ratio=True)
-             for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)],
+             for ratio in img_ratios],
             [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
             [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],

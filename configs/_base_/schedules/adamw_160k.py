@@ -2,6 +2,7 @@
 # made for a batch of 16.
 _base_ = 'mmseg::_base_/schedules/schedule_160k.py'
 
+optimizer = None  # the inherited one would stand unused beside the wrapper's
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
