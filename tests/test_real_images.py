@@ -13,8 +13,9 @@ pytest.importorskip('mmcv._ext')
 def run(repo, cwd, tool, config, *args, options=()):
     loaders = [f'{phase}_dataloader.{key}' for phase in ('train', 'val', 'test')
                for key in ('num_workers=0', 'persistent_workers=False')]
-    command = [sys.executable, repo / 'tools' / tool, repo / 'configs' / f'{config}.py', *args, '--cfg-options', *loaders]
-    return run_process([*command, 'default_hooks.logger.interval=1', *options], cwd, timeout=1800)
+    command = [sys.executable, repo / 'tools' / tool, repo / 'configs' / f'{config}.py', *args]
+    options = [*loaders, 'default_hooks.logger.interval=1', *options]
+    return run_process([*command, '--cfg-options', *options], cwd, timeout=1800)
 
 
 @pytest.mark.slow
