@@ -53,7 +53,7 @@ train_dataloader = dict(
     sampler=dict(shuffle=False))
 train_cfg = dict(max_epochs=4)
 """
-SEGMENTOR = "_base_ = '{repo}/configs/upernet_restv2_tiny_shapes.py'" + COMMON + """
+SEGMENTOR = "_base_ = '{repo}/configs/upernet_rest_lite_shapes.py'" + COMMON + """
 head = dict(channels=8, num_classes=5, norm_cfg=norm_cfg, dropout_ratio=0.0)
 model = dict(
     data_preprocessor=dict(size=(64, 64)),

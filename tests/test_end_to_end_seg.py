@@ -9,11 +9,11 @@ pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
 CONFIG = """
-_base_ = '{repo}/configs/upernet_restv2_tiny_shapes.py'
-head = dict(channels=8)
+_base_ = '{repo}/configs/upernet_rest_lite_shapes.py'
+head = dict(channels=8, norm_cfg=dict(_delete_=True, type='BN'))
 model = dict(
     data_preprocessor=dict(size=(64, 64)),
-    backbone=dict(style='win', window_sizes=(8, 4, 2, 1), arch=dict(
+    backbone=dict(type='ResTv2', style='win', window_sizes=(8, 4, 2, 1), arch=dict(
         _delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
         sr_ratios=(8, 4, 2, 1))),
     decode_head=dict(in_channels=[8, 16, 24, 32], **head),
