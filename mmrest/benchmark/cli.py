@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..engine.errors import UsageError
+from .baselines import BASELINES
 from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
 from .measure import compare_times, peak_memory
 from .report import fit_power, format_table, plot_bars, plot_sweep
@@ -19,9 +20,11 @@ SWEEP = ('512x512', '800x1344', '1080x1920', '1600x2688', '2160x3840')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command line."""
-    parser.add_argument('models', nargs='+', metavar='MODEL', help='what to compare, the first with each of the others: '
-                        f'{", ".join([*OWN, *PEERS])} or a config file; our own with options, e.g. '
-                        f'rest-small:released or rest-small:{",".join(FLAGS)} (released, matmul, {", ".join(IMPLS)})')
+    names = ', '.join([*OWN, *PEERS])
+    parser.add_argument('models', nargs='+', metavar='MODEL',
+                        help=f'what to compare, the first with each of the others: {names} or a config file; our own '
+                        f'with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
+                        f'rest-small:{",".join(FLAGS)}')
     parser.add_argument('--part', choices=PARTS, default='backbone', help='what of a model to measure')
     parser.add_argument('--mode', choices=MODES, nargs='+', default=list(MODES),
                         help='train: forward and backward pass, without the optimiser')

@@ -48,7 +48,7 @@ def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Itera
     """Images, and for each the rows of a block: whole images where maps are small, else even parts of one."""
     per_row = max(heads * m, 1)
     images = max(block_elements // max(per_row * n, 1), 1)
-    parts = 1 if images > 1 else -(-n * per_row // block_elements)
+    parts = -(-n // max(block_elements // per_row, 1))
     rows = -(-n // max(parts, 1))
     for b in range(0, batch, images):
         yield slice(b, min(b + images, batch)), [slice(i, min(i + rows, n)) for i in range(0, n, rows)]

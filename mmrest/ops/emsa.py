@@ -99,7 +99,7 @@ def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: T
         if mix_bias is not None:
             weight = weight + 0 * mix_bias.to(dtype)[:, None]
         logits = (q @ k.transpose(-2, -1)).to(dtype)
-        mixed = (weight @ logits.flatten(2)).view_as(logits)
+        mixed = torch.einsum('hg,bgnm->bhnm', weight, logits)
         maps = mixed.softmax(dim=-1) - 1 / k.shape[2]
         rstd = (maps.square().mean(dim=(-2, -1), keepdim=True) + eps).rsqrt()
         if v.dtype == dtype:
@@ -131,8 +131,9 @@ def emsa_reference(q: Tensor,
             if mix_bias is not None:
                 mixed = mixed + mix_bias.to(logits)[:, None, None]
             maps = instance_norm(mixed.softmax(dim=-1), eps)
-    maps = F.dropout(maps, dropout_p).to(v.dtype)
-    return maps @ v
+    if dropout_p > 0:
+        maps = F.dropout(maps, dropout_p)
+    return maps.to(v.dtype) @ v
 
 
 def instance_norm(maps: Tensor, eps: float = 1e-5) -> Tensor:

@@ -1,0 +1,65 @@
+"""How far each implementation of EMSA is from the formula in float64; prints a table when run as a module."""
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+from torch import Tensor
+
+from ..ops import emsa_chunked, emsa_direct, emsa_reference
+from .report import format_table
+
+PATHS = {'reference': emsa_reference, 'direct': emsa_direct, 'chunked': emsa_chunked}
+# Factors on the queries: attention almost uniform, as it starts; usual; and nearly all on one key.
+SHARPNESS = {'flat': 0.02, 'usual': 1.0, 'sharp': 15.0}
+KEYS = {'few keys': 6, 'many keys': 320}
+NAMES = ('out', 'q', 'k', 'v', 'mix_weight')
+
+
+def make_inputs(sharpness: float, keys: int, batch: int = 2, heads: int = 4, queries: int = 384, channels: int = 16,
+                dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """q, k, v, mix_weight, mix_bias and a gradient of the output; values and keys have a mean, as in networks."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    q = sharpness * draw(batch, heads, queries, channels)
+    k, v = (draw(batch, heads, keys, channels) + 0.5 for _ in range(2))
+    grad = draw(*q.shape)
+    return [x.to(dtype) for x in (q, k, v, draw(heads, heads), draw(heads), grad)]
+
+
+def run(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """The output and the gradients of q, k, v and mix_weight."""
+    *args, grad = inputs
+    args = [x.detach().requires_grad_() for x in args]
+    out = function(*args)
+    return [out.detach(), *torch.autograd.grad(out, args[:4], grad)]
+
+
+def errors(function: Callable[..., Tensor], inputs: list[Tensor]) -> dict[str, float]:
+    """Root mean square error of output and gradients against the formula in float64, in standard deviations of each.
+
+    The float64 formula gets the inputs as they are after rounding to their dtype.
+    """
+    exact = run(emsa_reference, [x.double() for x in inputs])
+    own = run(function, inputs)
+    return {name: ((a.double() - b).square().mean().sqrt() / b.std()).item() for name, a, b in zip(NAMES, own, exact)}
+
+
+def main() -> None:
+    """Print the table."""
+    rows = []
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        for sharpness in SHARPNESS:
+            for keys in KEYS:
+                inputs = make_inputs(SHARPNESS[sharpness], KEYS[keys], dtype=dtype)
+                for path, function in PATHS.items():
+                    found = {name: f'{error:.1e}' for name, error in errors(function, inputs).items()}
+                    rows.append(dict(dtype=str(dtype)[6:], attention=f'{sharpness}, {keys}', path=path, **found))
+    print(format_table(rows, ('dtype', 'attention', 'path', *NAMES)))
+
+
+if __name__ == '__main__':
+    main()
