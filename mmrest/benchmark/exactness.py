@@ -6,10 +6,12 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from ..ops import emsa_chunked, emsa_direct, emsa_reference
+from ..ops import emsa, emsa_chunked, emsa_direct, emsa_reference
 from .report import format_table
 
 PATHS = {'reference': emsa_reference, 'direct': emsa_direct, 'chunked': emsa_chunked}
+# Where heads do not mix: stage 1 of ResT, and all of ResTv2.
+PATHS_WITHOUT_MIXING = {'reference': emsa_reference, 'sdpa': emsa}
 # Factors on the queries: attention almost uniform, as it starts; usual; and nearly all on one key.
 SHARPNESS = {'flat': 0.02, 'usual': 1.0, 'sharp': 15.0}
 KEYS = {'few keys': 6, 'many keys': 320}
@@ -17,8 +19,11 @@ NAMES = ('out', 'q', 'k', 'v', 'mix_weight')
 
 
 def make_inputs(sharpness: float, keys: int, batch: int = 2, heads: int = 4, queries: int = 384, channels: int = 16,
-                dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """q, k, v, mix_weight, mix_bias and a gradient of the output; values and keys have a mean, as in networks."""
+                dtype: torch.dtype = torch.float64, mixing: bool = True) -> list[Tensor]:
+    """q, k, v, with mixing also mix_weight and mix_bias, and a gradient of the output.
+
+    Values and keys have a mean, as in networks.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
@@ -26,12 +31,12 @@ def make_inputs(sharpness: float, keys: int, batch: int = 2, heads: int = 4, que
 
     q = sharpness * draw(batch, heads, queries, channels)
     k, v = (draw(batch, heads, keys, channels) + 0.5 for _ in range(2))
-    grad = draw(*q.shape)
-    return [x.to(dtype) for x in (q, k, v, draw(heads, heads), draw(heads), grad)]
+    mix = [draw(heads, heads), draw(heads)] if mixing else []
+    return [x.to(dtype) for x in (q, k, v, *mix, draw(*q.shape))]
 
 
 def run(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
-    """The output and the gradients of q, k, v and mix_weight."""
+    """The output and the gradients of q, k, v and, with mixing, mix_weight."""
     *args, grad = inputs
     args = [x.detach().requires_grad_() for x in args]
     out = function(*args)
@@ -54,10 +59,14 @@ def main() -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         for sharpness in SHARPNESS:
             for keys in KEYS:
-                inputs = make_inputs(SHARPNESS[sharpness], KEYS[keys], dtype=dtype)
-                for path, function in PATHS.items():
-                    found = {name: f'{error:.1e}' for name, error in errors(function, inputs).items()}
-                    rows.append(dict(dtype=str(dtype)[6:], attention=f'{sharpness}, {keys}', path=path, **found))
+                for mixing, paths in ((True, PATHS), (False, PATHS_WITHOUT_MIXING)):
+                    inputs = make_inputs(SHARPNESS[sharpness], KEYS[keys], dtype=dtype, mixing=mixing)
+                    for path, function in paths.items():
+                        if function is emsa_reference and dtype == torch.float64:
+                            continue  # what the others are compared with
+                        found = {name: f'{error:.1e}' for name, error in errors(function, inputs).items()}
+                        rows.append(dict(dtype=str(dtype)[6:], attention=f'{sharpness}, {keys}',
+                                         path=path if mixing else f'{path}, no mixing', **found))
     print(format_table(rows, ('dtype', 'attention', 'path', *NAMES)))
 
 

@@ -27,6 +27,17 @@ def test_exact(dtype, sharpness, keys, path):
         assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
 
 
+@pytest.mark.parametrize('keys', KEYS)
+@pytest.mark.parametrize('sharpness', SHARPNESS)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_exact_without_mixing(dtype, sharpness, keys):
+    inputs = make_inputs(SHARPNESS[sharpness], KEYS[keys], dtype=dtype, mixing=False)
+    found, plain = errors(emsa, inputs), errors(emsa_reference, inputs)
+    assert set(found) == {'out', 'q', 'k', 'v'}
+    for name in found:
+        assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('sharpness', SHARPNESS)
 def test_exact_with_products_in_half_precision(sharpness, dtype, monkeypatch):
