@@ -43,10 +43,10 @@ def emsa(q: Tensor,
          impl: str = 'auto') -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
-    Without head mixing this is plain attention and goes through PyTorch's
-    ``scaled_dot_product_attention``. With it, small maps go through :func:`emsa_direct` and larger
-    ones through :func:`~mmrest.ops.emsa_chunked`, whose memory is linear. Dropout of the map, the
-    meta device and export always take :func:`emsa_reference`. The implementations agree up to rounding.
+    Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
+    whose memory is linear. Dropout of the map, the meta device and export always take
+    :func:`emsa_reference`. Without head mixing this is plain attention, and on a GPU it goes through
+    PyTorch's ``scaled_dot_product_attention``. The implementations agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -57,8 +57,7 @@ def emsa(q: Tensor,
         mix_bias (Tensor, optional): (k,), added to the mixed logits. Softmax removes it again.
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
-        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. Without head
-            mixing, all but 'reference' are the same.
+        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one.
 
     Returns:
         Tensor: (B, k, n, d), in the dtype of ``v``, or that of autocast.
@@ -68,11 +67,9 @@ def emsa(q: Tensor,
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
-    if impl == 'reference' or is_exporting():
-        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
-    if mix_weight is None:
+    if mix_weight is None and q.is_cuda and impl == 'auto' and not is_exporting():
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
-    if dropout_p > 0 or q.is_meta:
+    if impl == 'reference' or dropout_p > 0 or q.is_meta or is_exporting():
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
     q, k, v = _in_one_dtype(q, k, v)
     if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= DIRECT_ELEMENTS:
@@ -86,13 +83,15 @@ def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
     return [x.to(dtype) for x in tensors]
 
 
-def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None = None,
+def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None,
                 eps: float = 1e-5) -> Tensor:
-    """:func:`emsa` with head mixing, whole maps in memory, with the algebra of :mod:`mmrest.ops.chunked`.
+    """:func:`emsa` with whole maps in memory, with the algebra of :mod:`mmrest.ops.chunked`.
 
     Arguments and result as in :func:`emsa`. The bias is not added, but stays in the graph with a gradient
     that is exactly zero.
     """
+    if mix_weight is None:
+        return emsa_reference(q, k, v)
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(q.dtype, torch.float32)
         weight = mix_weight.to(dtype) * q.shape[-1]**-0.5

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from mmrest.benchmark.exactness import KEYS, NAMES, PATHS, SHARPNESS, errors, make_inputs, run
+from mmrest.benchmark.exactness import KEYS, NAMES, PATHS, SHARPNESS, mean_errors, run
 from mmrest.ops import chunked, emsa, emsa_chunked, emsa_direct, emsa_reference, resolve_impl
 from mmrest.ops.chunked import blocks
 
@@ -21,8 +21,7 @@ def small(batch=2, heads=2, n=10, m=6, d=4, dtype=torch.float64):
 @pytest.mark.parametrize('sharpness', SHARPNESS)
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_exact(dtype, sharpness, keys, path):
-    inputs = make_inputs(SHARPNESS[sharpness], KEYS[keys], dtype=dtype)
-    found, plain = errors(PATHS[path], inputs), errors(emsa_reference, inputs)
+    found, plain = (mean_errors(f, SHARPNESS[sharpness], KEYS[keys], dtype) for f in (PATHS[path], emsa_reference))
     for name in NAMES:
         assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
 
@@ -31,8 +30,8 @@ def test_exact(dtype, sharpness, keys, path):
 @pytest.mark.parametrize('sharpness', SHARPNESS)
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_exact_without_mixing(dtype, sharpness, keys):
-    inputs = make_inputs(SHARPNESS[sharpness], KEYS[keys], dtype=dtype, mixing=False)
-    found, plain = errors(emsa, inputs), errors(emsa_reference, inputs)
+    found, plain = (mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing=False)
+                    for function in (emsa_chunked, emsa_reference))
     assert set(found) == {'out', 'q', 'k', 'v'}
     for name in found:
         assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
@@ -43,8 +42,7 @@ def test_exact_without_mixing(dtype, sharpness, keys):
 def test_exact_with_products_in_half_precision(sharpness, dtype, monkeypatch):
     # What a GPU does; a CPU takes float32 for the products.
     monkeypatch.setattr(chunked, '_operand_dtype', lambda q: q.dtype)
-    inputs = make_inputs(SHARPNESS[sharpness], 320, dtype=dtype)
-    found, plain = errors(emsa_chunked, inputs), errors(emsa_reference, inputs)
+    found, plain = (mean_errors(f, SHARPNESS[sharpness], 320, dtype) for f in (emsa_chunked, emsa_reference))
     assert all(found[name] <= 2 * plain[name] for name in NAMES)
 
 
@@ -52,6 +50,15 @@ def test_exact_with_products_in_half_precision(sharpness, dtype, monkeypatch):
 @pytest.mark.parametrize('batch, heads, n, m', [(1, 2, 1, 1), (2, 4, 1, 5), (3, 2, 7, 1), (1, 8, 9, 8), (3, 3, 17, 6)])
 def test_any_size_in_any_blocks(batch, heads, n, m, block_elements):
     inputs = [*small(batch, heads, n, m), torch.randn(batch, heads, n, 4, dtype=torch.float64)]
+    exact = run(emsa_reference, inputs)
+    for own, expected in zip(run(lambda *a: emsa_chunked(*a, block_elements=block_elements), inputs), exact):
+        torch.testing.assert_close(own, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize('block_elements', [1, 50, 10**6])
+@pytest.mark.parametrize('batch, heads, n, m', [(1, 2, 1, 1), (3, 1, 17, 6), (1, 8, 5, 1)])
+def test_any_size_without_mixing(batch, heads, n, m, block_elements):
+    inputs = [*small(batch, heads, n, m)[:3], torch.randn(batch, heads, n, 4, dtype=torch.float64)]
     exact = run(emsa_reference, inputs)
     for own, expected in zip(run(lambda *a: emsa_chunked(*a, block_elements=block_elements), inputs), exact):
         torch.testing.assert_close(own, expected, rtol=0, atol=1e-11)
@@ -147,6 +154,7 @@ def test_compiled_in_one_graph(impl):
 def test_operators_are_well_formed():
     q, k, v, weight, bias = (x.requires_grad_() for x in small())
     torch.library.opcheck(torch.ops.mmrest.emsa_chunked.default, (q, k, v, weight, bias, 1e-5, 40))
+    torch.library.opcheck(torch.ops.mmrest.emsa_chunked.default, (q, k, v, None, None, 1e-5, 40))
 
 
 def test_dispatch(monkeypatch):
