@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> list[dict]:
             if args.rounds and not args.sweep:
                 _add_times(new, contestants, mode, shape, args.rounds, settings)
             if args.sweep or not args.no_memory:
-                _add_memory(new, mode, shape, args.memory_limit, settings)
+                _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
             tables.append(f'{args.part}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
                           f'{torch.get_num_threads()} threads{", compiled" * args.compile}')
@@ -83,9 +83,9 @@ def _add_times(rows, contestants, mode, shape, rounds, settings) -> None:
                     'all_seconds': result['seconds']})
 
 
-def _add_memory(rows, mode, shape, limit, settings) -> None:
+def _add_memory(rows, mode, shape, limit, process, settings) -> None:
     for row in rows:
-        result = peak_memory(row['model'], mode == 'train', limit, shape=shape, **settings)
+        result = peak_memory(row['model'], mode == 'train', limit, process, shape=shape, **settings)
         row['MB'] = result.get('failed', result.get('tensor_mb'))
         if 'process_mb' in result:
             row['MB, process'] = result['process_mb']
