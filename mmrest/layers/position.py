@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .inference import in_inference
+
 
 class PixelAttention(nn.Module):
     """PA: every pixel is weighted by what a depthwise convolution sees around it (ResT, arXiv 2105.13677).
@@ -20,6 +22,8 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        if in_inference(self):  # the convolution's output is not needed for anything else
+            return self.pa_conv(x).sigmoid_().mul_(x)
         return x * self.pa_conv(x).sigmoid()
 
 
