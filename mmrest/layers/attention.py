@@ -5,12 +5,41 @@ from typing import Callable
 
 from torch import Tensor, nn
 
-from ..ops import emsa
+from ..ops import emsa, resolve_impl
 from .tokens import to_map, to_tokens
 from .window import windowed
 
 UPSAMPLE_TARGETS = ('x', 'q', 'k', 'v', 'none')
 UPSAMPLE_STRATEGIES = ('pixel_shuffle', 'nearest', 'bilinear')
+
+
+class HeadAttention(nn.Module):
+    """Queries, keys and values of all heads to their attention: :func:`mmrest.ops.emsa` as a module.
+
+    It has no parameters; being a module, it can be hooked, to count or to look at what goes in.
+
+    Args:
+        dropout_p (float): Dropout of the attention map in training.
+        attn_impl (str): Implementation, see :func:`mmrest.ops.emsa`. The environment variable
+            MMREST_ATTN_IMPL, where set, takes its place.
+    """
+
+    def __init__(self, dropout_p: float = 0.0, attn_impl: str = 'auto') -> None:
+        super().__init__()
+        self.dropout_p = dropout_p
+        self.attn_impl = resolve_impl(attn_impl)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mix: nn.Conv2d | None = None) -> Tensor:
+        """(B, k, n, d), twice (B, k, n', d), and the 1x1 convolution across heads -> (B, k, n, d)."""
+        return emsa(
+            q, k, v,
+            mix_weight=None if mix is None else mix.weight[..., 0, 0],
+            mix_bias=None if mix is None else mix.bias,
+            dropout_p=self.dropout_p if self.training else 0.0,
+            impl=self.attn_impl)
+
+    def extra_repr(self) -> str:
+        return f'dropout_p={self.dropout_p:g}, attn_impl={self.attn_impl!r}'
 
 
 class EMSA(nn.Module):
@@ -29,6 +58,7 @@ class EMSA(nn.Module):
         attn_drop_rate (float): Dropout of the attention map.
         proj_drop_rate (float): Dropout of the output.
         norm_layer (Callable): Builds the norm of the reduced map from its number of channels.
+        attn_impl (str): Implementation of the attention, as :class:`HeadAttention` takes it.
     """
 
     def __init__(self,
@@ -38,12 +68,13 @@ class EMSA(nn.Module):
                  head_mixing: bool = True,
                  attn_drop_rate: float = 0.0,
                  proj_drop_rate: float = 0.0,
-                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm) -> None:
+                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+                 attn_impl: str = 'auto') -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
         self.num_heads = num_heads
-        self.attn_drop_rate = attn_drop_rate
+        self.attend = HeadAttention(attn_drop_rate, attn_impl)
         self.q = nn.Linear(embed_dims, embed_dims)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
@@ -63,12 +94,7 @@ class EMSA(nn.Module):
         q = self.q(x)
         reduced, reduced_shape = self._reduce(x, hw_shape)
         k, v = self.kv(reduced).chunk(2, dim=-1)
-        mix = self.transform_conv
-        out = emsa(
-            self._split_heads(q), self._split_heads(k), self._split_heads(v),
-            mix_weight=None if mix is None else mix.weight[..., 0, 0],
-            mix_bias=None if mix is None else mix.bias,
-            dropout_p=self.attn_drop_rate if self.training else 0.0)
+        out = self.attend(self._split_heads(q), self._split_heads(k), self._split_heads(v), self.transform_conv)
         out = out.transpose(1, 2).flatten(2)
         branch = self._branch(dict(x=reduced, q=q, k=k, v=v), hw_shape, reduced_shape)
         return self.proj_drop(self.proj(out if branch is None else out + branch))
@@ -99,7 +125,8 @@ class EMSAv2(EMSA):
     Where H or W is not a multiple of s, the upsampled map is cropped.
 
     Args:
-        embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer: As in :class:`EMSA`.
+        embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl: As in
+            :class:`EMSA`.
         head_mixing (bool): Interaction of heads with InstanceNorm, as in :class:`EMSA`. Off in the
             published models; the paper finds it of use with 64 channels a head or fewer.
         upsample_target (str): What the branch starts from: the values 'v' (published), the keys 'k',
@@ -121,8 +148,10 @@ class EMSAv2(EMSA):
                  norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
                  upsample_target: str = 'v',
                  upsample_strategy: str = 'pixel_shuffle',
-                 window_size: int | None = None) -> None:
-        super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer)
+                 window_size: int | None = None,
+                 attn_impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer,
+                         attn_impl)
         if upsample_target not in UPSAMPLE_TARGETS:
             raise ValueError(f'Unknown upsample_target {upsample_target!r}: choose from {", ".join(UPSAMPLE_TARGETS)}.')
         if upsample_strategy not in UPSAMPLE_STRATEGIES:

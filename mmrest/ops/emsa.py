@@ -1,11 +1,42 @@
 """Efficient multi-head self-attention (EMSA) as a function of queries, keys and values."""
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .chunked import emsa_chunked
+
+
+IMPLS = ('auto', 'reference', 'direct', 'chunked')
+# Maps of up to this many elements are kept for the backward pass rather than made a second time.
+DIRECT_ELEMENTS = 2**18
+ENV_IMPL = 'MMREST_ATTN_IMPL'
+
+
+def resolve_impl(attn_impl: str = 'auto') -> str:
+    """The implementation of attention to use: the environment variable MMREST_ATTN_IMPL, else the argument.
+
+    Args:
+        attn_impl (str): 'auto', 'reference', 'direct' or 'chunked', see :func:`emsa`.
+
+    Raises:
+        ValueError: Either is none of these.
+    """
+    given = os.environ.get(ENV_IMPL)
+    for source, impl in (('attn_impl', attn_impl), (f'the environment variable {ENV_IMPL}', given)):
+        if impl not in (*IMPLS, None):
+            raise ValueError(f'Unknown {source} {impl!r}: choose from {", ".join(IMPLS)}.')
+    return attn_impl if given is None else given
+
+
+def is_exporting() -> bool:
+    """Whether a graph is being recorded for use elsewhere: by ``torch.export``, ONNX or ``torch.jit.trace``."""
+    exporting = getattr(torch.compiler, 'is_exporting', None)  # from torch 2.7
+    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or exporting is not None and exporting()
 
 
 def emsa(q: Tensor,
@@ -14,11 +45,14 @@ def emsa(q: Tensor,
          mix_weight: Tensor | None = None,
          mix_bias: Tensor | None = None,
          eps: float = 1e-5,
-         dropout_p: float = 0.0) -> Tensor:
+         dropout_p: float = 0.0,
+         impl: str = 'auto') -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
     Without head mixing this is plain attention and goes through PyTorch's
-    ``scaled_dot_product_attention``; with it, through :func:`emsa_reference`.
+    ``scaled_dot_product_attention``. With it, small maps go through :func:`emsa_direct` and larger
+    ones through :func:`~mmrest.ops.emsa_chunked`, whose memory is linear. Dropout of the map, the
+    meta device and export always take :func:`emsa_reference`. The implementations agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -29,13 +63,56 @@ def emsa(q: Tensor,
         mix_bias (Tensor, optional): (k,), added to the mixed logits. Softmax removes it again.
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
+        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. Without head
+            mixing, all but 'reference' are the same.
 
     Returns:
-        Tensor: (B, k, n, d), in the dtype of ``v``.
+        Tensor: (B, k, n, d), in the dtype of ``v``, or that of autocast.
+
+    Raises:
+        ValueError: There is no such implementation.
     """
+    if impl not in IMPLS:
+        raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
+    if impl == 'reference' or is_exporting():
+        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
     if mix_weight is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
-    return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
+    if dropout_p > 0 or q.is_meta:
+        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
+    q, k, v = _in_one_dtype(q, k, v)
+    if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= DIRECT_ELEMENTS:
+        return emsa_direct(q, k, v, mix_weight, mix_bias, eps)
+    return emsa_chunked(q, k, v, mix_weight, mix_bias, eps)
+
+
+def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
+    """In the dtype of the last, or in that of autocast, which does not know the functions to come."""
+    dtype, device = tensors[-1].dtype, tensors[-1].device.type
+    if torch.is_autocast_enabled(device) and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+    return [x.to(dtype) for x in tensors]
+
+
+def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None = None,
+                eps: float = 1e-5) -> Tensor:
+    """:func:`emsa` with head mixing, whole maps in memory, with the algebra of :mod:`mmrest.ops.chunked`.
+
+    Arguments and result as in :func:`emsa`. The bias is not added, but stays in the graph with a gradient
+    that is exactly zero.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        dtype = torch.promote_types(q.dtype, torch.float32)
+        weight = mix_weight.to(dtype) * q.shape[-1]**-0.5
+        if mix_bias is not None:
+            weight = weight + 0 * mix_bias.to(dtype)[:, None]
+        logits = (q @ k.transpose(-2, -1)).to(dtype)
+        mixed = (weight @ logits.flatten(2)).view_as(logits)
+        maps = mixed.softmax(dim=-1) - 1 / k.shape[2]
+        rstd = (maps.square().mean(dim=(-2, -1), keepdim=True) + eps).rsqrt()
+        if v.dtype == dtype:
+            return (maps @ v) * rstd
+        return (maps * rstd).to(v.dtype) @ v  # normalised first: half precision has no room for small numbers
 
 
 def emsa_reference(q: Tensor,

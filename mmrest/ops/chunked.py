@@ -1,0 +1,251 @@
+"""EMSA with interaction of the heads, exact and linear in memory: no attention map is ever stored.
+
+Each row of a softmax sums to one, so the mean of a map A with n' keys is 1 / n', and InstanceNorm
+needs nothing but its second moment:
+
+    InstanceNorm(A) V = r (A - 1/n') (V - mean V),    r = (mean((A - 1/n')^2) + eps)^(-1/2)
+
+The map is made a block of queries at a time, small enough to stay in cache, used and overwritten.
+Only the scalar r of each map has to be known from all blocks, and it can be multiplied in at the end.
+The backward pass makes the blocks once more. Both passes are custom operators, so that
+``torch.compile`` sees one node each instead of an unrolled loop.
+"""
+from __future__ import annotations
+
+from typing import Iterator
+
+import torch
+from torch import Tensor
+
+# Elements of all heads' maps that one block holds. On a CPU a few buffers of this size stay in the
+# second- and third-level cache; on a GPU it has to keep the device busy.
+BLOCK_ELEMENTS = {'cpu': 2**19, 'cuda': 2**24}
+# A - 1/n' is small where attention is flat: multiplied by this, it keeps clear of float16's subnormals.
+HALF_SCALE = 256.0
+
+
+def emsa_chunked(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None = None,
+                 eps: float = 1e-5, block_elements: int | None = None) -> Tensor:
+    """:func:`~mmrest.ops.emsa` with head mixing, in memory linear in queries and in keys.
+
+    Args:
+        q (Tensor): Queries, (B, k, n, d), float64, float32, bfloat16 or float16.
+        k, v (Tensor): Keys and values, (B, k, n', d), in the dtype of ``q``.
+        mix_weight (Tensor): (k, k), interaction of the heads.
+        mix_bias (Tensor, optional): (k,). Softmax removes it, so it is not read; its gradient is exactly 0.
+        eps (float): Added to the variance in the InstanceNorm.
+        block_elements (int, optional): Elements of the maps made at a time. Default: by device.
+
+    Returns:
+        Tensor: (B, k, n, d). It can be differentiated once; twice raises a RuntimeError.
+    """
+    if block_elements is None:
+        block_elements = BLOCK_ELEMENTS.get(q.device.type, BLOCK_ELEMENTS['cuda'])
+    return _forward(q, k, v, mix_weight, mix_bias, eps, block_elements)[0]
+
+
+def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Images, and for each the rows of a block: whole images where maps are small, else even parts of one."""
+    per_row = max(heads * m, 1)
+    images = max(block_elements // max(per_row * n, 1), 1)
+    parts = 1 if images > 1 else -(-n * per_row // block_elements)
+    rows = -(-n // max(parts, 1))
+    for b in range(0, batch, images):
+        yield slice(b, min(b + images, batch)), [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
+
+
+def _operand_dtype(q: Tensor) -> torch.dtype:
+    """What matrix products take: half precision pays where there are tensor cores."""
+    return q.dtype if q.is_cuda else _map_dtype(q)
+
+
+def _map_dtype(q: Tensor) -> torch.dtype:
+    """What maps and sums are kept in."""
+    return torch.promote_types(q.dtype, torch.float32)
+
+
+class _Scratch:
+    """Buffers that blocks share; a block that is smaller than the first uses the head of each."""
+
+    def __init__(self, like: Tensor, dtype: torch.dtype) -> None:
+        self.like, self.dtype, self.buffers = like, dtype, {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        size = 1
+        for length in shape:
+            size *= length
+        buffer = self.buffers.get(name)
+        if buffer is None or buffer.numel() < size:
+            buffer = self.buffers[name] = self.like.new_empty(size, dtype=self.dtype)
+        return buffer[:size].view(shape)
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Batched matrix product in the dtype of the operands, its result in that of ``out``."""
+    if a.dtype == out.dtype:
+        return torch.bmm(a, b, out=out)
+    return out.copy_(torch.bmm(a, b))
+
+
+def _mix(weight: Tensor, maps: Tensor, out: Tensor) -> Tensor:
+    """out_h = sum_g weight_hg maps_g; maps of one image or several, (images * k, rows, n')."""
+    heads = weight.shape[0]
+    if maps.shape[0] == heads:
+        torch.mm(weight, maps.view(heads, -1), out=out.view(heads, -1))
+    else:
+        shape = (maps.shape[0] // heads, heads, -1)
+        torch.matmul(weight, maps.view(shape), out=out.view(shape))
+    return out
+
+
+def _per_head(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """(images, k, rows, d) -> (images * k, rows, d); a view of a single image."""
+    return (x[0] if x.shape[0] == 1 else x.flatten(0, 1)).to(dtype)
+
+
+def _token_major(like: Tensor) -> Tensor:
+    """Uninitialised (B, k, n, d) in the memory layout (B, n, k, d), which the linear layers around it use."""
+    b, heads, n, d = like.shape
+    return like.new_empty(b, n, heads, d).transpose(1, 2)
+
+
+@torch.library.custom_op(
+    'mmrest::emsa_chunked', mutates_args=(),
+    schema='(Tensor q, Tensor k, Tensor v, Tensor mix_weight, Tensor? mix_bias, float eps, int block_elements)'
+    ' -> (Tensor, Tensor)')
+def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
+    """The output and r, (B, k, 1, 1)."""
+    batch, heads, n, d = q.shape
+    m = k.shape[2]
+    dtype, operand = _map_dtype(q), _operand_dtype(q)
+    half = operand != dtype
+    with torch.autocast(q.device.type, enabled=False):
+        weight = mix_weight.to(dtype) * d**-0.5
+        out = _token_major(q)
+        row_norms = q.new_empty(batch, heads, n, dtype=dtype)
+        scratch = _Scratch(q, dtype)
+        for images, parts in blocks(batch, heads, n, m, block_elements):
+            keys = _per_head(k[images], operand).transpose(1, 2).contiguous()
+            values = _per_head(v[images], dtype)
+            values = (values - values.mean(1, keepdim=True)).to(operand)
+            for rows in parts:
+                block = q[images, :, rows]
+                queries = _per_head(block, operand)
+                shape = (queries.shape[0], queries.shape[1], m)
+                logits = _product(queries, keys, scratch('first', *shape))
+                mixed = _mix(weight, logits, scratch('second', *shape))
+                maps = torch.softmax(mixed, -1, out=logits).sub_(1 / m)
+                row_norms[images, :, rows] = torch.linalg.vector_norm(maps, dim=-1).view(block.shape[:3])
+                if half:
+                    maps = maps.mul_(HALF_SCALE).to(operand)
+                out[images, :, rows] = torch.bmm(maps, values).view(block.shape)
+        # Over whole maps, so in float64: a float32 sum of millions of squares is good to four digits only.
+        variance = row_norms.double().square().sum(-1)[..., None, None] / max(n * m, 1)
+        rstd = (variance + eps).rsqrt().to(dtype)
+        factor = rstd / HALF_SCALE if half else rstd
+        if out.dtype == dtype:
+            out.mul_(factor)
+        else:
+            out.copy_(out.to(dtype) * factor)
+    return out, rstd
+
+
+@_forward.register_fake
+def _(q, k, v, mix_weight, mix_bias, eps, block_elements):
+    return _token_major(q), q.new_empty(*q.shape[:2], 1, 1, dtype=_map_dtype(q))
+
+
+@torch.library.custom_op(
+    'mmrest::emsa_chunked_backward', mutates_args=(),
+    schema='(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor mix_weight, Tensor out, Tensor rstd, int block_elements)'
+    ' -> (Tensor, Tensor, Tensor, Tensor)')
+def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
+    """Gradients of q, k, v and mix_weight."""
+    batch, heads, n, d = q.shape
+    m = k.shape[2]
+    dtype, operand = _map_dtype(q), _operand_dtype(q)
+    half = operand != dtype
+    with torch.autocast(q.device.type, enabled=False):
+        weight = mix_weight.to(dtype) * d**-0.5
+        weight_t = weight.t().contiguous()
+        grad_q, grad_k, grad_v = _token_major(q), _token_major(k), _token_major(v)
+        grad_weight = q.new_zeros(heads, heads, dtype=torch.float64)
+        # The variance passes -r^2 <dO, O> / (n n') (A - 1/n') to A. The constant 1/n' drops out in the
+        # backward pass of softmax, so A itself will do.
+        through_variance = (grad.to(dtype) * out).sum(-1).double().sum(-1)[..., None, None]
+        through_variance = (-rstd.double().square() * through_variance / max(n * m, 1)).to(dtype)
+        scratch = _Scratch(q, dtype)
+        for images, parts in blocks(batch, heads, n, m, block_elements):
+            keys = _per_head(k[images], operand).contiguous()
+            keys_t = keys.transpose(1, 2).contiguous()
+            factor, shift = (x[images].view(-1, 1, 1) for x in (rstd, through_variance))
+            values_t = _per_head(v[images], dtype)
+            values_t = ((values_t - values_t.mean(1, keepdim=True)) * factor).to(operand).transpose(1, 2).contiguous()
+            sum_k = keys.new_zeros(keys.shape, dtype=dtype)
+            sum_v = torch.zeros_like(sum_k)
+            for rows in parts:
+                block = q[images, :, rows]
+                queries, grads = _per_head(block, operand), _per_head(grad[images, :, rows], operand)
+                shape = (queries.shape[0], queries.shape[1], m)
+                logits = _product(queries, keys_t, scratch('logits', *shape))
+                buffer = _mix(weight, logits, scratch('grads', *shape))
+                maps = torch.softmax(buffer, -1, out=scratch('maps', *shape))
+                buffer = _product(grads, values_t, buffer).addcmul_(maps, shift)
+                # The row constant sum_j A dA has to be that of the very A and dA at hand: the gradient
+                # of the mixing weights lives on rows of this that cancel to zero.
+                torch._softmax_backward_data(buffer, maps, -1, dtype, grad_input=buffer)
+                _accumulate(sum_v, maps.sub_(1 / m), grads, HALF_SCALE if half else 1.0)
+                grad_weight += _products_of_heads(buffer, logits, heads)
+                grad_logits = _mix(weight_t, buffer, maps)
+                grad_q[images, :, rows] = torch.bmm(grad_logits.to(operand), keys).view(block.shape)
+                _accumulate(sum_k, grad_logits, queries)
+            grad_k[images] = sum_k.view(k[images].shape)
+            grad_v[images] = sum_v.mul_(factor).view(v[images].shape)
+        return grad_q, grad_k, grad_v, (grad_weight * d**-0.5).to(mix_weight.dtype)
+
+
+def _accumulate(total: Tensor, maps: Tensor, x: Tensor, scale: float = 1.0) -> None:
+    """total += maps^T x, the maps multiplied by a scale for the product in half precision."""
+    if x.dtype == total.dtype:
+        total.baddbmm_(maps.transpose(1, 2), x)
+    else:
+        total.add_(torch.bmm((maps * scale).to(x.dtype).transpose(1, 2), x), alpha=1 / scale)
+
+
+def _products_of_heads(a: Tensor, b: Tensor, heads: int) -> Tensor:
+    """sum over images, rows and keys of a_h b_g, (k, k) in float64."""
+    if a.shape[0] == heads:  # a product for each row: quicker, and no long sum in float32
+        return torch.bmm(a.transpose(0, 1), b.permute(1, 2, 0)).sum(0, dtype=torch.float64)
+    a, b = (x.view(x.shape[0] // heads, heads, -1) for x in (a, b))
+    return torch.bmm(a, b.transpose(1, 2)).sum(0, dtype=torch.float64)
+
+
+@_backward.register_fake
+def _(grad, q, k, v, mix_weight, out, rstd, block_elements):
+    return _token_major(q), _token_major(k), _token_major(v), torch.empty_like(mix_weight)
+
+
+def _save(ctx, inputs, output) -> None:
+    q, k, v, mix_weight, mix_bias, _, ctx.block_elements = inputs
+    ctx.set_materialize_grads(False)
+    ctx.bias = None if mix_bias is None else (mix_bias.shape, mix_bias.dtype)
+    ctx.save_for_backward(q, k, v, mix_weight, *output)
+
+
+def _differentiate(ctx, grad, _):
+    if grad is None:
+        return (None, ) * 7
+    q, k, v, mix_weight, out, rstd = ctx.saved_tensors
+    grads = _backward(grad.to(q.dtype), q, k, v, mix_weight, out, rstd, ctx.block_elements)
+    # Exactly zero rather than absent, so that DistributedDataParallel gets what it waits for.
+    grad_bias = None if ctx.bias is None else q.new_zeros(ctx.bias[0], dtype=ctx.bias[1])
+    return *grads, grad_bias, None, None
+
+
+def _refuse(ctx, *_):
+    raise RuntimeError('The chunked form of EMSA can be differentiated only once. Where second derivatives are needed, '
+                       "build the backbone with attn_impl='reference' (or set MMREST_ATTN_IMPL=reference).")
+
+
+torch.library.register_autograd(_forward._qualname, _differentiate, setup_context=_save)
+torch.library.register_autograd(_backward._qualname, _refuse)
