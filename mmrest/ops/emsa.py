@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .chunked import emsa_chunked
 
-
 IMPLS = ('auto', 'reference', 'direct', 'chunked')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time.
 DIRECT_ELEMENTS = 2**18
@@ -46,13 +45,15 @@ def emsa(q: Tensor,
          mix_bias: Tensor | None = None,
          eps: float = 1e-5,
          dropout_p: float = 0.0,
-         impl: str = 'auto') -> Tensor:
+         impl: str = 'auto',
+         normalize: bool = True) -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
     Without head mixing this is plain attention and goes through PyTorch's
-    ``scaled_dot_product_attention``. With it, small maps go through :func:`emsa_direct` and larger
-    ones through :func:`~mmrest.ops.emsa_chunked`, whose memory is linear. Dropout of the map, the
-    meta device and export always take :func:`emsa_reference`. The implementations agree up to rounding.
+    ``scaled_dot_product_attention``, and so does head mixing without InstanceNorm. With both, small
+    maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`, whose
+    memory is linear. Mixing with dropout of the map or on the meta device, and export, always take
+    :func:`emsa_reference`. The implementations agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -64,7 +65,8 @@ def emsa(q: Tensor,
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
         impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. Without head
-            mixing, all but 'reference' are the same.
+            mixing or InstanceNorm, all but 'reference' are the same.
+        normalize (bool): InstanceNorm of the maps of mixed heads.
 
     Returns:
         Tensor: (B, k, n, d), in the dtype of ``v``, or that of autocast.
@@ -75,12 +77,14 @@ def emsa(q: Tensor,
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
     if impl == 'reference' or is_exporting():
-        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
+        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if mix_weight is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
     if dropout_p > 0 or q.is_meta:
-        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
+        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     q, k, v = _in_one_dtype(q, k, v)
+    if not normalize:
+        return _mixed_attention(q, k, v, mix_weight, mix_bias)
     if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= DIRECT_ELEMENTS:
         return emsa_direct(q, k, v, mix_weight, mix_bias, eps)
     return emsa_chunked(q, k, v, mix_weight, mix_bias, eps)
@@ -92,6 +96,20 @@ def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
     if torch.is_autocast_enabled(device) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
     return [x.to(dtype) for x in tensors]
+
+
+def _mixed_attention(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None) -> Tensor:
+    """:func:`emsa` with head mixing, without InstanceNorm: plain attention of longer queries and keys.
+
+    ``sum_g w_hg q_g . k_g`` is one product of the queries of all heads, weighted, with the keys of all heads.
+    """
+    weight = mix_weight.to(q.dtype)
+    if mix_bias is not None:  # removed by softmax, but in the graph with a gradient of zero
+        weight = weight + 0 * mix_bias.to(q.dtype)[:, None]
+    heads = q.shape[1]
+    queries = torch.einsum('hg,bgnd->bhngd', weight, q).flatten(3)
+    keys = k.transpose(1, 2).flatten(2)[:, None].expand(-1, heads, -1, -1)
+    return F.scaled_dot_product_attention(queries, keys, v, scale=q.shape[-1]**-0.5)
 
 
 def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None = None,
@@ -121,7 +139,8 @@ def emsa_reference(q: Tensor,
                    mix_weight: Tensor | None = None,
                    mix_bias: Tensor | None = None,
                    eps: float = 1e-5,
-                   dropout_p: float = 0.0) -> Tensor:
+                   dropout_p: float = 0.0,
+                   normalize: bool = True) -> Tensor:
     """The formula of EMSA as it is printed (ResT, arXiv 2105.13677, equation 4), map by map.
 
     ``InstanceNorm(softmax(Conv(q kT / sqrt(d)))) v``, where the 1x1 convolution runs across heads.
@@ -138,7 +157,9 @@ def emsa_reference(q: Tensor,
             mixed = torch.einsum('hg,bgnm->bhnm', mix_weight.to(logits), logits)
             if mix_bias is not None:
                 mixed = mixed + mix_bias.to(logits)[:, None, None]
-            maps = instance_norm(mixed.softmax(dim=-1), eps)
+            maps = mixed.softmax(dim=-1)
+            if normalize:
+                maps = instance_norm(maps, eps)
     maps = F.dropout(maps, dropout_p).to(v.dtype)
     return maps @ v
 
