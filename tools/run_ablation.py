@@ -81,7 +81,7 @@ def tabulate(args: argparse.Namespace, max_epochs: int) -> str:
                          for seed in args.seeds} for variant in args.variants}
     Path(args.work_dir).mkdir(parents=True, exist_ok=True)
     (Path(args.work_dir) / 'results.json').write_text(json.dumps(dict(metric=args.metric, results=results), indent=1))
-    lines = [f'| variant | {METRICS[args.metric]}, mean | spread (standard deviation) | each seed |', '|---|---|---|---|']
+    lines = [f'| variant | {METRICS[args.metric]}, mean | standard deviation | each seed |', '|---|---|---|---|']
     for variant, of_seeds in results.items():
         done = [value for value in of_seeds.values() if value is not None]
         mean = f'{statistics.mean(done):.3f}' if done else ''
