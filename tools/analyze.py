@@ -8,7 +8,7 @@ import torch
 from mmengine.config import DictAction
 
 from mmrest.analysis import METRICS, compare_curves, plot_comparison
-from mmrest.analysis.cam import METHODS, measure_cam, plot_cam
+from mmrest.analysis.cam import METHODS, load_methods, measure_cam, plot_cam
 from mmrest.analysis.diversity import measure_diversity, plot_diversity
 from mmrest.analysis.figures import save_numbers
 from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
@@ -83,6 +83,7 @@ def run_diversity(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def run_cam(args: argparse.Namespace) -> tuple[Path, Path]:
+    load_methods()  # what is missing shows before models are loaded
     subjects, images = load(args)
     records = measure_cam(list(subjects.values()), images, args.method, args.stages, args.class_name, args.score_thr)
     numbers = [{'image': str(record['path']), 'class': record['class_name'],

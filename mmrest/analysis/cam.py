@@ -174,7 +174,6 @@ def measure_cam(subjects: Sequence[Subject], images: Sequence[Path], method: str
     Raises:
         UsageError: No model has a class of that name, or the models differ in their classes.
     """
-    load_methods()  # before the work
     names = subjects[0].class_names
     if class_name is not None and class_name not in names:
         raise UsageError(f'There is no class {class_name!r}. {subjects[0].name} has: {", ".join(names) or "no names"}.')

@@ -127,7 +127,7 @@ def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images:
                  ylim=(min(0, *(v for layer in layers for v in layer['mean'].values())) - 0.05, 1.05))
         axis.title.set_fontsize(8)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(framealpha=0.8, fontsize=7, loc='lower left')
         last = layers[-1]
         for axis, step in zip(row[1:], STEPS):
             if step not in last['pairs']:

@@ -65,7 +65,8 @@ class Subject:
             image = (image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)) / 255
         # Images are read as BGR; each library has a name of its own for turning them.
         names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
-        return (image if any(getattr(preprocessor, name, False) for name in names) else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+        turned = any(getattr(preprocessor, name, False) for name in names)
+        return (image if turned else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
 
 
 def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = None,
