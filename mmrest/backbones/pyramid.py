@@ -7,7 +7,6 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints import load_pretrained, translate_backbone_keys
 from ..layers import CrossWindowConv, to_map, to_tokens
@@ -69,7 +68,6 @@ class PyramidBackbone(BaseModule):
         frozen_stages (int): -1: nothing is frozen; 0: the stem; k: the stem and the first k stages
             with their embeddings and output norms.
         norm_eval (bool): Keep BatchNorm in eval mode (its statistics fixed) during training.
-        with_cp (bool): Recompute each block in the backward pass instead of storing its activations.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published or
             own files (:func:`mmrest.checkpoints.load_pretrained`); anything else goes to mmengine.
 
@@ -89,7 +87,6 @@ class PyramidBackbone(BaseModule):
                  drop_path_rate: float = 0.0,
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
-                 with_cp: bool = False,
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
         depths = arch['depths']
@@ -101,7 +98,6 @@ class PyramidBackbone(BaseModule):
         self.out_norm = out_norm
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.with_cp = with_cp
         self.embed_names = tuple(embed_names)
         self.published_norms = published_norms
         self.num_stages = self.out_indices[-1] + 1
@@ -125,6 +121,8 @@ class PyramidBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> per emitted stage (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
+        # Tokens in memory are a channels-last map; so the image is made one, and nothing is ever reordered.
+        x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for i in range(self.num_stages):
             x, out = self._run_stage(i, getattr(self, self.embed_names[i])(x))
@@ -137,10 +135,7 @@ class PyramidBackbone(BaseModule):
         hw_shape = x.shape[-2:]
         x = to_tokens(x)
         for block in getattr(self, f'stage{i + 1}'):
-            if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, hw_shape, use_reentrant=False)
-            else:
-                x = block(x, hw_shape)
+            x = block(x, hw_shape)
         norm = getattr(self, f'norm{i + 1}', None)
         out = x if norm is None else norm(x)
         if self.out_norm == 'trunk':

@@ -57,6 +57,11 @@ class ResT(PyramidBackbone):
         frozen_stages (int): -1 (default): nothing; 0: the stem; k: the stem and the first k stages.
         norm_eval (bool): Keep BatchNorm statistics fixed in training. Default: False.
         with_cp (bool): Trade time for memory by recomputing blocks in the backward pass. Default: False.
+        ffn_recompute (bool): The same for the FFN of each block alone, which holds most of a block's
+            memory and is cheap to recompute; with ``with_cp``, the least memory. Default: False.
+        attn_impl (str): Implementation of the attention: 'auto' (default) chooses by size, 'reference',
+            'direct' or 'chunked' force one, see :func:`mmrest.ops.emsa`. The environment variable
+            MMREST_ATTN_IMPL, where set when the model is built, takes its place.
         init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published
             files as they are, or own ones.
 
@@ -91,6 +96,8 @@ class ResT(PyramidBackbone):
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
                  with_cp: bool = False,
+                 ffn_recompute: bool = False,
+                 attn_impl: str = 'auto',
                  init_cfg: dict | list | None = None) -> None:
         arch = resolve_arch(arch, ARCHS)
         dims = arch['embed_dims']
@@ -115,12 +122,13 @@ class ResT(PyramidBackbone):
 
         def make_attn(i: int) -> EMSA:
             if attention == 'msa':
-                return MSA(dims[i], arch['num_heads'][i], attn_drop_rate, drop_rate)
+                return MSA(dims[i], arch['num_heads'][i], attn_drop_rate, drop_rate, attn_impl)
             return EMSA(dims[i], arch['num_heads'][i], arch['sr_ratios'][i], head_mixing, attn_drop_rate, drop_rate,
-                        norm_layer, head_norm=head_norm, reduction=reduction)
+                        norm_layer, attn_impl, head_norm, reduction)
 
         def make_blocks(i: int, rates: list[float]) -> list[nn.Module]:
-            return [TransformerBlock(dims[i], make_attn(i), mlp_ratio, drop_rate, rate, norm_layer) for rate in rates]
+            return [TransformerBlock(dims[i], make_attn(i), mlp_ratio, drop_rate, rate, norm_layer, with_cp,
+                                     ffn_recompute) for rate in rates]
 
         super().__init__(
             arch, make_embed, make_blocks, norm_layer,
@@ -131,5 +139,4 @@ class ResT(PyramidBackbone):
             drop_path_rate=drop_path_rate,
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
-            with_cp=with_cp,
             init_cfg=init_cfg)

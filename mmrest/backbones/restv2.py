@@ -59,6 +59,11 @@ class ResTv2(PyramidBackbone):
         frozen_stages (int): -1 (default): nothing; 0: the stem; k: the stem and the first k stages.
         norm_eval (bool): Keep BatchNorm statistics fixed in training. Default: False.
         with_cp (bool): Trade time for memory by recomputing blocks in the backward pass. Default: False.
+        ffn_recompute (bool): The same for the FFN of each block alone, which holds most of a block's
+            memory and is cheap to recompute; with ``with_cp``, the least memory. Default: False.
+        attn_impl (str): Implementation of the attention: 'auto' (default) chooses by size, 'reference',
+            'direct' or 'chunked' force one, see :func:`mmrest.ops.emsa`. The environment variable
+            MMREST_ATTN_IMPL, where set when the model is built, takes its place.
         init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published
             files as they are, or own ones.
 
@@ -89,6 +94,8 @@ class ResTv2(PyramidBackbone):
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
                  with_cp: bool = False,
+                 ffn_recompute: bool = False,
+                 attn_impl: str = 'auto',
                  init_cfg: dict | list | None = None) -> None:
         arch = resolve_arch(arch, ARCHS)
         dims, depths = arch['embed_dims'], arch['depths']
@@ -113,11 +120,12 @@ class ResTv2(PyramidBackbone):
             return EMSAv2(
                 dims[i], arch['num_heads'][i], arch['sr_ratios'][i], head_mixing, attn_drop_rate, drop_rate, norm_layer,
                 upsample_target, upsample_strategy,
-                window_size=None if style == 'global' or ends_globally else window_sizes[i])
+                window_size=None if style == 'global' or ends_globally else window_sizes[i],
+                attn_impl=attn_impl)
 
         def make_blocks(i: int, rates: list[float]) -> list[nn.Module]:
-            blocks = [TransformerBlock(dims[i], make_attn(i, j), mlp_ratio, drop_rate, rate, norm_layer)
-                      for j, rate in enumerate(rates)]
+            blocks = [TransformerBlock(dims[i], make_attn(i, j), mlp_ratio, drop_rate, rate, norm_layer, with_cp,
+                                       ffn_recompute) for j, rate in enumerate(rates)]
             return blocks + [CrossWindowConv(dims[i])] * (style == 'cwin')
 
         stages = range(1, len(dims) + 1)
@@ -131,5 +139,4 @@ class ResTv2(PyramidBackbone):
             drop_path_rate=drop_path_rate,
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
-            with_cp=with_cp,
             init_cfg=init_cfg)

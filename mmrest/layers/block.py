@@ -3,7 +3,12 @@ from __future__ import annotations
 
 from typing import Callable
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..ops import autocast_dtype, ffn_recomputed, is_exporting, tokens_per_block
+from .inference import in_inference
 
 
 class DropPath(nn.Module):
@@ -35,6 +40,8 @@ class DropPath(nn.Module):
 class FFN(nn.Module):
     """Feed-forward network of two linear layers with a GELU between them.
 
+    Inference goes by blocks of tokens, so that the hidden values stay in cache.
+
     Args:
         embed_dims (int): Channels in and out.
         hidden_dims (int): Channels between the layers.
@@ -50,6 +57,19 @@ class FFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
+        if not in_inference(self):
+            return self._whole(x)
+        tokens, out = x.flatten(0, 1), None
+        size = tokens_per_block(x.device.type, self.fc1.out_features)
+        for i in range(0, len(tokens), size):
+            block = self._whole(tokens[i:i + size])
+            if len(tokens) <= size:
+                return block.view(x.shape)
+            out = block.new_empty(tokens.shape) if out is None else out
+            out[i:i + size] = block
+        return x if out is None else out.view(x.shape)  # no tokens: nothing to do
+
+    def _whole(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
 
@@ -63,6 +83,8 @@ class TransformerBlock(nn.Module):
         drop_rate (float): Dropout in the FFN.
         drop_path_rate (float): Stochastic depth of both branches.
         norm_layer (Callable): Builds a norm from a number of channels.
+        with_cp (bool): Recompute the block in the backward pass instead of storing its activations.
+        ffn_recompute (bool): Recompute the FFN and its norm alone, block by block of tokens.
     """
 
     def __init__(self,
@@ -71,15 +93,45 @@ class TransformerBlock(nn.Module):
                  mlp_ratio: float = 4.0,
                  drop_rate: float = 0.0,
                  drop_path_rate: float = 0.0,
-                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm) -> None:
+                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+                 with_cp: bool = False,
+                 ffn_recompute: bool = False) -> None:
         super().__init__()
         self.norm1 = norm_layer(embed_dims)
         self.attn = attn
         self.drop_path = DropPath(drop_path_rate)
         self.norm2 = norm_layer(embed_dims)
         self.mlp = FFN(embed_dims, int(embed_dims * mlp_ratio), drop_rate)
+        self.with_cp = with_cp
+        self.ffn_recompute = ffn_recompute
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+        saving = torch.is_grad_enabled() and not is_exporting()
+        if saving and self.ffn_recompute:
+            x = _checkpoint(self._attend, x, hw_shape) if self.with_cp else self._attend(x, hw_shape)
+            return x + self.drop_path(self._recomputed_ffn(x))
+        if saving and self.with_cp:
+            return _checkpoint(self._plain, x, hw_shape)
+        return self._plain(x, hw_shape)
+
+    def _attend(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        return x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+
+    def _plain(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        x = self._attend(x, hw_shape)
+        if in_inference(self):  # the sum is new and nobody else's
+            return x.add_(self.mlp(self.norm2(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def _recomputed_ffn(self, x: Tensor) -> Tensor:
+        norm, fc1, fc2 = self.norm2, self.mlp.fc1, self.mlp.fc2
+        drops = self.training and self.mlp.drop.p > 0
+        stock = type(norm) is nn.LayerNorm and type(fc1) is type(fc2) is nn.Linear
+        if drops or not stock or autocast_dtype(x) is not None or x.dtype != fc1.weight.dtype:
+            return _checkpoint(lambda x: self.mlp(self.norm2(x)), x)
+        return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, fc1.weight, fc1.bias, fc2.weight, fc2.bias)
+
+
+def _checkpoint(function: Callable[..., Tensor], *args) -> Tensor:
+    return checkpoint(function, *args, use_reentrant=False)

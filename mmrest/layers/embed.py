@@ -6,6 +6,7 @@ from typing import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .inference import ConvNorms, conv_norm
 from .position import build_position
 
 
@@ -46,13 +47,13 @@ class Stem(nn.Module):
         self.conv2 = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
         self.norm2 = BatchNorm2d(hidden)
         self.conv3 = nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
-        self.act = nn.ReLU()
+        self.act = nn.ReLU(inplace=True)
         self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
-        x = self.act(self.norm1(self.conv1(x)))
-        x = self.act(self.norm2(self.conv2(x)))
+        x = self.act(conv_norm(self.conv1, self.norm1, x))
+        x = self.act(conv_norm(self.conv2, self.norm2, x))
         return self.pos(self.conv3(x))
 
 
@@ -69,13 +70,13 @@ class ResNetStem(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=7, stride=2, padding=3, bias=False)
         self.norm = BatchNorm2d(embed_dims)
-        self.act = nn.ReLU()
+        self.act = nn.ReLU(inplace=True)
         self.max_pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
-        return self.pos(self.max_pool(self.act(self.norm(self.conv(x)))))
+        return self.pos(self.max_pool(self.act(conv_norm(self.conv, self.norm, x))))
 
 
 class PVTStem(nn.Module):
@@ -120,7 +121,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 2), ceil(W / 2))."""
-        return self.pos(self.norm(self.conv(x)))
+        return self.pos(conv_norm(self.conv, self.norm, x))
 
 
 class StemV2(nn.Module):
@@ -140,13 +141,13 @@ class StemV2(nn.Module):
                  position: str = 'pa') -> None:
         super().__init__()
         hidden = embed_dims // 2
-        self.proj = nn.Sequential(
+        self.proj = ConvNorms(
             nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False),
             BatchNorm2d(hidden),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False),
             BatchNorm2d(embed_dims),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(embed_dims, embed_dims, kernel_size=1),
         )
         self.pos = build_position(position, embed_dims)

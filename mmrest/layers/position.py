@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
 
+from .inference import in_inference
+
 
 class PixelAttention(nn.Module):
     """PA: every pixel is weighted by what a depthwise convolution sees around it (ResT, arXiv 2105.13677).
@@ -24,6 +26,8 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        if in_inference(self):  # the convolution's output is not needed for anything else
+            return self.pa_conv(x).sigmoid_().mul_(x)
         return x * self.pa_conv(x).sigmoid()
 
 

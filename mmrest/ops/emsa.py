@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .chunked import emsa_chunked
+from .context import autocast_dtype, is_exporting
 
 IMPLS = ('auto', 'reference', 'direct', 'chunked')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time.
@@ -30,12 +31,6 @@ def resolve_impl(attn_impl: str = 'auto') -> str:
         if impl not in (*IMPLS, None):
             raise ValueError(f'Unknown {source} {impl!r}: choose from {", ".join(IMPLS)}.')
     return attn_impl if given is None else given
-
-
-def is_exporting() -> bool:
-    """Whether a graph is being recorded for use elsewhere: by ``torch.export``, ONNX or ``torch.jit.trace``."""
-    exporting = getattr(torch.compiler, 'is_exporting', None)  # from torch 2.7
-    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or exporting is not None and exporting()
 
 
 def emsa(q: Tensor,
@@ -92,9 +87,7 @@ def emsa(q: Tensor,
 
 def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
     """In the dtype of the last, or in that of autocast, which does not know the functions to come."""
-    dtype, device = tensors[-1].dtype, tensors[-1].device.type
-    if torch.is_autocast_enabled(device) and dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(tensors[-1]) or tensors[-1].dtype
     return [x.to(dtype) for x in tensors]
 
 

@@ -1,0 +1,77 @@
+"""What the fast path is measured against: EMSA with whole maps, in two forms, in a backbone without rearrangements."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import HeadAttention
+from ..ops import emsa_reference
+
+
+def emsa_released(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None,
+                  mix_bias: Tensor | None = None) -> Tensor:
+    """EMSA with the stock layers of the authors' model: a 1x1 convolution across heads, and InstanceNorm.
+
+    Arguments and result as in :func:`mmrest.ops.emsa`.
+    """
+    maps = (q @ k.transpose(-2, -1)) * q.shape[-1]**-0.5
+    if mix_weight is None:
+        maps = maps.softmax(-1)
+    else:
+        maps = F.instance_norm(F.conv2d(maps, mix_weight[..., None, None], mix_bias).softmax(-1))
+    return maps @ v
+
+
+# The formula as it stands in mmrest.ops, where the heads are mixed by a matrix product.
+emsa_matmul = emsa_reference
+BASELINES = {'released': emsa_released, 'matmul': emsa_matmul}
+
+
+class _BaselineAttention(nn.Module):
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.function = BASELINES[form]
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mix: nn.Conv2d | None = None) -> Tensor:
+        if mix is None:
+            return self.function(q, k, v)
+        return self.function(q, k, v, mix.weight[..., 0, 0], mix.bias)
+
+
+class Baseline(nn.Module):
+    """A backbone of this package, run as its formulas are written.
+
+    Maps of attention are explicit in all blocks. In inference nothing is folded, cut into blocks or
+    done in place: those shortcuts are taken only where gradients are off, so here they are left on,
+    with no tensor that requires one. The image keeps its memory layout.
+
+    Args:
+        backbone (nn.Module): Its attention is replaced for good.
+        form (str): 'released' or 'matmul'.
+    """
+
+    def __init__(self, backbone: nn.Module, form: str) -> None:
+        super().__init__()
+        for module in list(backbone.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, HeadAttention):
+                    setattr(module, name, _BaselineAttention(form))
+        stem = getattr(backbone, backbone.embed_names[0])
+        stem.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), ))
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """As the backbone."""
+        if torch.is_grad_enabled():
+            return self.backbone(x)
+        learnt = [p for p in self.backbone.parameters() if p.requires_grad]
+        try:
+            for p in learnt:
+                p.requires_grad_(False)
+            with torch.enable_grad():
+                return self.backbone(x)
+        finally:
+            for p in learnt:
+                p.requires_grad_(True)

@@ -1,0 +1,127 @@
+"""What ``tools/benchmark.py`` does with its arguments."""
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+from ..engine.errors import UsageError
+from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
+from .measure import compare_times, peak_memory
+from .report import fit_power, format_table, plot_bars, plot_sweep
+
+MODES = ('forward', 'train')
+SWEEP = ('512x512', '800x1344', '1080x1920', '1600x2688', '2160x3840')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command line."""
+    parser.add_argument('models', nargs='+', metavar='MODEL', help='what to compare, the first with each of the others: '
+                        f'{", ".join([*OWN, *PEERS])} or a config file; our own with options, e.g. '
+                        f'rest-small:released or rest-small:{",".join(FLAGS)} (released, matmul, {", ".join(IMPLS)})')
+    parser.add_argument('--part', choices=PARTS, default='backbone', help='what of a model to measure')
+    parser.add_argument('--mode', choices=MODES, nargs='+', default=list(MODES),
+                        help='train: forward and backward pass, without the optimiser')
+    parser.add_argument('--shape', nargs='+', default=['800x1344'], metavar='HxW', help='image sizes in pixels')
+    parser.add_argument('--batch', type=int, default=1, help='images at a time')
+    parser.add_argument('--dtype', choices=list(DTYPES), default='float32')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ...')
+    parser.add_argument('--compile', action='store_true', help='through torch.compile')
+    parser.add_argument('--rounds', type=int, default=5, help='how often each is timed; 0: memory only')
+    parser.add_argument('--no-memory', action='store_true', help='time only')
+    parser.add_argument('--sweep', action='store_true', help='memory alone, at sizes from 512x512 to 2160x3840')
+    parser.add_argument('--memory-limit', type=float, metavar='GB',
+                        help='what a process may have in all when memory is measured (CPU)')
+    parser.add_argument('--out', help='json file for all that was measured')
+    parser.add_argument('--plot', help='PNG file')
+
+
+def run(args: argparse.Namespace) -> list[dict]:
+    """Measure, print tables, write files.
+
+    Raises:
+        UsageError: An argument cannot work.
+    """
+    contestants = [parse_contestant(text) for text in args.models]
+    shapes = [_shape(text) for text in (SWEEP if args.sweep else args.shape)]
+    if args.batch < 1 or args.rounds < 0:
+        raise UsageError('--batch must be 1 or more and --rounds 0 or more.')
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        raise UsageError(f'--device {args.device}: torch sees no GPU here.')
+    settings = dict(part=args.part, batch=args.batch, dtype=args.dtype, device=args.device, compiled=args.compile)
+    rows, tables = [], []
+    for mode in dict.fromkeys(args.mode):
+        for shape in shapes:
+            new = [dict(model=c.label, mode=mode, shape=shape, **settings) for c in contestants]
+            if args.rounds and not args.sweep:
+                _add_times(new, contestants, mode, shape, args.rounds, settings)
+            if args.sweep or not args.no_memory:
+                _add_memory(new, mode, shape, args.memory_limit, settings)
+            size = 'x'.join(map(str, shape))
+            tables.append(f'{args.part}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
+                          f'{torch.get_num_threads()} threads{", compiled" * args.compile}')
+            print(f'\n{tables[-1]}\n' + format_table(new, _columns(new)), flush=True)
+            rows += new
+    if args.sweep:
+        for mode in dict.fromkeys(args.mode):
+            _print_fits([row for row in rows if row['mode'] == mode])
+    _write(args, rows, tables)
+    return rows
+
+
+def _add_times(rows, contestants, mode, shape, rounds, settings) -> None:
+    steps = [contestant.build(shape=shape, **settings) for contestant in contestants]
+    for row, result in zip(rows, compare_times(steps, mode == 'train', rounds, settings['device'])):
+        row.update({'seconds': result['median'], 'images/s': settings['batch'] / result['median'],
+                    'speedup': result['speedup'], 'quartiles': '{:.2f} - {:.2f}'.format(*result['speedup_quartiles']),
+                    'all_seconds': result['seconds']})
+
+
+def _add_memory(rows, mode, shape, limit, settings) -> None:
+    for row in rows:
+        result = peak_memory(row['model'], mode == 'train', limit, shape=shape, **settings)
+        row['MB'] = result.get('failed', result.get('tensor_mb'))
+        if 'process_mb' in result:
+            row['MB, process'] = result['process_mb']
+        if not isinstance(row['MB'], str) and not isinstance(rows[0]['MB'], str):
+            row['less memory'] = rows[0]['MB'] / row['MB']
+
+
+def _columns(rows: list[dict]) -> list[str]:
+    keys = ('model', 'seconds', 'images/s', 'speedup', 'quartiles', 'MB', 'MB, process', 'less memory')
+    return [key for key in keys if any(key in row for row in rows)]
+
+
+def _print_fits(rows: list[dict]) -> None:
+    for model in dict.fromkeys(row['model'] for row in rows):
+        points = [(row['shape'][0] * row['shape'][1], row['MB']) for row in rows
+                  if row['model'] == model and not isinstance(row['MB'], str)]
+        if len(points) > 1:
+            print(f'{model}, {rows[0]["mode"]}: memory ~ pixels^{fit_power(points):.2f} over {len(points)} sizes')
+
+
+def _write(args, rows: list[dict], titles: list[str]) -> None:
+    if args.out:
+        machine = dict(machine=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
+        out = Path(args.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(dict(**machine, rows=rows), indent=1))
+    if args.plot and args.sweep:
+        plot_sweep([row for row in rows if row['mode'] == rows[0]['mode']], f'{args.part}, {rows[0]["mode"]}, '
+                   f'batch {args.batch}, {args.dtype}', args.plot)
+    elif args.plot:
+        for i, title in enumerate(titles):
+            part = rows[i * len(args.models):(i + 1) * len(args.models)]
+            path = Path(args.plot)
+            path = path if len(titles) == 1 else path.with_name(f'{path.stem}_{i + 1}{path.suffix}')
+            plot_bars(part, [key for key in ('seconds', 'MB') if key in part[0]], title, path)
+
+
+def _shape(text: str) -> tuple[int, int]:
+    height, _, width = text.partition('x')
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise UsageError(f'--shape {text}: give height x width in pixels, as in 800x1344.')
+    return int(height), int(width)

@@ -1,0 +1,227 @@
+"""What can be measured, by name: backbones of this package and of others, alone, in RetinaNet, or a config's model."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones import ResT, ResTv2
+from ..engine.errors import UsageError
+from ..ops import emsa
+from .baselines import BASELINES, Baseline
+
+OWN = {**{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
+       **{f'restv2-{arch}': (ResTv2, arch) for arch in ('tiny', 'small', 'base', 'large')}}
+# Backbones of mmdet and mmpretrain as their published detectors build them; channels of the four stages.
+PEERS = {
+    'resnet-50': (dict(type='mmdet.ResNet', depth=50, num_stages=4, out_indices=(0, 1, 2, 3)), (256, 512, 1024, 2048)),
+    'swin-t': (dict(type='mmdet.SwinTransformer', embed_dims=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24],
+                    window_size=7, drop_path_rate=0.2, out_indices=(0, 1, 2, 3)), (96, 192, 384, 768)),
+    'pvt-s': (dict(type='mmdet.PyramidVisionTransformer', num_layers=[3, 4, 6, 3], out_indices=(0, 1, 2, 3)),
+              (64, 128, 320, 512)),
+    'pvtv2-b2': (dict(type='mmdet.PyramidVisionTransformerV2', embed_dims=64, num_layers=[3, 4, 6, 3],
+                      out_indices=(0, 1, 2, 3)), (64, 128, 320, 512)),
+    'convnext-t': (dict(type='mmpretrain.ConvNeXt', arch='tiny', out_indices=(0, 1, 2, 3), drop_path_rate=0.4,
+                        gap_before_final_norm=False), (96, 192, 384, 768)),
+}
+FLAGS = ('with_cp', 'ffn_recompute')
+IMPLS = ('auto', 'reference', 'direct', 'chunked')
+PARTS = ('backbone', 'attention', 'retinanet')
+DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+@dataclass
+class Contestant:
+    """A thing to measure, as :func:`parse_contestant` understood it."""
+    label: str
+    name: str
+    options: dict = field(default_factory=dict)
+    baseline: str | None = None
+
+    def build(self, part: str, shape: tuple[int, int], batch: int, dtype: str = 'float32', device: str = 'cpu',
+              compiled: bool = False) -> Callable[[bool], None]:
+        """A step to time: ``step(train)`` runs a forward pass, with a backward pass if training.
+
+        Args:
+            part (str): 'backbone'; 'attention': that of all its blocks and nothing else; 'retinanet': in RetinaNet
+                with 80 classes, training with its losses. A config's model is always whole.
+            shape (tuple[int, int]): Height and width of the image.
+            batch (int): Images at a time.
+            dtype (str): Of parameters and images.
+            device (str): As torch names it.
+            compiled (bool): Through ``torch.compile``.
+
+        Raises:
+            UsageError: The contestant cannot be built like this.
+        """
+        torch.manual_seed(0)
+        if self.name.endswith('.py'):
+            return _detector_step(_config_model(self.name), shape, batch, dtype, device, compiled)
+        if part == 'retinanet':
+            return _detector_step(self._retinanet(), shape, batch, dtype, device, compiled)
+        if part == 'attention':
+            if self.name not in OWN:
+                raise UsageError(f'{self.label}: only backbones of this package can be measured by their attention alone.')
+            model = AttentionAlone(self._own(), shape, batch, self.baseline)
+            inputs = ()
+        else:
+            model = self._backbone()
+            inputs = (torch.rand(batch, 3, *shape, dtype=DTYPES[dtype], device=device), )
+        model = model.to(device, DTYPES[dtype])
+        forward = torch.compile(model) if compiled else model
+
+        def step(train: bool) -> None:
+            model.train(train)
+            with torch.set_grad_enabled(train):
+                outs = forward(*inputs)
+                if train:
+                    model.zero_grad(set_to_none=True)
+                    # A gradient for every output, without a loss that costs something itself.
+                    torch.autograd.backward(outs, [torch.ones_like(out) for out in outs])
+
+        return step
+
+    def _own(self, **more) -> nn.Module:
+        cls, arch = OWN[self.name]
+        return cls(arch, **self.options, **more)
+
+    def _backbone(self, **more) -> nn.Module:
+        if self.name in OWN:
+            model = self._own(**more)
+            return Baseline(model, self.baseline) if self.baseline else model
+        return _peer(self.label, {**PEERS[self.name][0], **more})
+
+    def _retinanet(self) -> nn.Module:
+        modules = _mmdet(self.label)
+        from mmengine.hub import get_config
+        cfg = get_config('mmdet::_base_/models/retinanet_r50_fpn.py').model
+        if self.name in OWN:
+            channels = OWN[self.name][0](OWN[self.name][1]).out_channels[1:]
+        else:
+            channels = PEERS[self.name][1][1:]
+        cfg.neck.update(in_channels=list(channels), start_level=0)
+        cfg.backbone.init_cfg = None
+        model = modules.build(cfg)
+        model.backbone = self._backbone(out_indices=(1, 2, 3))
+        return model
+
+
+def parse_contestant(text: str) -> Contestant:
+    """``NAME`` or ``NAME:option,option``: 'rest-small:released', 'rest-small:with_cp,ffn_recompute', 'swin-t', a config.
+
+    Raises:
+        UsageError: The name or an option is unknown, or does not go with the others.
+    """
+    name, _, given = text.partition(':')
+    if name.endswith('.py'):
+        return Contestant(text, name)
+    name = name.lower()
+    if name not in OWN and name not in PEERS:
+        raise UsageError(f'Unknown model {name!r}: choose from {", ".join([*OWN, *PEERS])}, or give a config file.')
+    contestant = Contestant(text, name)
+    for option in filter(None, given.split(',')):
+        if name not in OWN:
+            raise UsageError(f'{text}: options are for backbones of this package only.')
+        if option in BASELINES:
+            contestant.baseline = option
+        elif option in FLAGS:
+            contestant.options[option] = True
+        elif option in IMPLS:
+            contestant.options['attn_impl'] = option
+        else:
+            raise UsageError(f'{text}: unknown option {option!r}: choose from '
+                             f'{", ".join([*BASELINES, *FLAGS, *IMPLS])}.')
+    return contestant
+
+
+class AttentionAlone(nn.Module):
+    """The attention of a backbone's blocks on random queries, keys and values, without all that lies between.
+
+    Args:
+        backbone (nn.Module): Of this package; tells numbers of heads, reductions and depths.
+        shape (tuple[int, int]): Height and width of the image that the sizes follow from.
+        batch (int): Images at a time.
+        baseline (str, optional): A form of :data:`~mmrest.benchmark.baselines.BASELINES` instead of the usual one.
+    """
+
+    def __init__(self, backbone: nn.Module, shape: tuple[int, int], batch: int, baseline: str | None) -> None:
+        super().__init__()
+        self.stages = nn.ParameterList()
+        self.function = BASELINES[baseline] if baseline else emsa
+        self.settings = []
+        for i in range(backbone.num_stages):
+            height, width = (-(-size // 2**(i + 2)) for size in shape)
+            blocks = getattr(backbone, f'stage{i + 1}')
+            attn, channels = blocks[0].attn, backbone.out_channels[i]
+            s = attn.sr.stride[0] if attn.sr is not None else 1
+            mix = attn.transform_conv
+            self.settings.append((attn.num_heads, len(blocks), mix is not None, attn.attend.attn_impl))
+            self.stages.append(nn.Parameter(torch.randn(batch, height * width, channels)))
+            self.stages.append(nn.Parameter(torch.randn(batch, -(-height // s) * -(-width // s), 2 * channels)))
+            heads = attn.num_heads
+            self.stages.append(nn.Parameter(mix.weight.detach()[..., 0, 0] if mix else torch.zeros(heads, heads)))
+            self.stages.append(nn.Parameter(torch.zeros(heads)))
+
+    def forward(self) -> list[Tensor]:
+        """Outputs of all blocks, (B, k, n, d); in inference only the last, as a backbone would not keep more."""
+        outs = []
+        for i, (heads, depth, mixing, impl) in enumerate(self.settings):
+            q, kv, weight, bias = (self.stages[4 * i + j] for j in range(4))
+            q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, *kv.chunk(2, dim=-1)))
+            kwargs = dict(impl=impl) if self.function is emsa else {}
+            for _ in range(depth):
+                out = self.function(q, k, v, weight, bias, **kwargs) if mixing else self.function(q, k, v, **kwargs)
+                outs = [*outs, out] if self.training else [out]
+        return outs
+
+
+def _mmdet(label: str):
+    try:
+        from mmdet.registry import MODELS
+        from mmdet.utils import register_all_modules
+    except ImportError as error:
+        raise UsageError(f'{label}: this needs mmdet ({error}).') from None
+    register_all_modules(init_default_scope=True)
+    return MODELS
+
+
+def _peer(label: str, cfg: dict) -> nn.Module:
+    modules = _mmdet(label)
+    if cfg['type'].startswith('mmpretrain.'):
+        try:
+            import mmpretrain.models  # noqa: F401  (registers its backbones)
+        except ImportError as error:
+            raise UsageError(f'{label}: this needs mmpretrain ({error}).') from None
+    return modules.build(dict(cfg))
+
+
+def _config_model(path: str) -> nn.Module:
+    modules = _mmdet(path)
+    from ..engine import load_config
+    cfg = load_config(path).model
+    cfg.backbone.pop('init_cfg', None)
+    return modules.build(cfg)
+
+
+def _detector_step(model: nn.Module, shape: tuple[int, int], batch: int, dtype: str, device: str,
+                   compiled: bool) -> Callable[[bool], None]:
+    from mmdet.testing import demo_mm_inputs
+    if dtype != 'float32':
+        raise UsageError('Whole detectors are measured in float32.')
+    model = model.to(device)
+    model.backbone = torch.compile(model.backbone) if compiled else model.backbone
+    data = demo_mm_inputs(batch, image_shapes=[(3, *shape)] * batch, num_items=[8] * batch, num_classes=80)
+
+    def step(train: bool) -> None:
+        model.train(train)
+        inputs = model.data_preprocessor(data, train)
+        with torch.set_grad_enabled(train):
+            if train:
+                model.zero_grad(set_to_none=True)
+                model.parse_losses(model(**inputs, mode='loss'))[0].backward()
+            else:
+                model(**inputs, mode='predict')
+
+    return step

@@ -1,0 +1,124 @@
+"""The feed-forward half of a block over blocks of tokens: its hidden values, 4 C for a token, are never all there."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Hidden values that a block of tokens has: they stay in the caches of a CPU, and keep a GPU busy.
+BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**26}
+
+
+def tokens_per_block(device: str, hidden_dims: int) -> int:
+    """Number of tokens to pass through a feed-forward network at a time."""
+    return max(BLOCK_ELEMENTS.get(device, BLOCK_ELEMENTS['cuda']) // hidden_dims, 1)
+
+
+def ffn_recomputed(x: Tensor, norm_weight: Tensor, norm_bias: Tensor, eps: float, weight1: Tensor, bias1: Tensor,
+                   weight2: Tensor, bias2: Tensor) -> Tensor:
+    """``Linear2(GELU(Linear1(LayerNorm(x))))``, of which only ``x`` is kept for the backward pass.
+
+    Both passes walk over blocks of tokens; the backward pass computes the hidden values once more.
+
+    Args:
+        x (Tensor): (B, N, C), any floating dtype; that of the parameters.
+        norm_weight, norm_bias (Tensor): (C,), of the LayerNorm.
+        eps (float): Of the LayerNorm.
+        weight1, bias1 (Tensor): (D, C) and (D,), of the first linear layer.
+        weight2, bias2 (Tensor): (C, D) and (C,), of the second.
+
+    Returns:
+        Tensor: (B, N, C). It can be differentiated once; twice raises a RuntimeError.
+    """
+    return _forward(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2)
+
+
+def _blocks(x: Tensor, hidden_dims: int) -> range:
+    return range(0, x.shape[0], tokens_per_block(x.device.type, hidden_dims))
+
+
+@torch.library.custom_op(
+    'mmrest::ffn_recomputed', mutates_args=(),
+    schema='(Tensor x, Tensor norm_weight, Tensor norm_bias, float eps, Tensor weight1, Tensor bias1, '
+    'Tensor weight2, Tensor bias2) -> Tensor')
+def _forward(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2):
+    tokens = x.flatten(0, -2)
+    out = torch.empty_like(tokens)
+    blocks = _blocks(tokens, weight1.shape[0])
+    for i in blocks:
+        rows = slice(i, i + blocks.step)
+        normed = F.layer_norm(tokens[rows], tokens.shape[-1:], norm_weight, norm_bias, eps)
+        hidden = F.gelu(torch.addmm(bias1, normed, weight1.t()))
+        torch.addmm(bias2, hidden, weight2.t(), out=out[rows])
+    return out.view(x.shape)
+
+
+@_forward.register_fake
+def _(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2):
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op(
+    'mmrest::ffn_recomputed_backward', mutates_args=(),
+    schema='(Tensor grad, Tensor x, Tensor norm_weight, Tensor norm_bias, float eps, Tensor weight1, Tensor bias1, '
+    'Tensor weight2) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)')
+def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
+    """Gradients of all tensors, in the order of the arguments of the forward pass."""
+    tokens, grads = x.flatten(0, -2), grad.flatten(0, -2)
+    grad_x = torch.empty_like(tokens)
+    # Sums over blocks are kept in float32 or better, as one matrix product over all tokens would.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    sums = [x.new_zeros(p.shape, dtype=dtype) for p in (norm_weight, norm_bias, weight1, bias1, weight2)]
+    blocks = _blocks(tokens, weight1.shape[0])
+    for i in blocks:
+        rows = slice(i, i + blocks.step)
+        shape = tokens.shape[-1:]
+        normed, mean, rstd = torch.native_layer_norm(tokens[rows], shape, norm_weight, norm_bias, eps)
+        before = torch.addmm(bias1, normed, weight1.t())
+        _add_product(sums[4], grads[rows].t(), F.gelu(before))
+        grad_before = torch.ops.aten.gelu_backward(grads[rows] @ weight2, before)
+        _add_product(sums[2], grad_before.t(), normed)
+        sums[3] += grad_before.sum(0, dtype=dtype)
+        grad_x[rows], grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
+            grad_before @ weight1, tokens[rows], shape, mean, rstd, norm_weight, norm_bias, [True, True, True])
+        sums[0] += grad_norm_weight
+        sums[1] += grad_norm_bias
+    sums.append(grads.sum(0, dtype=dtype))
+    # Never the summands themselves: outputs of an operator must be tensors of their own.
+    return grad_x.view(x.shape), *(total.to(x.dtype) for total in sums)
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a b."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+@_backward.register_fake
+def _(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
+    channels = norm_weight.shape
+    return (torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(channels), x.new_empty(channels),
+            torch.empty_like(weight1), torch.empty_like(bias1), torch.empty_like(weight2), x.new_empty(channels))
+
+
+def _save(ctx, inputs, output) -> None:
+    *tensors, _ = inputs
+    ctx.eps = tensors.pop(3)
+    ctx.save_for_backward(*tensors)
+
+
+def _differentiate(ctx, grad):
+    x, norm_weight, norm_bias, weight1, bias1, weight2 = ctx.saved_tensors
+    first, *rest = _backward(grad.contiguous(), x, norm_weight, norm_bias, ctx.eps, weight1, bias1, weight2)
+    return first, *rest[:2], None, *rest[2:]
+
+
+def _refuse(ctx, *_):
+    raise RuntimeError('A feed-forward network that is recomputed can be differentiated only once. Where second '
+                       'derivatives are needed, build the backbone with ffn_recompute=False.')
+
+
+torch.library.register_autograd(_forward._qualname, _differentiate, setup_context=_save)
+torch.library.register_autograd(_backward._qualname, _refuse)

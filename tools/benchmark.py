@@ -1,0 +1,17 @@
+"""Compare the time and memory of models, measured in turn in one run; see docs/performance.md for examples."""
+import argparse
+
+from mmrest.benchmark.cli import add_arguments, run
+from mmrest.engine import clear_errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    args = parser.parse_args()
+    with clear_errors():
+        run(args)
+
+
+if __name__ == '__main__':
+    main()
