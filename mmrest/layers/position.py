@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
-
 from .inference import in_inference
+
+POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
 
 
 class PixelAttention(nn.Module):
