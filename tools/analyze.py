@@ -42,9 +42,9 @@ def parse_args() -> argparse.Namespace:
         'InstanceNorm (Figure 5 of ResT)', num_images=16)
     cam = add('cam', run_cam, 'class-activation maps of detectors, segmentors and classifiers (Figure 6 of ResT); '
               'needs the package grad-cam', num_images=6)
-    cam.add_argument('--method', choices=list(METHODS), default='gradcam')
-    cam.add_argument('--stages', nargs='+', type=int, default=[-1],
-                     help='maps that the backbone emits to look at, by index; the mean of several is drawn')
+    cam.add_argument('--method', choices=list(METHODS), default='layercam')
+    cam.add_argument('--stages', nargs='+', type=int, metavar='INDEX',
+                     help='maps that the backbone emits to look at; the mean of several is drawn; default: all')
     cam.add_argument('--class', dest='class_name', help='class by name; else what the first model is surest of')
     cam.add_argument('--score-thr', type=float, default=0.3, help='leave detections below this score out')
     add('fourier', run_fourier, 'relative log amplitudes of Fourier-transformed feature maps by depth (ResTv2)',

@@ -86,11 +86,11 @@ def predict(subject: Subject, data: dict) -> Any:
         return subject.model(data['inputs'], deepcopy(data['data_samples']), mode='predict')[0]
 
 
-def most_likely_class(subject: Subject, result: Any) -> int | None:
+def most_likely_class(subject: Subject, result: Any, score_thr: float = 0.0) -> int | None:
     """Class of the most certain detection, of most pixels (but the background), or of highest probability."""
     if 'pred_instances' in result:
         found = result.pred_instances
-        return int(found.labels[found.scores.argmax()]) if len(found) else None
+        return int(found.labels[found.scores.argmax()]) if (found.scores >= score_thr).any() else None
     if 'seg_logits' in result:
         counts = torch.bincount(result.pred_sem_seg.data.flatten(), minlength=len(result.seg_logits.data))
         if 'background' in subject.class_names:
@@ -119,16 +119,18 @@ def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, 
     return result.pred_score[label].logit(eps=1e-6), result.pred_score[label].item(), None
 
 
-def activation(subject: Subject, data: dict, label: int, method: str = 'gradcam', stages: Sequence[int] = (-1, ),
-               score_thr: float = 0.3) -> Activation:
+def activation(subject: Subject, data: dict, label: int, method: str = 'layercam',
+               stages: Sequence[int] | None = None, score_thr: float = 0.3) -> Activation:
     """The class-activation map of one prepared image.
 
     Args:
         subject (Subject): The model.
         data (dict): From :meth:`Subject.prepare`.
         label (int): Class.
-        method (str): A key of :data:`METHODS`.
-        stages (Sequence[int]): Maps of the backbone to look at, by index; the mean of several is taken.
+        method (str): A key of :data:`METHODS`. Where a picture holds several objects, those that weigh whole
+            channels ('gradcam', 'gradcam++') lose the place.
+        stages (Sequence[int], optional): Maps of the backbone to look at, by index; the mean over them is taken.
+            Default: all.
         score_thr (float): Detections below this score are left out.
     """
     make = getattr(load_methods(), METHODS[method])
@@ -138,7 +140,7 @@ def activation(subject: Subject, data: dict, label: int, method: str = 'gradcam'
     if number is None:
         return Activation(None, score, region)
     cams = []
-    for stage in stages:
+    for stage in range(len(subject.backbone(data['inputs']))) if stages is None else stages:
         explained = _Explained(subject, data['data_samples'], stage)
         cam = make(explained, [explained.probe])
         try:
@@ -163,8 +165,9 @@ def _region(where: Tensor, sample: Any, shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def measure_cam(subjects: Sequence[Subject], images: Sequence[Path], method: str, stages: Sequence[int],
-                class_name: str | None = None, score_thr: float = 0.3) -> list[dict]:
+def measure_cam(subjects: Sequence[Subject], images: Sequence[Path], method: str = 'layercam',
+                stages: Sequence[int] | None = None, class_name: str | None = None,
+                score_thr: float = 0.3) -> list[dict]:
     """Maps of every image in every model, for a class by name or else the one the first model is surest of.
 
     Returns:
@@ -183,7 +186,10 @@ def measure_cam(subjects: Sequence[Subject], images: Sequence[Path], method: str
     records = []
     for path in with_progress(images, 'Class-activation maps'):
         data = subjects[0].prepare(path)
-        label = names.index(class_name) if class_name else most_likely_class(subjects[0], predict(subjects[0], data))
+        if class_name:
+            label = names.index(class_name)
+        else:
+            label = most_likely_class(subjects[0], predict(subjects[0], data), score_thr)
         record = dict(path=path, image=subjects[0].displayable(data['inputs'][0]), class_name=None, activations=[])
         if label is not None:
             record['class_name'] = names[label] if label < len(names) else f'class {label}'
@@ -212,6 +218,6 @@ def plot_cam(records: Sequence[dict], names: Sequence[str], out: str | Path, met
             axis.imshow(found.cam, cmap='jet', alpha=0.5, vmin=0, vmax=1, extent=extent)
             if found.region is not None and found.region.any():
                 axis.contour(found.region, levels=[0.5], colors='white', linewidths=1, origin='upper', extent=extent)
-    figure.suptitle(f'Class-activation maps ({METHODS[method]}): red speaks most for the class. '
-                    'White: where it is predicted.', fontsize=9)
+    figure.suptitle(f'Class-activation maps ({METHODS[method]})\nred: speaks most for the class\n'
+                    'white: where it is predicted', fontsize=9)
     return save_figure(figure, out)

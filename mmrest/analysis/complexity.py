@@ -127,7 +127,8 @@ def _count(module: nn.Module, *inputs):
 
     def per_module(child: str) -> tuple[int, int]:
         products = sum(macs for key, macs in attention.macs.items() if not child or f'{key}.'.startswith(f'{child}.'))
-        return (_flops_below(flops, f'{root}.{child}') if child else counter.get_total_flops()) // 2 - products, products
+        counted = _flops_below(flops, f'{root}.{child}') if child else counter.get_total_flops()
+        return counted // 2 - products, products
 
     return per_module, outs
 
