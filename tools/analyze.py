@@ -64,13 +64,15 @@ def load(args: argparse.Namespace) -> tuple[dict[str, Subject], list[Path]]:
     if args.num_images < 1:
         raise UsageError('--num-images must be 1 or more.')
     images = find_images(args.images, args.num_images)  # first, because it is quick to fail
+    given = [(args.config, args.checkpoint), *map(tuple, args.versus)]
+    for one in given:
+        if given.count(one) > 1:
+            raise UsageError(f'{one[0]} with {one[1]} is given twice.')
     subjects: dict[str, Subject] = {}
-    for config, checkpoint in [(args.config, args.checkpoint), *args.versus]:
+    for config, checkpoint in given:
         subject = load_subject(config, checkpoint, args.cfg_options, args.device)
-        if subject.name in subjects:
-            subject.name += f' ({Path(checkpoint).stem})'
-        if subject.name in subjects:
-            raise UsageError(f'{config} with {checkpoint} is given twice.')
+        if subject.name in subjects:  # files of the same name, or several checkpoints of a config
+            subject.name += f' ({config}, {checkpoint})'
         subjects[subject.name] = subject
     return subjects, images
 

@@ -4,10 +4,14 @@ The maps themselves are made by the package grad-cam, https://github.com/jacobgi
 """
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
+from unittest import mock
 
 import numpy as np
 import torch
@@ -68,16 +72,34 @@ class _Explained(nn.Module):
 
     def _insert_probe(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         if isinstance(outputs, Tensor):
-            return self.probe(outputs)
+            outputs = self.probed = self.probe(_differentiable(outputs))
+            return outputs
         if not -len(outputs) <= self.stage < len(outputs):
             raise UsageError(f'The backbone emits {len(outputs)} maps; there is no stage {self.stage} among them.')
         outputs = list(outputs)
-        outputs[self.stage] = self.probe(outputs[self.stage])
+        outputs[self.stage] = self.probed = self.probe(_differentiable(outputs[self.stage]))
         return tuple(outputs)
 
     def forward(self, inputs: Tensor) -> list:
-        # Predicting writes into the samples.
-        return self.model(inputs, deepcopy(self.data_samples), mode='predict')
+        with _differentiable_detections():
+            return self.model(inputs, deepcopy(self.data_samples), mode='predict')  # which writes into the samples
+
+
+@contextmanager
+def _differentiable_detections() -> Iterator[None]:
+    """Keep mmdet's dense heads from detaching the scores that they predict from."""
+    heads = sys.modules.get('mmdet.models.dense_heads.base_dense_head')
+    if heads is None:
+        yield
+        return
+    select = heads.select_single_mlvl
+    with mock.patch.object(heads, 'select_single_mlvl', lambda maps, image, detach=True: select(maps, image, False)):
+        yield
+
+
+def _differentiable(x: Tensor) -> Tensor:
+    """The map of a frozen backbone has no gradient of its own."""
+    return x.detach().requires_grad_() if torch.is_grad_enabled() and not x.requires_grad else x
 
 
 def predict(subject: Subject, data: dict) -> Any:
@@ -139,12 +161,19 @@ def activation(subject: Subject, data: dict, label: int, method: str = 'layercam
     region = None if where is None else _region(where, data['data_samples'][0], shape)
     if number is None:
         return Activation(None, score, region)
+    def differentiable_evidence(explained: _Explained, result: Any) -> Tensor:
+        number, *_ = evidence(result, label, score_thr)
+        if not number.requires_grad:
+            raise UsageError(f'The scores that {subject.name} predicts cannot be traced back to its backbone: its head '
+                             'cuts them off from the gradient. Try --method eigencam, which needs none.')
+        return number + 0 * explained.probed.sum()  # detections on one level may not depend on all maps
+
     cams = []
     for stage in range(len(subject.backbone(data['inputs']))) if stages is None else stages:
         explained = _Explained(subject, data['data_samples'], stage)
         cam = make(explained, [explained.probe])
         try:
-            cams.append(cam(data['inputs'], [lambda result: evidence(result, label, score_thr)[0]])[0])
+            cams.append(cam(data['inputs'], [partial(differentiable_evidence, explained)])[0])
         finally:
             cam.activations_and_grads.release()
             explained.handle.remove()

@@ -1,6 +1,7 @@
 """What figures are made of: a model from its config and checkpoint, and images as it would be given them in testing."""
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
@@ -53,7 +55,7 @@ class Subject:
         """
         try:
             data = self.pipeline(dict(img_path=str(path), img_id=0))
-        except (OSError, AttributeError, ValueError) as error:  # what mmcv's reader raises depends on its backend
+        except (OSError, AssertionError, AttributeError, ValueError) as error:  # mmcv's readers differ in this
             raise UsageError(f'{path} cannot be read as an image: {error}') from error
         return self.model.data_preprocessor(pseudo_collate([data]), False)
 
@@ -100,7 +102,11 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
         _forget_pretraining(cfg.model)
     model = MODELS.build(cfg.model)
     if checkpoint == 'none':
+        logger = MMLogger.get_current_instance()
+        level = logger.level
+        logger.setLevel(logging.WARNING)  # else every parameter is a line
         model.init_weights()
+        logger.setLevel(level)
     else:
         load_pretrained(model, checkpoint)
     # There are no annotations of images in a folder.
