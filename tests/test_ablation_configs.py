@@ -81,7 +81,7 @@ def test_every_switch_trains_on_the_shapes(detector, switches):
     torch.manual_seed(0)
     model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, **switches}}).train()
     optim_wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
-    losses = [float(model.train_step(copy.deepcopy(batch), optim_wrapper)['loss']) for _ in range(8)]
+    losses = [model.train_step(copy.deepcopy(batch), optim_wrapper)['loss'].item() for _ in range(8)]
     assert all(torch.tensor(losses).isfinite()) and losses[-1] < 0.9 * losses[0], losses
 
 
@@ -119,7 +119,7 @@ def test_trainings_that_are_finished_are_not_repeated(tool, tmp_path, monkeypatc
     out = run()
     assert len(tool.started) == 6 == len(set(tool.started))
     assert '| `default` | 0.600 | 0.100 | 0.500, 0.600, 0.700 |' in out
-    assert json.loads((tmp_path / 'results.json').read_text())['results']['position=none']['2'] == 0.5
+    assert json.loads((tmp_path / 'results.json').read_text())['results']['position=none']['2'] == pytest.approx(0.5)
     monkeypatch.setattr(sys, 'argv', ['run_ablation.py', '--work-dir', str(tmp_path), '--variants', 'without IN'])
     with pytest.raises(SystemExit):
         tool.main()

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import DictAction
 
 from mmrest.analysis.complexity import Cost, add_up, count_backbone, count_module
-from mmrest.analysis.published import comparison_table
+from mmrest.analysis.published import ablation_table, comparison_table
 from mmrest.backbones import ResT, ResTv2
 from mmrest.engine import UsageError, clear_errors, load_config
 
@@ -32,7 +32,8 @@ def parse_args() -> argparse.Namespace:
                         help='height and width of the image, or one number for both; default: 224')
     parser.add_argument('--json', metavar='FILE', help='write the numbers there, too')
     parser.add_argument('--published', action='store_true',
-                        help='print the table that compares every architecture with the figures of the papers')
+                        help='print a table that compares every architecture with the figures of the papers')
+    parser.add_argument('--ablations', action='store_true', help="print a table of the ResT paper's ablations")
     return parser.parse_args()
 
 
@@ -79,8 +80,8 @@ def show(costs: list[Cost], shape: tuple[int, int]) -> None:
 def main() -> None:
     args = parse_args()
     with clear_errors():
-        if args.published:
-            print(comparison_table())
+        if args.published or args.ablations:
+            print('\n\n'.join([comparison_table()] * args.published + [ablation_table()] * args.ablations))
             return
         if len(args.shape) > 2 or min(args.shape) < 1:
             raise UsageError('--shape takes one or two positive numbers.')

@@ -1,5 +1,7 @@
-"""What the papers print for their architectures, beside what is counted here."""
+"""What the architectures of the papers and their ablations cost, as tables; beside it, what the papers print."""
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -13,8 +15,13 @@ REST = {'lite': (10.49, 1.4), 'small': (13.66, 1.94), 'base': (30.28, 4.26), 'la
 RESTV2 = {'tiny': (30.43, 4.10, 12.67), 'small': (41.21, 5.97, 18.43), 'base': (55.97, 7.88, 24.31),
           'large': (86.53, 13.83, 42.38)}
 NUM_CLASSES = 1000
+# Switches of the ResT paper's ablations that change what the network costs.
+ABLATIONS = ({}, dict(stem='resnet'), dict(stem='pvt'), dict(reduction='avgpool'), dict(reduction='maxpool'),
+             dict(head_interaction='conv'), dict(head_interaction='none'), dict(attention='msa'), dict(position='none'),
+             dict(position='le'), dict(position='gl'), dict(position='gl_dw'))
 
 
+@lru_cache(maxsize=None)
 def count_classifier(backbone: type[nn.Module], size: int, **kwargs) -> tuple[int, int, int]:
     """Parameters, MACs of layers and MACs with attention of an ImageNet classifier at size x size."""
     with torch.device('meta'):
@@ -39,6 +46,16 @@ def comparison_table() -> str:
         for size, macs in zip((224, 384), printed):
             counted = count_classifier(ResTv2, size, arch=arch)
             lines.append(_row(f'ResTv2-{arch.capitalize()}', '', size, counted, params, macs))
+    return '\n'.join(lines)
+
+
+def ablation_table() -> str:
+    """Markdown: what ResT-Lite costs at 224 with each switch of the ablations, classifier included."""
+    lines = ['| ResT-Lite | parameters | GMACs, layers | GMACs, with attention |', '|---|---|---|---|']
+    for switches in ABLATIONS:
+        name = ', '.join(f"`{key}='{value}'`" for key, value in switches.items()) or 'as published'
+        params, layers, total = count_classifier(ResT, 224, arch='lite', **switches)
+        lines.append(f'| {name} | {params:,} | {layers / 1e9:.3f} | {total / 1e9:.3f} |')
     return '\n'.join(lines)
 
 
