@@ -10,7 +10,7 @@ test_dataloader = val_dataloader
 
 model = dict(bbox_head=dict(anchor_generator=dict(octave_base_scale=2)))
 
-max_epochs = 3
+max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),

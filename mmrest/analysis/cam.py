@@ -116,8 +116,8 @@ def most_likely_class(subject: Subject, result: Any, score_thr: float = 0.0) -> 
     if 'seg_logits' in result:
         counts = torch.bincount(result.pred_sem_seg.data.flatten(), minlength=len(result.seg_logits.data))
         if 'background' in subject.class_names:
-            counts[subject.class_names.index('background')] = -1
-        return int(counts.argmax())
+            counts[subject.class_names.index('background')] = 0
+        return int(counts.argmax()) if counts.any() else None
     if 'pred_score' in result:
         return int(result.pred_score.argmax())
     raise UsageError(f'{subject.name} predicts neither boxes, nor a label map, nor a class.')

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision_operators import import_torchvision
 
 from mmrest.analysis import cam
-from mmrest.analysis.cam import METHODS, Activation, activation, measure_cam
+from mmrest.analysis.cam import METHODS, Activation, activation, evidence, measure_cam, most_likely_class
 from mmrest.analysis.subject import Subject, find_images, load_subject
 from mmrest.engine import UsageError
 
@@ -75,6 +75,20 @@ def test_the_class_is_given_by_name(grad_cam, subject):
         measure_cam([subject, other], ['image'])
     with pytest.raises(UsageError, match='no stage 3'):
         measure_cam([subject], ['image'], stages=[3])
+
+
+def test_evidence_in_a_label_map():
+    logits = torch.tensor([[[2.0, 1, 0, 0]], [[0, 0, 3, 5]], [[0, 0, 0, 0]]], requires_grad=True)
+    result = BaseDataElement(seg_logits=BaseDataElement(data=logits),
+                             pred_sem_seg=BaseDataElement(data=logits.argmax(0, keepdim=True)))
+    number, share, region = evidence(result, 1, 0.3)
+    assert number.item() == 4 and number.requires_grad and share == 0.5
+    assert region.tolist() == [[False, False, True, True]]
+    assert evidence(result, 2, 0.3)[0] is None
+    subject = Subject('by hand', nn.Identity(), None, 'mmseg', ('background', 'disc', 'star'))
+    assert most_likely_class(subject, result) == 1
+    result.pred_sem_seg.data = torch.zeros(1, 1, 4, dtype=torch.long)
+    assert most_likely_class(subject, result) is None
 
 
 def test_share_inside():
