@@ -115,11 +115,11 @@ def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
         if run['val']:
             metric.plot(*zip(*run['val']), marker='o', markersize=4, label=f'{name}: {run["val"][-1][1]:.3f}', **style)
         else:
-            metric.plot([], [], label=f'{name}: not evaluated', **style)
+            metric.plot([], [], label=f'{name}: has none', **style)
     suffix = f', mean over {smooth} logged values' if smooth > 1 else ''
     loss.set(title=f'training loss{suffix}', xlabel='iteration', ylabel='loss', ylim=(0, None))
     rate.set(title='learning rate', xlabel='iteration', ylim=(0, None))
-    units = sorted({run['val_unit'] for run in compared['runs'].values()})
+    units = sorted({run['val_unit'] for run in compared['runs'].values() if run['val']})
     metric.set(title=f'{METRICS.get(compared["metric"], "no metric")} on the validation images, with its last value',
                xlabel=' or '.join(units), ylim=(0, None))
     metric.title.set_fontsize(10)

@@ -124,10 +124,10 @@ def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images:
         axis.set_xticks(range(len(layers)), [f'{layer["name"].removesuffix(".attn")} ({layer["num_heads"]})'
                                              for layer in layers], rotation=60, ha='right', fontsize=7)
         axis.set(title=name, xlabel='attention (its heads)', ylabel='cosine similarity of heads\n1: all alike',
-                 ylim=(min(0, *(v for layer in layers for v in layer['mean'].values())) - 0.05, 1.05))
+                 ylim=(min(0, *(v for layer in layers for v in layer['mean'].values())) - 0.05, 1.3))
         axis.title.set_fontsize(8)
         axis.grid(alpha=0.3)
-        axis.legend(framealpha=0.8, fontsize=7, loc='lower left')
+        axis.legend(frameon=False, fontsize=6.5, loc='upper center', ncol=3, columnspacing=1)
         last = layers[-1]
         for axis, step in zip(row[1:], STEPS):
             if step not in last['pairs']:
