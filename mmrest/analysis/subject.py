@@ -116,7 +116,8 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
 
 
 def _class_names(dataset: dict) -> tuple[str, ...]:
-    known = getattr(DATASETS.get(dataset.get('type', '')), 'METAINFO', {})
+    with DATASETS.switch_scope_and_registry(None) as registry:  # that of the default scope, which has its own
+        known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
     classes = (dataset.get('metainfo') or {}).get('classes') or known.get('classes', ())
     return (classes, ) if isinstance(classes, str) else tuple(classes)
 
