@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..engine.errors import UsageError
+from .baselines import BASELINES
 from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
 from .measure import compare_times, peak_memory
 from .report import fit_power, format_table, plot_bars, plot_sweep
@@ -19,9 +20,11 @@ SWEEP = ('512x512', '800x1344', '1080x1920', '1600x2688', '2160x3840')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command line."""
-    parser.add_argument('models', nargs='+', metavar='MODEL', help='what to compare, the first with each of the others: '
-                        f'{", ".join([*OWN, *PEERS])} or a config file; our own with options, e.g. '
-                        f'rest-small:released or rest-small:{",".join(FLAGS)} (released, matmul, {", ".join(IMPLS)})')
+    names = ', '.join([*OWN, *PEERS])
+    parser.add_argument('models', nargs='+', metavar='MODEL',
+                        help=f'what to compare, the first with each of the others: {names} or a config file; our own '
+                        f'with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
+                        f'rest-small:{",".join(FLAGS)}')
     parser.add_argument('--part', choices=PARTS, default='backbone', help='what of a model to measure')
     parser.add_argument('--mode', choices=MODES, nargs='+', default=list(MODES),
                         help='train: forward and backward pass, without the optimiser')
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> list[dict]:
             if args.rounds and not args.sweep:
                 _add_times(new, contestants, mode, shape, args.rounds, settings)
             if args.sweep or not args.no_memory:
-                _add_memory(new, mode, shape, args.memory_limit, settings)
+                _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
             tables.append(f'{args.part}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
                           f'{torch.get_num_threads()} threads{", compiled" * args.compile}')
@@ -80,9 +83,9 @@ def _add_times(rows, contestants, mode, shape, rounds, settings) -> None:
                     'all_seconds': result['seconds']})
 
 
-def _add_memory(rows, mode, shape, limit, settings) -> None:
+def _add_memory(rows, mode, shape, limit, process, settings) -> None:
     for row in rows:
-        result = peak_memory(row['model'], mode == 'train', limit, shape=shape, **settings)
+        result = peak_memory(row['model'], mode == 'train', limit, process, shape=shape, **settings)
         row['MB'] = result.get('failed', result.get('tensor_mb'))
         if 'process_mb' in result:
             row['MB, process'] = result['process_mb']

@@ -63,7 +63,7 @@ class Contestant:
             return _detector_step(self._retinanet(), shape, batch, dtype, device, compiled)
         if part == 'attention':
             if self.name not in OWN:
-                raise UsageError(f'{self.label}: only backbones of this package can be measured by their attention alone.')
+                raise UsageError(f'{self.label}: attention alone is measured for backbones of this package only.')
             model = AttentionAlone(self._own(), shape, batch, self.baseline)
             inputs = ()
         else:
@@ -109,7 +109,7 @@ class Contestant:
 
 
 def parse_contestant(text: str) -> Contestant:
-    """``NAME`` or ``NAME:option,option``: 'rest-small:released', 'rest-small:with_cp,ffn_recompute', 'swin-t', a config.
+    """``NAME``, ``NAME:option,option``, or a config file: 'swin-t', 'rest-small:with_cp,ffn_recompute'.
 
     Raises:
         UsageError: The name or an option is unknown, or does not go with the others.

@@ -53,13 +53,15 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_memory(text: str, train: bool, limit_gb: float | None = None, timeout: float = 600, **settings) -> dict:
+def peak_memory(text: str, train: bool, limit_gb: float | None = None, process: bool = True, timeout: float = 1200,
+                **settings) -> dict:
     """Peak memory of a step beyond parameters and image, measured in a fresh process.
 
     Args:
         text (str): A contestant, as :func:`parse_contestant` takes it.
         train (bool): A training step rather than a forward pass.
         limit_gb (float, optional): Memory that the process may have in all, on a CPU; running out is reported.
+        process (bool): Measure the resident set too, which takes another run of the step.
         timeout (float): Seconds after which the process is given up.
         **settings: Arguments of :meth:`Contestant.build`.
 
@@ -67,7 +69,7 @@ def peak_memory(text: str, train: bool, limit_gb: float | None = None, timeout: 
         dict: ``tensor_mb``: peak of what torch's allocator had handed out; ``process_mb``: growth of the process's
         resident set to its peak (CPU only). Or ``failed``: 'out of memory' or 'timeout'.
     """
-    job = json.dumps(dict(text=text, train=train, limit_gb=limit_gb, settings=settings))
+    job = json.dumps(dict(text=text, train=train, limit_gb=limit_gb, process=process, settings=settings))
     command = [sys.executable, '-m', 'mmrest.benchmark.measure', job]
     # Freed memory goes back at once, so that the resident set says what is needed rather than what was kept.
     env = dict(os.environ, MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
@@ -84,7 +86,7 @@ def peak_memory(text: str, train: bool, limit_gb: float | None = None, timeout: 
     raise UsageError(f'Measuring the memory of {text} failed:\n{result.stderr[-1500:]}')
 
 
-def _measure_here(text: str, train: bool, limit_gb: float | None, settings: dict) -> dict:
+def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool, settings: dict) -> dict:
     device = settings.get('device', 'cpu')
     contestant = parse_contestant(text)
     # Once at a small size: what libraries set up on first use is not the step's.
@@ -98,11 +100,14 @@ def _measure_here(text: str, train: bool, limit_gb: float | None, settings: dict
         torch.cuda.reset_peak_memory_stats(device)
         step(train)
         return dict(tensor_mb=(torch.cuda.max_memory_allocated(device) - before) / MEGABYTE)
-    before = _reset_peak()
-    step(train)
-    process = (_status('VmHWM') - before) / 1024
-    del step
-    return dict(tensor_mb=_allocated(contestant.build(**settings), train) / MEGABYTE, process_mb=process)
+    result = {}
+    if process:
+        before = _reset_peak()
+        step(train)
+        result['process_mb'] = (_status('VmHWM') - before) / 1024
+        del step  # with the gradients that it left
+        step = contestant.build(**settings)
+    return dict(tensor_mb=_allocated(step, train) / MEGABYTE, **result)
 
 
 def _allocated(step: Callable[[bool], None], train: bool) -> int:

@@ -57,17 +57,15 @@ class FFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        if not in_inference(self):
-            return self._whole(x)
-        tokens, out = x.flatten(0, 1), None
         size = tokens_per_block(x.device.type, self.fc1.out_features)
+        if x.shape[:-1].numel() <= size or not in_inference(self):
+            return self._whole(x)
+        tokens, out = x.flatten(0, -2), None
         for i in range(0, len(tokens), size):
             block = self._whole(tokens[i:i + size])
-            if len(tokens) <= size:
-                return block.view(x.shape)
-            out = block.new_empty(tokens.shape) if out is None else out
+            out = block.new_empty(tokens.shape) if out is None else out  # autocast decides on the dtype
             out[i:i + size] = block
-        return x if out is None else out.view(x.shape)  # no tokens: nothing to do
+        return out.view(x.shape)
 
     def _whole(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))

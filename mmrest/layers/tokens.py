@@ -6,9 +6,12 @@ from torch import Tensor
 
 def to_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     """(B, H * W, C) -> (B, C, H, W), with ``hw_shape=(H, W)``."""
-    return x.transpose(1, 2).unflatten(2, hw_shape)
+    # Split before the channels move: the other way round, a single image gets a batch stride, in the
+    # backward pass too, that convolutions do not take for channels-last, and that makes PyTorch's
+    # BatchNorm on a CPU read its gradient in the wrong order without a word.
+    return x.unflatten(1, hw_shape).permute(0, 3, 1, 2)
 
 
 def to_tokens(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H * W, C)."""
-    return x.flatten(2).transpose(1, 2)
+    return x.permute(0, 2, 3, 1).flatten(1, 2)

@@ -1,13 +1,14 @@
-"""EMSA with interaction of the heads, exact and linear in memory: no attention map is ever stored.
+"""EMSA, exact and linear in memory: no attention map is ever stored.
 
-Each row of a softmax sums to one, so the mean of a map A with n' keys is 1 / n', and InstanceNorm
-needs nothing but its second moment:
+Each row of a softmax sums to one, so the mean of a map A with n' keys is 1 / n', and InstanceNorm, which
+goes with the interaction of the heads, needs nothing but its second moment:
 
     InstanceNorm(A) V = r (A - 1/n') (V - mean V),    r = (mean((A - 1/n')^2) + eps)^(-1/2)
 
 The map is made a block of queries at a time, small enough to stay in cache, used and overwritten.
 Only the scalar r of each map has to be known from all blocks, and it can be multiplied in at the end.
-The backward pass makes the blocks once more. Both passes are custom operators, so that
+Without interaction there is no norm either, and a block is a softmax between two products. The backward
+pass makes the blocks once more. Both passes are custom operators, so that
 ``torch.compile`` sees one node each instead of an unrolled loop.
 """
 from __future__ import annotations
@@ -24,14 +25,14 @@ BLOCK_ELEMENTS = {'cpu': 2**19, 'cuda': 2**24}
 HALF_SCALE = 256.0
 
 
-def emsa_chunked(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None = None,
+def emsa_chunked(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None,
                  eps: float = 1e-5, block_elements: int | None = None) -> Tensor:
-    """:func:`~mmrest.ops.emsa` with head mixing, in memory linear in queries and in keys.
+    """:func:`~mmrest.ops.emsa` in memory linear in queries and in keys.
 
     Args:
         q (Tensor): Queries, (B, k, n, d), float64, float32, bfloat16 or float16.
         k, v (Tensor): Keys and values, (B, k, n', d), in the dtype of ``q``.
-        mix_weight (Tensor): (k, k), interaction of the heads.
+        mix_weight (Tensor, optional): (k, k), interaction of the heads. None: neither that nor InstanceNorm.
         mix_bias (Tensor, optional): (k,). Softmax removes it, so it is not read; its gradient is exactly 0.
         eps (float): Added to the variance in the InstanceNorm.
         block_elements (int, optional): Elements of the maps made at a time. Default: by device.
@@ -48,7 +49,7 @@ def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Itera
     """Images, and for each the rows of a block: whole images where maps are small, else even parts of one."""
     per_row = max(heads * m, 1)
     images = max(block_elements // max(per_row * n, 1), 1)
-    parts = 1 if images > 1 else -(-n * per_row // block_elements)
+    parts = -(-n // max(block_elements // per_row, 1))
     rows = -(-n // max(parts, 1))
     for b in range(0, batch, images):
         yield slice(b, min(b + images, batch)), [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
@@ -111,76 +112,84 @@ def _token_major(like: Tensor) -> Tensor:
 
 @torch.library.custom_op(
     'mmrest::emsa_chunked', mutates_args=(),
-    schema='(Tensor q, Tensor k, Tensor v, Tensor mix_weight, Tensor? mix_bias, float eps, int block_elements)'
+    schema='(Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? mix_bias, float eps, int block_elements)'
     ' -> (Tensor, Tensor)')
 def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
-    """The output and r, (B, k, 1, 1)."""
+    """The output and, with mixing, r, (B, k, 1, 1)."""
     batch, heads, n, d = q.shape
     m = k.shape[2]
     dtype, operand = _map_dtype(q), _operand_dtype(q)
-    half = operand != dtype
+    mixing = mix_weight is not None
+    scale = HALF_SCALE if mixing and operand != dtype else 1.0
     with torch.autocast(q.device.type, enabled=False):
-        weight = mix_weight.to(dtype) * d**-0.5
+        weight = mix_weight.to(dtype) * d**-0.5 if mixing else None
         out = _token_major(q)
-        row_norms = q.new_empty(batch, heads, n, dtype=dtype)
+        row_norms = q.new_empty(batch, heads, n if mixing else 0, dtype=dtype)
         scratch = _Scratch(q, dtype)
         for images, parts in blocks(batch, heads, n, m, block_elements):
-            keys = _per_head(k[images], operand).transpose(1, 2).contiguous()
-            values = _per_head(v[images], dtype)
-            values = (values - values.mean(1, keepdim=True)).to(operand)
+            keys = _keys(k[images], operand, mixing).transpose(1, 2).contiguous()
+            values = _values(v[images], dtype, mixing).to(operand)
             for rows in parts:
                 block = q[images, :, rows]
                 queries = _per_head(block, operand)
                 shape = (queries.shape[0], queries.shape[1], m)
-                logits = _product(queries, keys, scratch('first', *shape))
-                mixed = _mix(weight, logits, scratch('second', *shape))
-                maps = torch.softmax(mixed, -1, out=logits).sub_(1 / m)
-                row_norms[images, :, rows] = torch.linalg.vector_norm(maps, dim=-1).view(block.shape[:3])
-                if half:
-                    maps = maps.mul_(HALF_SCALE).to(operand)
+                maps = _product(queries, keys, scratch('first', *shape))
+                if mixing:
+                    mixed = _mix(weight, maps, scratch('second', *shape))
+                    maps = torch.softmax(mixed, -1, out=maps).sub_(1 / m)
+                    row_norms[images, :, rows] = torch.linalg.vector_norm(maps, dim=-1).view(block.shape[:3])
+                else:
+                    maps = torch.softmax(maps, -1, out=maps)
+                if operand != dtype:
+                    maps = maps.mul_(scale).to(operand)
                 out[images, :, rows] = torch.bmm(maps, values).view(block.shape)
+        if not mixing:
+            return out, q.new_empty(0, dtype=dtype)
         # Over whole maps, so in float64: a float32 sum of millions of squares is good to four digits only.
         variance = row_norms.double().square().sum(-1)[..., None, None] / max(n * m, 1)
         rstd = (variance + eps).rsqrt().to(dtype)
-        factor = rstd / HALF_SCALE if half else rstd
         if out.dtype == dtype:
-            out.mul_(factor)
+            out.mul_(rstd / scale)
         else:
-            out.copy_(out.to(dtype) * factor)
+            out.copy_(out.to(dtype) * (rstd / scale))
     return out, rstd
 
 
 @_forward.register_fake
 def _(q, k, v, mix_weight, mix_bias, eps, block_elements):
-    return _token_major(q), q.new_empty(*q.shape[:2], 1, 1, dtype=_map_dtype(q))
+    return _token_major(q), q.new_empty((0, ) if mix_weight is None else (*q.shape[:2], 1, 1), dtype=_map_dtype(q))
 
 
 @torch.library.custom_op(
     'mmrest::emsa_chunked_backward', mutates_args=(),
-    schema='(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor mix_weight, Tensor out, Tensor rstd, int block_elements)'
-    ' -> (Tensor, Tensor, Tensor, Tensor)')
+    schema='(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? out, Tensor? rstd, '
+    'int block_elements) -> (Tensor, Tensor, Tensor, Tensor)')
 def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
-    """Gradients of q, k, v and mix_weight."""
+    """Gradients of q, k, v and mix_weight (empty without mixing)."""
     batch, heads, n, d = q.shape
     m = k.shape[2]
     dtype, operand = _map_dtype(q), _operand_dtype(q)
-    half = operand != dtype
+    mixing = mix_weight is not None
+    scale = HALF_SCALE if mixing and operand != dtype else 1.0
     with torch.autocast(q.device.type, enabled=False):
-        weight = mix_weight.to(dtype) * d**-0.5
-        weight_t = weight.t().contiguous()
         grad_q, grad_k, grad_v = _token_major(q), _token_major(k), _token_major(v)
         grad_weight = q.new_zeros(heads, heads, dtype=torch.float64)
-        # The variance passes -r^2 <dO, O> / (n n') (A - 1/n') to A. The constant 1/n' drops out in the
-        # backward pass of softmax, so A itself will do.
-        through_variance = (grad.to(dtype) * out).sum(-1).double().sum(-1)[..., None, None]
-        through_variance = (-rstd.double().square() * through_variance / max(n * m, 1)).to(dtype)
+        if mixing:
+            weight = mix_weight.to(dtype) * d**-0.5
+            weight_t = weight.t().contiguous()
+            # The variance passes -r^2 <dO, O> / (n n') (A - 1/n') to A. The constant 1/n' drops out in the
+            # backward pass of softmax, so A itself will do.
+            through_variance = (grad.to(dtype) * out).sum(-1).double().sum(-1)[..., None, None]
+            through_variance = (-rstd.double().square() * through_variance / max(n * m, 1)).to(dtype)
         scratch = _Scratch(q, dtype)
         for images, parts in blocks(batch, heads, n, m, block_elements):
-            keys = _per_head(k[images], operand).contiguous()
+            keys = _keys(k[images], operand, mixing).contiguous()
             keys_t = keys.transpose(1, 2).contiguous()
-            factor, shift = (x[images].view(-1, 1, 1) for x in (rstd, through_variance))
-            values_t = _per_head(v[images], dtype)
-            values_t = ((values_t - values_t.mean(1, keepdim=True)) * factor).to(operand).transpose(1, 2).contiguous()
+            values_t = _values(v[images], dtype, mixing)
+            if mixing:
+                factor, shift = (x[images].view(-1, 1, 1) for x in (rstd, through_variance))
+                values_t = values_t * factor
+            values_t = values_t.to(operand).transpose(1, 2).contiguous()
             sum_k = keys.new_zeros(keys.shape, dtype=dtype)
             sum_v = torch.zeros_like(sum_k)
             for rows in parts:
@@ -188,20 +197,36 @@ def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
                 queries, grads = _per_head(block, operand), _per_head(grad[images, :, rows], operand)
                 shape = (queries.shape[0], queries.shape[1], m)
                 logits = _product(queries, keys_t, scratch('logits', *shape))
-                buffer = _mix(weight, logits, scratch('grads', *shape))
-                maps = torch.softmax(buffer, -1, out=scratch('maps', *shape))
-                buffer = _product(grads, values_t, buffer).addcmul_(maps, shift)
+                mixed = _mix(weight, logits, scratch('grads', *shape)) if mixing else logits
+                maps = torch.softmax(mixed, -1, out=scratch('maps', *shape))
+                buffer = _product(grads, values_t, mixed)
+                if mixing:
+                    buffer.addcmul_(maps, shift)
                 # The row constant sum_j A dA has to be that of the very A and dA at hand: the gradient
                 # of the mixing weights lives on rows of this that cancel to zero.
                 torch._softmax_backward_data(buffer, maps, -1, dtype, grad_input=buffer)
-                _accumulate(sum_v, maps.sub_(1 / m), grads, HALF_SCALE if half else 1.0)
-                grad_weight += _products_of_heads(buffer, logits, heads)
-                grad_logits = _mix(weight_t, buffer, maps)
-                grad_q[images, :, rows] = torch.bmm(grad_logits.to(operand), keys).view(block.shape)
-                _accumulate(sum_k, grad_logits, queries)
-            grad_k[images] = sum_k.view(k[images].shape)
-            grad_v[images] = sum_v.mul_(factor).view(v[images].shape)
+                _accumulate(sum_v, maps.sub_(1 / m) if mixing else maps, grads, scale)
+                if mixing:
+                    grad_weight += _products_of_heads(buffer, logits, heads)
+                    buffer = _mix(weight_t, buffer, maps)
+                grad_q[images, :, rows] = torch.bmm(buffer.to(operand), keys).view(block.shape)
+                _accumulate(sum_k, buffer, queries)
+            grad_k[images] = (sum_k if mixing else sum_k.mul_(d**-0.5)).view(k[images].shape)
+            grad_v[images] = (sum_v.mul_(factor) if mixing else sum_v).view(v[images].shape)
+        if not mixing:
+            return grad_q, grad_k, grad_v, q.new_empty(0)
         return grad_q, grad_k, grad_v, (grad_weight * d**-0.5).to(mix_weight.dtype)
+
+
+def _keys(k: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
+    """(images * k, n', d); 1 / sqrt(d) is in the mixing weights, or else in these."""
+    return _per_head(k if mixing else k * k.shape[-1]**-0.5, dtype)
+
+
+def _values(v: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
+    """(images * k, n', d); centred if the maps will be."""
+    v = _per_head(v, dtype)
+    return v - v.mean(1, keepdim=True) if mixing else v
 
 
 def _accumulate(total: Tensor, maps: Tensor, x: Tensor, scale: float = 1.0) -> None:
@@ -216,30 +241,31 @@ def _products_of_heads(a: Tensor, b: Tensor, heads: int) -> Tensor:
     """sum over images, rows and keys of a_h b_g, (k, k) in float64."""
     if a.shape[0] == heads:  # a product for each row: quicker, and no long sum in float32
         return torch.bmm(a.transpose(0, 1), b.permute(1, 2, 0)).sum(0, dtype=torch.float64)
-    a, b = (x.view(x.shape[0] // heads, heads, -1) for x in (a, b))
-    return torch.bmm(a, b.transpose(1, 2)).sum(0, dtype=torch.float64)
+    a, b = (x.unflatten(0, (-1, heads)) for x in (a, b))
+    return torch.matmul(a.permute(0, 2, 1, 3), b.permute(0, 2, 3, 1)).sum((0, 1), dtype=torch.float64)
 
 
 @_backward.register_fake
 def _(grad, q, k, v, mix_weight, out, rstd, block_elements):
-    return _token_major(q), _token_major(k), _token_major(v), torch.empty_like(mix_weight)
+    grad_weight = q.new_empty(0) if mix_weight is None else torch.empty_like(mix_weight)
+    return _token_major(q), _token_major(k), _token_major(v), grad_weight
 
 
 def _save(ctx, inputs, output) -> None:
     q, k, v, mix_weight, mix_bias, _, ctx.block_elements = inputs
     ctx.set_materialize_grads(False)
     ctx.bias = None if mix_bias is None else (mix_bias.shape, mix_bias.dtype)
-    ctx.save_for_backward(q, k, v, mix_weight, *output)
+    ctx.save_for_backward(q, k, v, mix_weight, *(output if mix_weight is not None else (None, None)))
 
 
 def _differentiate(ctx, grad, _):
     if grad is None:
         return (None, ) * 7
     q, k, v, mix_weight, out, rstd = ctx.saved_tensors
-    grads = _backward(grad.to(q.dtype), q, k, v, mix_weight, out, rstd, ctx.block_elements)
+    *grads, grad_weight = _backward(grad.to(q.dtype), q, k, v, mix_weight, out, rstd, ctx.block_elements)
     # Exactly zero rather than absent, so that DistributedDataParallel gets what it waits for.
     grad_bias = None if ctx.bias is None else q.new_zeros(ctx.bias[0], dtype=ctx.bias[1])
-    return *grads, grad_bias, None, None
+    return *grads, None if mix_weight is None else grad_weight, grad_bias, None, None
 
 
 def _refuse(ctx, *_):

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from .chunked import emsa_chunked
 from .context import autocast_dtype, is_exporting
@@ -14,6 +15,8 @@ from .context import autocast_dtype, is_exporting
 IMPLS = ('auto', 'reference', 'direct', 'chunked')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time.
 DIRECT_ELEMENTS = 2**18
+# Maps of mixed heads without InstanceNorm that are larger are made that many elements at a time.
+ROW_ELEMENTS = 2**22
 ENV_IMPL = 'MMREST_ATTN_IMPL'
 
 
@@ -44,11 +47,11 @@ def emsa(q: Tensor,
          normalize: bool = True) -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
-    Without head mixing this is plain attention and goes through PyTorch's
-    ``scaled_dot_product_attention``, and so does head mixing without InstanceNorm. With both, small
-    maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`, whose
-    memory is linear. Mixing with dropout of the map or on the meta device, and export, always take
-    :func:`emsa_reference`. The implementations agree up to rounding.
+    Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
+    whose memory is linear. Dropout of the map, the meta device and export always take
+    :func:`emsa_reference`. Without head mixing this is plain attention, and on a GPU it goes through
+    PyTorch's ``scaled_dot_product_attention``. Head mixing without InstanceNorm takes the formula of
+    :func:`emsa_reference` by blocks of queries. The implementations agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -59,8 +62,7 @@ def emsa(q: Tensor,
         mix_bias (Tensor, optional): (k,), added to the mixed logits. Softmax removes it again.
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
-        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. Without head
-            mixing or InstanceNorm, all but 'reference' are the same.
+        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one.
         normalize (bool): InstanceNorm of the maps of mixed heads.
 
     Returns:
@@ -71,15 +73,13 @@ def emsa(q: Tensor,
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
-    if impl == 'reference' or is_exporting():
-        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
-    if mix_weight is None:
+    if mix_weight is None and q.is_cuda and impl == 'auto' and not is_exporting():
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
-    if dropout_p > 0 or q.is_meta:
+    if impl == 'reference' or dropout_p > 0 or q.is_meta or is_exporting():
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
+    if mix_weight is not None and not normalize:
+        return _mixed_by_rows(q, k, v, mix_weight, mix_bias)
     q, k, v = _in_one_dtype(q, k, v)
-    if not normalize:
-        return _mixed_attention(q, k, v, mix_weight, mix_bias)
     if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= DIRECT_ELEMENTS:
         return emsa_direct(q, k, v, mix_weight, mix_bias, eps)
     return emsa_chunked(q, k, v, mix_weight, mix_bias, eps)
@@ -91,34 +91,39 @@ def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
     return [x.to(dtype) for x in tensors]
 
 
-def _mixed_attention(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None) -> Tensor:
-    """:func:`emsa` with head mixing, without InstanceNorm: plain attention of longer queries and keys.
+def _mixed_by_rows(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None) -> Tensor:
+    """:func:`emsa` with head mixing, without InstanceNorm: rows of a map have nothing to do with each other.
 
-    ``sum_g w_hg q_g . k_g`` is one product of the queries of all heads, weighted, with the keys of all heads.
+    A block of them is made at a time, and once more in the backward pass, so memory is linear.
     """
-    weight = mix_weight.to(q.dtype)
-    if mix_bias is not None:  # removed by softmax, but in the graph with a gradient of zero
-        weight = weight + 0 * mix_bias.to(q.dtype)[:, None]
-    heads = q.shape[1]
-    queries = torch.einsum('hg,bgnd->bhngd', weight, q).flatten(3)
-    keys = k.transpose(1, 2).flatten(2)[:, None].expand(-1, heads, -1, -1)
-    return F.scaled_dot_product_attention(queries, keys, v, scale=q.shape[-1]**-0.5)
+    rows = max(ROW_ELEMENTS // max(q.shape[:2].numel() * k.shape[2], 1), 1)
+    if q.shape[2] <= rows:
+        return emsa_reference(q, k, v, mix_weight, mix_bias, normalize=False)
+
+    def attend(block: Tensor) -> Tensor:
+        return emsa_reference(block, k, v, mix_weight, mix_bias, normalize=False)
+
+    saving = torch.is_grad_enabled()
+    return torch.cat([checkpoint(attend, block, use_reentrant=False) if saving else attend(block)
+                      for block in q.split(rows, dim=2)], dim=2)
 
 
-def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None = None,
+def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None,
                 eps: float = 1e-5) -> Tensor:
-    """:func:`emsa` with head mixing, whole maps in memory, with the algebra of :mod:`mmrest.ops.chunked`.
+    """:func:`emsa` with whole maps in memory, with the algebra of :mod:`mmrest.ops.chunked`.
 
     Arguments and result as in :func:`emsa`. The bias is not added, but stays in the graph with a gradient
     that is exactly zero.
     """
+    if mix_weight is None:
+        return emsa_reference(q, k, v)
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(q.dtype, torch.float32)
         weight = mix_weight.to(dtype) * q.shape[-1]**-0.5
         if mix_bias is not None:
             weight = weight + 0 * mix_bias.to(dtype)[:, None]
         logits = (q @ k.transpose(-2, -1)).to(dtype)
-        mixed = (weight @ logits.flatten(2)).view_as(logits)
+        mixed = torch.einsum('hg,bgnm->bhnm', weight, logits)
         maps = mixed.softmax(dim=-1) - 1 / k.shape[2]
         rstd = (maps.square().mean(dim=(-2, -1), keepdim=True) + eps).rsqrt()
         if v.dtype == dtype:
@@ -153,8 +158,9 @@ def emsa_reference(q: Tensor,
             maps = mixed.softmax(dim=-1)
             if normalize:
                 maps = instance_norm(maps, eps)
-    maps = F.dropout(maps, dropout_p).to(v.dtype)
-    return maps @ v
+    if dropout_p > 0:
+        maps = F.dropout(maps, dropout_p)
+    return maps.to(v.dtype) @ v
 
 
 def instance_norm(maps: Tensor, eps: float = 1e-5) -> Tensor:

@@ -11,6 +11,10 @@ from mmrest import ResT, ResTv2
 
 GOLDEN = ['rest_lite-classification', 'rest_base-classification', 'rest_lite-detectron2', 'restv2_tiny-classification',
           'restv2_tiny-detectron2']
+# The published code gives a single image a memory layout in which PyTorch's BatchNorm on a CPU reads its gradient
+# in the wrong order (mmrest.layers.to_map). The stored gradients of this case, from this parameter backwards, have
+# that error: the derivative of the stored outputs, by finite differences, is another.
+STORED_WRONG_BEFORE = {'rest_lite-detectron2': 'patch_embed_4.pos.pa_conv.weight'}
 
 
 @pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
@@ -75,6 +79,18 @@ def published_norm_to_own(key):
     return ('norm4' if name == 'norm' else f'norm{name[5]}') + f'.{leaf}'
 
 
+def check_along_gradient(loss, params, step=1e-5):
+    """The derivative along the gradient of these parameters, by central differences, is the gradient's norm."""
+    norm = sum(p.grad.square().sum() for p in params).sqrt()
+    values = []
+    with torch.no_grad():
+        for move in (step, -2 * step, step):
+            for p in params:
+                p += move / norm * p.grad
+            values.append(loss())
+    assert ((values[0] - values[1]) / (2 * step)).item() == pytest.approx(norm.item(), rel=1e-4)
+
+
 @pytest.mark.parametrize('name', GOLDEN)
 def test_equals_published_model(name, external, monkeypatch):
     golden, values, weights, image, model = load_golden(external, name, monkeypatch)
@@ -87,20 +103,34 @@ def test_equals_published_model(name, external, monkeypatch):
     assert sorted(result.missing_keys) == ([] if detector else sorted(new_norms))
     assert result.unexpected_keys == ([] if detector else own_head)
     head = {key: weights[key].requires_grad_() for key in own_head if not detector}
-    if detector:
-        outputs = {f'stage{i + 1}': out for i, out in enumerate(model(image))}
-    else:
-        outputs = classify(model, image, weights)
+
+    def compute():
+        if detector:
+            return {f'stage{i + 1}': out for i, out in enumerate(model(image))}
+        return classify(model, image, weights)
+
+    outputs = compute()
     assert set(outputs) == set(values['outputs'])
     for key, out in outputs.items():
         assert golden.worst(values, key, out.detach().numpy()) < 1e-9, key
 
-    loss = sum((out * torch.from_numpy(golden.image(values['seed'] + 1, out.shape, tag=key))).mean()
-               for key, out in outputs.items())
-    loss.backward()
+    factors = {key: torch.from_numpy(golden.image(values['seed'] + 1, out.shape, tag=key))
+               for key, out in outputs.items()}
+
+    def total(outputs):
+        return sum((out * factors[key]).mean() for key, out in outputs.items())
+
+    total(outputs).backward()
     grads = {key: param.grad for key, param in model.named_parameters()}
     grads.update({key: tensor.grad for key, tensor in head.items()})
+    order = list(grads)
+    first = STORED_WRONG_BEFORE.get(name)
+    doubted = dict.fromkeys(order[:order.index(first)] if first else ())
+    if doubted:  # along the gradient, the derivative is its norm
+        check_along_gradient(lambda: total(compute()), [dict(model.named_parameters())[key] for key in doubted])
     for key, norm in values['grads'].items():
+        if key in doubted:
+            continue
         own = key if key in grads else published_norm_to_own(key)
         # Norms below 1e-12 are zero in exact arithmetic.
         assert abs(grads[own].norm().item() - norm) <= max(1e-7 * norm, 1e-11), key

@@ -3,7 +3,19 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest.layers import EMSA, BatchNorm2d, DropPath, PatchEmbed, PixelAttention, Stem, TransformerBlock
+from mmrest.layers import (
+    EMSA,
+    FFN,
+    BatchNorm2d,
+    ConvNorms,
+    DropPath,
+    PatchEmbed,
+    PixelAttention,
+    Stem,
+    TransformerBlock,
+    conv_norm,
+)
+from mmrest.ops import ffn
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 9), (7, 5), (8, 8)])
@@ -80,3 +92,99 @@ def test_batch_norm_of_a_single_value_uses_running_statistics():
     with pytest.raises(ValueError, match='more than 1 value'):
         nn.BatchNorm2d(3)(x)
     assert torch.equal(BatchNorm2d(3)(x.expand(2, 3, 4, 4)), nn.BatchNorm2d(3)(x.expand(2, 3, 4, 4)))
+
+
+@pytest.mark.parametrize('dtype, folded', [(torch.float64, True), (torch.float32, True), (torch.bfloat16, False)])
+@pytest.mark.parametrize('bias', [False, True])
+def test_batch_norm_is_folded_in_inference_only(dtype, folded, bias, monkeypatch):
+    conv, norm = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=bias), BatchNorm2d(8)
+    for x in (norm.weight.data, norm.bias.data, norm.running_mean):
+        nn.init.normal_(x)
+    norm.running_var.uniform_(0.5, 2)
+    conv, norm, x = conv.to(dtype), norm.to(dtype).eval(), torch.randn(2, 3, 32, 32, dtype=dtype)
+    expected = norm(conv(x))
+    called = []
+    monkeypatch.setattr(BatchNorm2d, 'forward', lambda self, x: called.append(1) or nn.BatchNorm2d.forward(self, x))
+    with torch.no_grad():
+        out = conv_norm(conv, norm, x)
+        assert len(called) == (not folded)
+        error = (out.double() - expected.double()).abs().max() / expected.double().std()
+        assert error < (1e-13 if dtype == torch.float64 else 1e-5)
+        calls = len(called)
+        conv_norm(conv, norm, x[..., :1, :1])  # fewer values than weights
+        conv_norm(conv, norm.train(), x)
+        norm.eval()
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            conv_norm(conv, norm, x)
+        handle = norm.register_forward_hook(lambda *_: None)  # somebody wants to see what it gives
+        conv_norm(conv, norm, x)
+        handle.remove()
+        seen = calls + 4 - (dtype == torch.float64)  # autocast leaves float64 alone
+        assert len(called) == seen
+    conv_norm(conv, norm, x).sum().backward()  # gradients are on
+    assert len(called) == seen + 1
+    assert all(p.grad is not None for module in (conv, norm) for p in module.parameters())
+
+
+def test_a_sequence_folds_too():
+    layers = [nn.Conv2d(3, 8, 3, padding=1), BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)]
+    layers[1].running_mean.normal_()
+    folding, plain = ConvNorms(*layers).eval(), nn.Sequential(*layers).eval()
+    assert folding.state_dict().keys() == plain.state_dict().keys()
+    x = torch.randn(1, 3, 20, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(folding(x), plain(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('block', [1, 100, 2**20])
+@pytest.mark.parametrize('shape', [(2, 12, 8), (1, 1, 8), (1, 0, 8)])
+def test_feed_forward_by_blocks_in_inference(shape, block, monkeypatch):
+    monkeypatch.setitem(ffn.BLOCK_ELEMENTS, 'cpu', block)
+    layer = FFN(8, 32, drop_rate=0.5).double().eval()
+    x = torch.randn(shape, dtype=torch.float64)
+    expected = layer(x)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            assert layer.float()(x.float()).dtype == torch.bfloat16
+
+
+def test_inference_leaves_its_input_alone():
+    block, x = TransformerBlock(16, EMSA(16, 2, 2)).eval(), torch.randn(1, 12, 16)
+    before, seen = x.clone(), []
+    block.attn.register_forward_hook(lambda *args: seen.append((args[2], args[2].clone())))
+    block.mlp.register_forward_hook(lambda *args: seen.append((args[2], args[2].clone())))
+    with torch.no_grad():
+        out = block(x, (3, 4))
+    assert torch.equal(x, before) and len(seen) == 2 and all(torch.equal(*pair) for pair in seen)
+    torch.testing.assert_close(out, block(x, (3, 4)))
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('drop_rate', [0.0, 0.2])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_recomputing_changes_no_gradient(with_cp, drop_rate, autocast):
+    grads = []
+    kwargs = dict(drop_rate=drop_rate, drop_path_rate=0.3)
+    blocks = [TransformerBlock(16, EMSA(16, 2, 2), **kwargs),
+              TransformerBlock(16, EMSA(16, 2, 2), with_cp=with_cp, ffn_recompute=True, **kwargs)]
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    for block in blocks:
+        x = torch.linspace(-1, 1, 4 * 12 * 16).view(4, 12, 16).requires_grad_()
+        torch.manual_seed(3)  # the same values and samples are dropped
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=autocast):
+            block(x, (3, 4)).sin().sum().backward()
+        grads.append([x.grad, *(p.grad for p in block.parameters())])
+    for own, expected in zip(grads[1], grads[0]):
+        torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_recomputing_keeps_less():
+    saved = []
+    for options in (dict(), dict(ffn_recompute=True), dict(ffn_recompute=True, with_cp=True)):
+        block, sizes = TransformerBlock(16, EMSA(16, 2, 2), **options), []
+        x = torch.randn(1, 144, 16, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, to=sizes: to.append(x.numel()) or x, lambda x: x):
+            block(x, (12, 12))
+        saved.append(sum(sizes))
+    assert saved[0] > 1.3 * saved[1] and saved[1] > 1.3 * saved[2]  # parameters included

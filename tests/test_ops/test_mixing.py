@@ -1,4 +1,6 @@
-"""Interaction of heads without InstanceNorm: plain attention of longer queries and keys against the formula."""
+"""Interaction of heads without InstanceNorm, by blocks of queries, against the formula."""
+import sys
+
 import pytest
 import torch
 
@@ -9,6 +11,12 @@ def make(dtype, n=37, m=11, heads=4, dims=8):
     q, k, v = (torch.randn(2, heads, length, dims, dtype=torch.float64) for length in (n, m, m))
     weight, bias = torch.randn(heads, heads, dtype=torch.float64), torch.randn(heads, dtype=torch.float64)
     return [x.to(dtype).requires_grad_() for x in (q, k, v, weight, bias)]
+
+
+@pytest.fixture(autouse=True, params=[1, 1000, 2**22])
+def row_elements(request, monkeypatch):
+    # The function has the name of its module.
+    monkeypatch.setattr(sys.modules['mmrest.ops.emsa'], 'ROW_ELEMENTS', request.param)
 
 
 def test_equals_the_formula_in_float64():

@@ -1,0 +1,149 @@
+"""The benchmark: what it compares, how it measures, and what it says to bad input."""
+import argparse
+import json
+import sys
+
+import pytest
+import torch
+from conftest import run_process
+
+from mmrest import ResT
+from mmrest.benchmark import compare_times, format_table, peak_memory
+from mmrest.benchmark.baselines import BASELINES, Baseline
+from mmrest.benchmark.cli import add_arguments, run
+from mmrest.benchmark.contestants import AttentionAlone
+from mmrest.benchmark.measure import MEGABYTE, _allocated
+from mmrest.benchmark.report import fit_power, plot_bars, plot_sweep
+from mmrest.engine import UsageError
+
+
+def measure(*words):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args([str(word) for word in words]))
+
+
+@pytest.mark.parametrize('form', BASELINES)
+def test_baselines_compute_what_the_backbone_does(tiny, form):
+    model, other = (ResT(tiny).double() for _ in range(2))
+    other.load_state_dict(model.state_dict())
+    baseline = Baseline(other, form)
+    x = torch.rand(2, 3, 64, 96, dtype=torch.float64)
+    for train in (True, False):
+        model.train(train)
+        baseline.train(train)
+        with torch.set_grad_enabled(train):
+            outs, expected = baseline(x), model(x)
+        assert all(out.requires_grad == train for out in outs)
+        for out, own in zip(outs, expected):
+            torch.testing.assert_close(out, own, rtol=0, atol=1e-9)
+    assert all(p.requires_grad for p in baseline.parameters())
+    sum(out.sum() for out in baseline(x)).backward()
+
+
+def test_baseline_takes_no_shortcut_of_inference(tiny, monkeypatch):
+    import mmrest.layers.inference as module
+    monkeypatch.setattr(module, '_foldable', lambda *_: pytest.fail('folded'))
+    with torch.no_grad():
+        Baseline(ResT(tiny).eval(), 'released')(torch.rand(1, 3, 64, 64))
+
+
+def test_attention_alone_has_the_sizes_of_the_backbone(tiny):
+    model = AttentionAlone(ResT(tiny), (100, 64), batch=2, baseline=None)
+    shapes = [tuple(p.shape) for p in model.stages]
+    # 25 x 16 tokens reduced 8 times, then 13 x 8 reduced 4 times: sides are rounded up.
+    assert shapes[:2] == [(2, 400, 8), (2, 4 * 2, 16)] and shapes[4:6] == [(2, 104, 16), (2, 4 * 2, 32)]
+    assert [setting[:3] for setting in model.settings] == [(1, 1, False), (2, 2, True), (4, 1, True), (8, 1, True)]
+    assert len(model.train()()) == 5 and len(model.eval()()) == 1
+
+
+def test_times_are_taken_in_turn():
+    order = []
+    steps = [lambda train, name=name: order.append((name, train)) for name in 'AB']
+    results = compare_times(steps, train=True, rounds=3)
+    assert order == [('A', True), ('B', True)] * 4  # the first round does not count
+    assert results[0]['speedup'] == 1 and results[0]['speedup_quartiles'] == (1, 1)
+    assert all(len(result['seconds']) == 3 for result in results)
+    ratios = [a / b for a, b in zip(results[0]['seconds'], results[1]['seconds'])]
+    assert results[1]['speedup'] == sorted(ratios)[1]
+
+
+def test_allocated_memory_is_the_peak_and_not_the_sum():
+    def step(train):
+        for _ in range(5):
+            torch.empty(10 * MEGABYTE, dtype=torch.uint8).fill_(1)
+        kept = torch.zeros(2 * MEGABYTE, dtype=torch.uint8)
+        torch.zeros(3 * MEGABYTE, dtype=torch.uint8) + kept[0]
+
+    assert _allocated(step, False) / MEGABYTE == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.slow
+def test_memory_in_a_process_of_its_own():
+    settings = dict(part='backbone', shape=(256, 256), batch=1)
+    less, more = (peak_memory('rest-lite' + form, True, **settings) for form in (':with_cp,ffn_recompute', ':released'))
+    assert 0 < less['tensor_mb'] < more['tensor_mb']
+    assert more['process_mb'] == pytest.approx(more['tensor_mb'], rel=0.3)
+    failed = peak_memory('rest-lite:released', True, limit_gb=1.0, **{**settings, 'shape': (1024, 1024)})
+    assert failed == dict(failed='out of memory')
+
+
+def test_a_run_writes_what_it_measured(tmp_path, capsys):
+    rows = measure('rest-lite:released', 'rest-lite:chunked,with_cp', '--shape', '32x40', '33x33', '--rounds', 2,
+                   '--no-memory', '--out', tmp_path / 'new' / 'out.json', '--plot', tmp_path / 'plot.png')
+    stored = json.loads((tmp_path / 'new' / 'out.json').read_text())
+    assert stored['threads'] == torch.get_num_threads() and len(stored['rows']) == len(rows) == 8
+    assert {(row['mode'], tuple(row['shape'])) for row in rows} == {
+        (mode, shape) for mode in ('forward', 'train') for shape in ((32, 40), (33, 33))}
+    assert all(len(row['all_seconds']) == 2 and row['images/s'] == 1 / row['seconds'] for row in rows)
+    assert len(list(tmp_path.glob('plot_*.png'))) == 4
+    assert 'rest-lite:released' in capsys.readouterr().out
+
+
+def test_compiled_and_attention_alone():
+    rows = measure('rest-lite', 'rest-lite:matmul', '--part', 'attention', '--shape', '64x64', '--rounds', 1,
+                   '--no-memory', '--dtype', 'float64')
+    assert len(rows) == 4 and all(row['seconds'] > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('part', ['backbone', 'retinanet'])
+def test_peers(part):
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmpretrain')
+    rows = measure('rest-lite', 'resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2', 'convnext-t', '--part', part, '--shape',
+                   '64x96', '--rounds', 1, '--no-memory')
+    assert all(row['seconds'] > 0 for row in rows)
+
+
+@pytest.mark.parametrize('words, message', [
+    (['rest-tiny'], "Unknown model 'rest-tiny': choose from rest-lite"),
+    (['rest-lite:fast'], "unknown option 'fast'"),
+    (['swin-t:with_cp'], 'options are for backbones of this package only'),
+    (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
+    (['rest-lite', '--shape', '800'], 'height x width'),
+    (['rest-lite', '--shape', '0x5'], 'height x width'),
+    (['rest-lite', '--batch', '0'], '--batch must be 1'),
+    (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
+])
+def test_bad_input_is_named(words, message):
+    with pytest.raises(UsageError, match=message):
+        measure(*words)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_no_gpu(repo):
+    out = run_process([sys.executable, 'tools/benchmark.py', 'rest-lite', '--device', 'cuda'], repo, status=2)
+    assert 'torch sees no GPU' in out and 'Traceback' not in out
+
+
+def test_table_and_plots(tmp_path):
+    rows = [dict(model='rest-a', shape=(10, 10), MB=1.0, seconds=123.4), dict(model='b', shape=(10, 10), MB='timeout')]
+    table = format_table(rows, ('model', 'MB', 'seconds')).splitlines()
+    assert table[2].split('|')[1:4] == [' rest-a ', ' 1       ', ' 123     '] and 'timeout' in table[3]
+    assert plot_bars(rows, ('MB', 'seconds'), 'title', tmp_path / 'a' / 'bars.png').stat().st_size > 1000
+    assert plot_sweep(rows, 'title', tmp_path / 'sweep.png').stat().st_size > 1000
+
+
+def test_fit():
+    assert fit_power([(x, 3 * x**2) for x in (1, 2, 5)]) == pytest.approx(2)
