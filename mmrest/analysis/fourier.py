@@ -150,7 +150,7 @@ def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | P
             points = [(depth_of[block], values[-1]) for block, values in of_subject.get(kind, {}).items()]
             if points:
                 row[-1].plot(*zip(*points), color=colour, marker=marker, markersize=4, label=kind)
-        row[-1].set(title='at the highest frequency (π)', ylim=limits)
+        row[-1].set(title='at frequency π, by depth', ylim=limits)
         row[-1].set_xticks(list(depth_of.values()), list(depth_of), rotation=60, ha='right', fontsize=6)
         row[-1].grid(alpha=0.3)
         row[-1].legend(frameon=False, fontsize=7)

@@ -77,7 +77,7 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
 
     Args:
         config (str): Config file of any detector, segmentor or classifier that has a backbone.
-        checkpoint (str): Its weights; 'none' for those that training would start with.
+        checkpoint (str): Its weights; 'none' for such as training would start with, with seed 0.
         options (dict, optional): Dotted keys to values, merged into the config.
         device (str | torch.device): Where the model goes.
 
@@ -100,7 +100,17 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     if checkpoint != 'none':
         _forget_pretraining(cfg.model)
-    model = MODELS.build(cfg.model)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # so that initial weights are the same every time
+        model = _build(cfg.model, checkpoint)
+    # There are no annotations of images in a folder.
+    steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
+    return Subject(f'{Path(config).stem}{" (initial weights)" * (checkpoint == "none")}', model.to(device).eval(),
+                   Compose(steps), scope, _class_names(datasets[0]))
+
+
+def _build(config: ConfigDict, checkpoint: str) -> nn.Module:
+    model = MODELS.build(config)
     if checkpoint == 'none':
         logger = MMLogger.get_current_instance()
         level = logger.level
@@ -109,10 +119,7 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
         logger.setLevel(level)
     else:
         load_pretrained(model, checkpoint)
-    # There are no annotations of images in a folder.
-    steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
-    return Subject(f'{Path(config).stem}{" (initial weights)" * (checkpoint == "none")}', model.to(device).eval(),
-                   Compose(steps), scope, _class_names(datasets[0]))
+    return model
 
 
 def _class_names(dataset: dict) -> tuple[str, ...]:
