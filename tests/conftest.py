@@ -89,3 +89,14 @@ def checkpoint(configs, tmp_path_factory):
     path = tmp_path_factory.mktemp('weights') / 'rest.pth'
     torch.save(dict(state_dict=load_subject(str(configs['ResT']), 'none').model.state_dict()), path)
     return path
+
+
+@pytest.fixture(scope='session')
+def grad_cam():
+    """The package that makes class-activation maps."""
+    from torchvision_operators import import_torchvision
+    try:
+        import_torchvision()
+    except ImportError:
+        pytest.skip('there is no torchvision, which grad-cam needs')
+    return pytest.importorskip('pytorch_grad_cam')

@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 
 from mmrest.analysis.complexity import Cost, add_up, count_backbone, count_module
 from mmrest.analysis.published import ablation_table, comparison_table
+from mmrest.analysis.subject import build_model
 from mmrest.backbones import ResT, ResTv2
 from mmrest.engine import UsageError, clear_errors, load_config
 
@@ -39,16 +40,8 @@ def parse_args() -> argparse.Namespace:
 
 def count_config(config: str, options: dict | None, shape: tuple[int, int]) -> list[Cost]:
     """Cost of backbone, neck and heads; heads that need values to run (regions of interest) by parameters alone."""
-    from mmengine.registry import MODELS, init_default_scope
-
-    cfg = load_config(config, options)
-    if not (cfg.get('model') or {}).get('backbone'):
-        raise UsageError(f'{config} has no model with a backbone.')
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    if cfg.get('data_preprocessor'):
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with torch.device('meta'):
-        model = MODELS.build(cfg.model)
+        model = build_model(load_config(config, options), config)
     costs, outs = count_backbone(model.backbone, shape)
     features = tuple(outs)
     for name, part in model.named_children():

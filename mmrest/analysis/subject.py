@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
@@ -88,38 +88,50 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
     cfg = load_config(config, options)
     if checkpoint != 'none' and '://' not in checkpoint and not Path(checkpoint).is_file():
         raise UsageError(f"There is no checkpoint {checkpoint}. (Write none for a model's initial weights.)")
-    if not (cfg.get('model') or {}).get('backbone'):
-        raise UsageError(f'{config} has no model with a backbone to look at.')
     datasets = list(base_datasets(cfg.get('test_dataloader')))
     if not datasets or not datasets[0].get('pipeline'):
         raise UsageError(f'{config} has no test_dataloader, whose pipeline would say how images are prepared.')
-    scope = cfg.get('default_scope') or 'mmengine'
-    init_default_scope(scope)
-    fit_to_machine(cfg)
-    if cfg.get('data_preprocessor'):
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    if checkpoint != 'none':
-        _forget_pretraining(cfg.model)
     with torch.random.fork_rng():
         torch.manual_seed(0)  # so that initial weights are the same every time
-        model = _build(cfg.model, checkpoint)
+        model = build_model(cfg, config)
+        if checkpoint == 'none':
+            _init_weights(model)
+    if checkpoint != 'none':
+        load_pretrained(model, checkpoint)
     # There are no annotations of images in a folder.
     steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
     return Subject(f'{Path(config).stem}{" (initial weights)" * (checkpoint == "none")}', model.to(device).eval(),
-                   Compose(steps), scope, _class_names(datasets[0]))
+                   Compose(steps), cfg.get('default_scope') or 'mmengine', _class_names(datasets[0]))
 
 
-def _build(config: ConfigDict, checkpoint: str) -> nn.Module:
-    model = MODELS.build(config)
-    if checkpoint == 'none':
-        logger = MMLogger.get_current_instance()
-        level = logger.level
-        logger.setLevel(logging.WARNING)  # else every parameter is a line
-        model.init_weights()
-        logger.setLevel(level)
-    else:
-        load_pretrained(model, checkpoint)
-    return model
+def build_model(cfg: Config, name: str) -> nn.Module:
+    """The model of a config, as a runner would build it; its weights are not initialised yet.
+
+    Args:
+        cfg (Config): Changed in place to fit the machine; its scope becomes the default one.
+        name (str): Of the config, for messages.
+
+    Raises:
+        UsageError: The model has no backbone, cannot be built, or needs a package that is not installed.
+    """
+    if not (cfg.get('model') or {}).get('backbone'):
+        raise UsageError(f'{name} has no model with a backbone to look at.')
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    fit_to_machine(cfg)
+    if cfg.get('data_preprocessor'):
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    try:
+        return MODELS.build(cfg.model)
+    except (ImportError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f'The model of {name} cannot be built: {error}') from error
+
+
+def _init_weights(model: nn.Module) -> None:
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # else every parameter is a line
+    model.init_weights()
+    logger.setLevel(level)
 
 
 def _class_names(dataset: dict) -> tuple[str, ...]:
@@ -127,13 +139,6 @@ def _class_names(dataset: dict) -> tuple[str, ...]:
         known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
     classes = (dataset.get('metainfo') or {}).get('classes') or known.get('classes', ())
     return (classes, ) if isinstance(classes, str) else tuple(classes)
-
-
-def _forget_pretraining(model: ConfigDict) -> None:
-    """Take out what would be loaded only to be replaced by the checkpoint."""
-    for part in (model, model.backbone):
-        if isinstance(part.get('init_cfg'), dict) and part.init_cfg.get('type') == 'Pretrained':
-            part.init_cfg = None
 
 
 def find_images(source: str | Path, most: int) -> list[Path]:

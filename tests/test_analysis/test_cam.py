@@ -4,21 +4,11 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 from torch import nn
-from torchvision_operators import import_torchvision
 
 from mmrest.analysis import cam
 from mmrest.analysis.cam import METHODS, Activation, activation, evidence, measure_cam, most_likely_class
 from mmrest.analysis.subject import Subject, find_images, load_subject
 from mmrest.engine import UsageError
-
-
-@pytest.fixture
-def grad_cam():
-    try:
-        import_torchvision()
-    except ImportError:
-        pytest.skip('there is no torchvision, which grad-cam needs')
-    return pytest.importorskip('pytorch_grad_cam')
 
 
 class Backbone(nn.AvgPool2d):
