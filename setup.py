@@ -15,6 +15,8 @@ DETECTION = ['mmdet>=3.3,<4', MMCV]
 SEGMENTATION = ['mmsegmentation>=1.2,<2', MMCV, 'ftfy', 'regex']
 # mmpretrain imports torchvision without declaring it.
 CLASSIFICATION = ['mmpretrain>=1.2,<2', MMCV, 'torchvision']
+# Class-activation maps in tools/analyze.py; grad-cam imports torchvision as it starts.
+ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 DEVELOPMENT = ['pytest', 'ruff']
 
 
@@ -46,6 +48,7 @@ setup(
         'det': DETECTION,
         'seg': SEGMENTATION,
         'cls': CLASSIFICATION,
+        'analysis': ANALYSIS,
         'dev': DEVELOPMENT,
         'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *DEVELOPMENT}),
     },

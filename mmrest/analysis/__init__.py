@@ -1,5 +1,8 @@
 from .complexity import count_attention_macs
-from .curves import plot_curves, read_scalars
+from .curves import METRICS, compare_curves, plot_comparison, plot_curves, read_scalars
 from .pictures import plot_predictions
 
-__all__ = ['count_attention_macs', 'plot_curves', 'plot_predictions', 'read_scalars']
+__all__ = [
+    'METRICS', 'compare_curves', 'count_attention_macs', 'plot_comparison', 'plot_curves', 'plot_predictions',
+    'read_scalars'
+]

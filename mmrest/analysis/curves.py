@@ -1,8 +1,11 @@
-"""Loss and accuracy of a run over time, from the logs that mmengine writes."""
+"""Loss, learning rate and accuracy of runs over time, from the logs that mmengine writes."""
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Sequence
+
+from .figures import COLOURS, new_figure, save_figure
 
 # Metrics worth a line, in the order of the legend: key in the log, name in the plot.
 METRICS = {'coco/bbox_mAP': 'box AP', 'coco/bbox_mAP_50': 'box AP50', 'coco/bbox_mAP_75': 'box AP75',
@@ -46,13 +49,8 @@ def plot_curves(work_dir: str | Path, out: str | Path) -> Path:
         work_dir (str | Path): Folder of the run.
         out (str | Path): PNG file to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     train, val = read_scalars(work_dir)
-    figure = Figure(figsize=(10, 4), layout='constrained')
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    figure, ((left, right), ) = new_figure(1, 2, width=5, height=4)
     steps = [record['step'] for record in train]
     for key in sorted({key for record in train for key in record if 'loss' in key}):
         left.plot(steps, [record.get(key) for record in train], label=key.replace('_', ' '), linewidth=1.2)
@@ -62,13 +60,89 @@ def plot_curves(work_dir: str | Path, out: str | Path) -> Path:
         points = [(record['step'], record[key]) for record in val if key in record]
         if points:
             right.plot(*zip(*points), marker='o', markersize=3, label=f'{name}: {points[-1][1]:.3f} at the end')
-    right.set(title='on the validation images', xlabel='epoch', ylim=(0, None))
+    right.set(title='on the validation images', xlabel=_val_unit(train, val), ylim=(0, None))
     right.grid(alpha=0.3)
     if val:
         right.legend(frameon=False)
     else:
         right.text(0.5, 0.5, 'not evaluated yet', ha='center', transform=right.transAxes)
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
-    return out
+    return save_figure(figure, out)
+
+
+def compare_curves(work_dirs: Sequence[str | Path], metric: str | None = None) -> dict:
+    """What :func:`plot_comparison` draws: loss, learning rate and one metric of several runs.
+
+    Args:
+        work_dirs (Sequence[str | Path]): Folders of runs; their names are those of the lines.
+        metric (str, optional): A key of :data:`METRICS`. Default: the first that any run logged.
+
+    Returns:
+        dict: ``metric``, and ``runs``: name to ``loss``, ``lr``, ``val`` (lists of step and value) and
+        ``val_unit``.
+
+    Raises:
+        FileNotFoundError: A folder holds no log.
+        ValueError: No run logged the metric.
+    """
+    logs = {name: read_scalars(folder) for name, folder in zip(_names(work_dirs), work_dirs)}
+    logged = [key for key in METRICS if any(key in record for _, val in logs.values() for record in val)]
+    if metric and metric not in logged:
+        raise ValueError(f'None of the runs logged {metric}; they logged {", ".join(logged) or "no metric"}.')
+    metric = metric or (logged[0] if logged else None)
+    runs = {}
+    for name, (train, val) in logs.items():
+        runs[name] = dict(
+            loss=[(r['step'], r['loss']) for r in train],
+            lr=[(r['step'], r['lr']) for r in train if 'lr' in r],
+            val=[(r['step'], r[metric]) for r in val if metric in r],
+            val_unit=_val_unit(train, val))
+    return dict(metric=metric, runs=runs)
+
+
+def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
+    """Draw loss, learning rate and metric of runs over each other.
+
+    Args:
+        compared (dict): From :func:`compare_curves`.
+        out (str | Path): PNG file to write.
+        smooth (int): The loss is the mean over that many logged values.
+    """
+    figure, ((loss, rate, metric), ) = new_figure(1, 3, width=4.6, height=3.8)
+    for i, (name, run) in enumerate(compared['runs'].items()):
+        style = dict(color=COLOURS[i % len(COLOURS)], linestyle=('-', '--', ':')[i // len(COLOURS) % 3], linewidth=1.3)
+        loss.plot(*zip(*_smoothed(run['loss'], smooth)) if run['loss'] else ([], []), label=name, **style)
+        rate.plot(*zip(*run['lr']) if run['lr'] else ([], []), label=name, **style)
+        if run['val']:
+            metric.plot(*zip(*run['val']), marker='o', markersize=4, label=f'{name}: {run["val"][-1][1]:.3f}', **style)
+        else:
+            metric.plot([], [], label=f'{name}: has none', **style)
+    suffix = f', mean over {smooth} logged values' if smooth > 1 else ''
+    loss.set(title=f'training loss{suffix}', xlabel='iteration', ylabel='loss', ylim=(0, None))
+    rate.set(title='learning rate', xlabel='iteration', ylim=(0, None))
+    units = sorted({run['val_unit'] for run in compared['runs'].values() if run['val']})
+    metric.set(title=f'{METRICS.get(compared["metric"], "no metric")} on the validation images, with its last value',
+               xlabel=' or '.join(units), ylim=(0, None))
+    metric.title.set_fontsize(10)
+    for axis in (loss, rate, metric):
+        axis.grid(alpha=0.3)
+    metric.legend(frameon=False, fontsize=8)
+    return save_figure(figure, out)
+
+
+def _names(work_dirs: Sequence[str | Path]) -> list[str]:
+    """The last part of each path, or as many of them as tell all apart."""
+    paths = [Path(folder).resolve().parts for folder in work_dirs]
+    length = next((n for n in range(1, max(map(len, paths)) + 1) if len({p[-n:] for p in paths}) == len(paths)), 1)
+    return ['/'.join(path[-length:]) for path in paths]
+
+
+def _val_unit(train: Sequence[dict], val: Sequence[dict]) -> str:
+    """Runs by epochs log an epoch as the step of a validation, runs by iterations an iteration."""
+    by_epoch = any('epoch' in record for record in train) and not any(
+        record['step'] > max(r.get('epoch', 0) for r in train) for record in val)
+    return 'epoch' if by_epoch or not train else 'iteration'
+
+
+def _smoothed(points: Sequence[tuple[int, float]], width: int) -> list[tuple[int, float]]:
+    return [(step, sum(v for _, v in points[max(i + 1 - width, 0):i + 1]) / min(width, i + 1))
+            for i, (step, _) in enumerate(points)]

@@ -7,7 +7,7 @@ from typing import Sequence
 from mmengine.registry import MODELS
 from torch import nn
 
-from ..layers import EMSA, PatchEmbed, Stem, TransformerBlock
+from ..layers import EMSA, MSA, REDUCTIONS, STEMS, PatchEmbed, TransformerBlock
 from .pyramid import PyramidBackbone, resolve_arch
 
 ARCHS = {
@@ -16,6 +16,9 @@ ARCHS = {
     'base': dict(embed_dims=(96, 192, 384, 768), depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
     'large': dict(embed_dims=(96, 192, 384, 768), depths=(2, 2, 18, 2), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
 }
+ATTENTIONS = ('emsa', 'msa')
+# Of the heads' interaction: whether there is a convolution across heads, whether InstanceNorm after it.
+HEAD_INTERACTIONS = {'conv+in': (True, True), 'conv': (True, False), 'none': (False, False)}
 
 
 @MODELS.register_module()
@@ -24,6 +27,9 @@ class ResT(PyramidBackbone):
 
     The InstanceNorm in its attention averages over whole maps, so the features of an image depend
     on all of it, and on the padding it gets in a batch.
+
+    The arguments from ``stem`` to ``position`` are what the ablations of the paper vary (Tables 5 to
+    9); their defaults are the published models.
 
     Args:
         arch (str | dict): 'lite', 'small', 'base', 'large', or a dict of ``embed_dims``, ``depths``,
@@ -34,6 +40,16 @@ class ResT(PyramidBackbone):
         out_norm (str): LayerNorm of emitted maps. 'branch' (default): on the way out only. 'trunk':
             the next stage is fed the normalised map as well, as in the authors' published detectors.
             'none': without, as in Table 10 of the paper.
+        stem (str): 'rest' (default), three convolutions; 'resnet', the stem of ResNet, with which the
+            models have the parameters and MACs that the paper prints; 'pvt', patches of 4x4.
+        attention (str): 'emsa' (default), or 'msa': no reduction and no interaction of heads.
+        reduction (str): What shrinks keys and values, 'dwconv' (default), 'avgpool' or 'maxpool'.
+        head_interaction (str): 'conv+in' (default): a 1x1 convolution across heads before the softmax
+            and InstanceNorm after it; 'conv': without the norm; 'none': without both.
+        position (str): Position encoding, 'pa' (default); 'gl' as in the text of the paper (pointwise),
+            'gl_dw' as in the authors' code (depthwise 3x3); 'le', a learnt embedding; or 'none'.
+        pretrain_img_size (int): Side in pixels of the images that 'le' is made for; at other sizes it is
+            interpolated. Default: 224.
         mlp_ratio (float): Hidden channels of the FFN in multiples of its input's. Default: 4.
         drop_rate (float): Dropout after linear layers. Default: 0.
         attn_drop_rate (float): Dropout of attention maps. Default: 0.
@@ -67,6 +83,12 @@ class ResT(PyramidBackbone):
                  in_channels: int = 3,
                  out_indices: int | Sequence[int] = (0, 1, 2, 3),
                  out_norm: str = 'branch',
+                 stem: str = 'rest',
+                 attention: str = 'emsa',
+                 reduction: str = 'dwconv',
+                 head_interaction: str = 'conv+in',
+                 position: str = 'pa',
+                 pretrain_img_size: int = 224,
                  mlp_ratio: float = 4.0,
                  drop_rate: float = 0.0,
                  attn_drop_rate: float = 0.0,
@@ -80,13 +102,29 @@ class ResT(PyramidBackbone):
         arch = resolve_arch(arch, ARCHS)
         dims = arch['embed_dims']
         norm_layer = partial(nn.LayerNorm, eps=1e-5)
+        for name, value, choices in (('stem', stem, STEMS), ('attention', attention, ATTENTIONS),
+                                     ('reduction', reduction, REDUCTIONS),
+                                     ('head_interaction', head_interaction, HEAD_INTERACTIONS)):
+            if value not in choices:
+                raise ValueError(f'Unknown {name} {value!r}: choose from {", ".join(choices)}.')
+        if attention == 'msa' and (reduction, head_interaction) != ('dwconv', 'conv+in'):
+            raise ValueError("attention='msa' has no reduction and no interaction of heads: leave reduction and "
+                             'head_interaction at their defaults.')
+        if pretrain_img_size < 1:
+            raise ValueError(f'pretrain_img_size must be 1 or more, got {pretrain_img_size}.')
+        head_mixing, head_norm = HEAD_INTERACTIONS[head_interaction]
 
         def make_embed(i: int) -> nn.Module:
-            return Stem(in_channels, dims[0]) if i == 0 else PatchEmbed(dims[i - 1], dims[i])
+            encoding = dict(position=position, grid_size=-(-pretrain_img_size // 2**(i + 2)))
+            if i == 0:
+                return STEMS[stem](in_channels, dims[0], **encoding)
+            return PatchEmbed(dims[i - 1], dims[i], **encoding)
 
         def make_attn(i: int) -> EMSA:
-            return EMSA(dims[i], arch['num_heads'][i], arch['sr_ratios'][i], attn_drop_rate=attn_drop_rate,
-                        proj_drop_rate=drop_rate, norm_layer=norm_layer, attn_impl=attn_impl)
+            if attention == 'msa':
+                return MSA(dims[i], arch['num_heads'][i], attn_drop_rate, drop_rate, attn_impl)
+            return EMSA(dims[i], arch['num_heads'][i], arch['sr_ratios'][i], head_mixing, attn_drop_rate, drop_rate,
+                        norm_layer, attn_impl, head_norm, reduction)
 
         def make_blocks(i: int, rates: list[float]) -> list[nn.Module]:
             return [TransformerBlock(dims[i], make_attn(i), mlp_ratio, drop_rate, rate, norm_layer, with_cp,

@@ -1,13 +1,14 @@
-from .attention import EMSA, EMSAv2, HeadAttention
+from .attention import EMSA, MSA, REDUCTIONS, EMSAv2, HeadAttention
 from .block import FFN, DropPath, TransformerBlock
-from .embed import BatchNorm2d, PatchEmbed, PatchEmbedV2, Stem, StemV2
+from .embed import STEMS, BatchNorm2d, PatchEmbed, PatchEmbedV2, PVTStem, ResNetStem, Stem, StemV2
 from .inference import ConvNorms, conv_norm, in_inference
-from .position import PixelAttention, build_position
+from .position import GroupLinear, LearnableEmbedding, PixelAttention, build_position
 from .tokens import to_map, to_tokens
 from .window import CrossWindowConv, windowed
 
 __all__ = [
-    'EMSA', 'FFN', 'BatchNorm2d', 'ConvNorms', 'CrossWindowConv', 'DropPath', 'EMSAv2', 'HeadAttention', 'PatchEmbed',
-    'PatchEmbedV2', 'PixelAttention', 'Stem', 'StemV2', 'TransformerBlock', 'build_position', 'conv_norm',
-    'in_inference', 'to_map', 'to_tokens', 'windowed'
+    'EMSA', 'FFN', 'MSA', 'REDUCTIONS', 'STEMS', 'BatchNorm2d', 'ConvNorms', 'CrossWindowConv', 'DropPath', 'EMSAv2',
+    'GroupLinear', 'HeadAttention', 'LearnableEmbedding', 'PVTStem', 'PatchEmbed', 'PatchEmbedV2', 'PixelAttention',
+    'ResNetStem', 'Stem', 'StemV2', 'TransformerBlock', 'build_position', 'conv_norm', 'in_inference', 'to_map',
+    'to_tokens', 'windowed'
 ]

@@ -9,6 +9,7 @@ from ..ops import emsa, resolve_impl
 from .tokens import to_map, to_tokens
 from .window import windowed
 
+REDUCTIONS = ('dwconv', 'avgpool', 'maxpool')
 UPSAMPLE_TARGETS = ('x', 'q', 'k', 'v', 'none')
 UPSAMPLE_STRATEGIES = ('pixel_shuffle', 'nearest', 'bilinear')
 
@@ -22,12 +23,14 @@ class HeadAttention(nn.Module):
         dropout_p (float): Dropout of the attention map in training.
         attn_impl (str): Implementation, see :func:`mmrest.ops.emsa`. The environment variable
             MMREST_ATTN_IMPL, where set, takes its place.
+        head_norm (bool): InstanceNorm of maps of mixed heads.
     """
 
-    def __init__(self, dropout_p: float = 0.0, attn_impl: str = 'auto') -> None:
+    def __init__(self, dropout_p: float = 0.0, attn_impl: str = 'auto', head_norm: bool = True) -> None:
         super().__init__()
         self.dropout_p = dropout_p
         self.attn_impl = resolve_impl(attn_impl)
+        self.head_norm = head_norm
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mix: nn.Conv2d | None = None) -> Tensor:
         """(B, k, n, d), twice (B, k, n', d), and the 1x1 convolution across heads -> (B, k, n, d)."""
@@ -36,7 +39,8 @@ class HeadAttention(nn.Module):
             mix_weight=None if mix is None else mix.weight[..., 0, 0],
             mix_bias=None if mix is None else mix.bias,
             dropout_p=self.dropout_p if self.training else 0.0,
-            impl=self.attn_impl)
+            impl=self.attn_impl,
+            normalize=self.head_norm)
 
     def extra_repr(self) -> str:
         return f'dropout_p={self.dropout_p:g}, attn_impl={self.attn_impl!r}'
@@ -54,11 +58,14 @@ class EMSA(nn.Module):
         embed_dims (int): Number of channels C.
         num_heads (int): Number of heads k; must divide C.
         sr_ratio (int): Spatial reduction of keys and values, s. 1: none.
-        head_mixing (bool): Interaction of heads and InstanceNorm; a single head never has it.
+        head_mixing (bool): Interaction of heads, and InstanceNorm; a single head never has them.
         attn_drop_rate (float): Dropout of the attention map.
         proj_drop_rate (float): Dropout of the output.
         norm_layer (Callable): Builds the norm of the reduced map from its number of channels.
         attn_impl (str): Implementation of the attention, as :class:`HeadAttention` takes it.
+        head_norm (bool): False: heads that interact are not normalised after it.
+        reduction (str): What shrinks the map, 'dwconv' (published), 'avgpool' or 'maxpool', all over
+            windows of s + 1 tokens at a stride of s.
     """
 
     def __init__(self,
@@ -69,21 +76,21 @@ class EMSA(nn.Module):
                  attn_drop_rate: float = 0.0,
                  proj_drop_rate: float = 0.0,
                  norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 attn_impl: str = 'auto') -> None:
+                 attn_impl: str = 'auto',
+                 head_norm: bool = True,
+                 reduction: str = 'dwconv') -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
         self.num_heads = num_heads
-        self.attend = HeadAttention(attn_drop_rate, attn_impl)
+        self.attend = HeadAttention(attn_drop_rate, attn_impl, head_norm)
         self.q = nn.Linear(embed_dims, embed_dims)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
         self.sr = None
         if sr_ratio > 1:
-            self.sr = nn.Conv2d(
-                embed_dims, embed_dims, kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2,
-                groups=embed_dims)
+            self.sr = _build_reduction(reduction, embed_dims, sr_ratio)
             self.sr_norm = norm_layer(embed_dims)
         self.transform_conv = None
         if head_mixing and num_heads > 1:
@@ -114,6 +121,19 @@ class EMSA(nn.Module):
     def _split_heads(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, k, n, C / k)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class MSA(EMSA):
+    """Plain multi-head self-attention: EMSA without reduction and without interaction of heads.
+
+    Args:
+        embed_dims, num_heads, attn_drop_rate, proj_drop_rate, attn_impl: As in :class:`EMSA`.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, attn_drop_rate: float = 0.0, proj_drop_rate: float = 0.0,
+                 attn_impl: str = 'auto') -> None:
+        super().__init__(embed_dims, num_heads, sr_ratio=1, head_mixing=False, attn_drop_rate=attn_drop_rate,
+                         proj_drop_rate=proj_drop_rate, attn_impl=attn_impl)
 
 
 class EMSAv2(EMSA):
@@ -182,3 +202,15 @@ class EMSAv2(EMSA):
         shape = hw_shape if self.upsample_target == 'q' else reduced_shape
         x = self.up(to_map(tokens[self.upsample_target], shape))
         return self.up_norm(to_tokens(x[..., :hw_shape[0], :hw_shape[1]]))
+
+
+def _build_reduction(reduction: str, embed_dims: int, sr_ratio: int) -> nn.Module:
+    """What shrinks a map ``sr_ratio`` times in both directions, sizes rounded up."""
+    window = dict(kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2)
+    if reduction == 'dwconv':
+        return nn.Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)
+    if reduction == 'avgpool':
+        return nn.AvgPool2d(count_include_pad=False, **window)
+    if reduction == 'maxpool':
+        return nn.MaxPool2d(**window)
+    raise ValueError(f'Unknown reduction {reduction!r}: choose from {", ".join(REDUCTIONS)}.')

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .inference import ConvNorms, conv_norm
-from .position import PixelAttention, build_position
+from .position import build_position
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -29,15 +29,17 @@ class Stem(nn.Module):
     """The three-convolution stem of ResT: an image to a map of a quarter of its size.
 
     3x3/2 convolution to half the channels, BN, ReLU, 3x3/1 convolution, BN, ReLU, 3x3/2 convolution
-    to all channels, pixel attention (arXiv 2105.13677; as in the released weights, no bias in the
+    to all channels, position encoding (arXiv 2105.13677; as in the released weights, no bias in the
     convolutions and no norm after the third).
 
     Args:
         in_channels (int): Channels of the image.
         embed_dims (int): Channels of the first stage.
+        position (str), grid_size (int, optional): As :func:`~mmrest.layers.position.build_position`
+            takes them.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int) -> None:
+    def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
         hidden = embed_dims // 2
         self.conv1 = nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False)
@@ -46,7 +48,7 @@ class Stem(nn.Module):
         self.norm2 = BatchNorm2d(hidden)
         self.conv3 = nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
         self.act = nn.ReLU(inplace=True)
-        self.pos = PixelAttention(embed_dims)
+        self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
@@ -55,19 +57,67 @@ class Stem(nn.Module):
         return self.pos(self.conv3(x))
 
 
+class ResNetStem(nn.Module):
+    """The stem of ResNet (arXiv 1512.03385) in ResT: 7x7/2 convolution, BN, ReLU, 3x3/2 max-pool, position encoding.
+
+    The parameters and MACs that the ResT paper prints for its models are those with this stem.
+
+    Args:
+        in_channels, embed_dims, position, grid_size: As in :class:`Stem`.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=7, stride=2, padding=3, bias=False)
+        self.norm = BatchNorm2d(embed_dims)
+        self.act = nn.ReLU(inplace=True)
+        self.max_pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.pos = build_position(position, embed_dims, grid_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
+        return self.pos(self.max_pool(self.act(conv_norm(self.conv, self.norm, x))))
+
+
+class PVTStem(nn.Module):
+    """The stem of PVT (arXiv 2102.12122) in ResT: patches of 4x4 that do not overlap, LayerNorm, position encoding.
+
+    Images are padded with zeros at the right and lower border to whole patches.
+
+    Args:
+        in_channels, embed_dims, position, grid_size: As in :class:`Stem`.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=4, stride=4)
+        self.norm = nn.LayerNorm(embed_dims)
+        self.pos = build_position(position, embed_dims, grid_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
+        x = F.pad(x, (0, -x.shape[-1] % 4, 0, -x.shape[-2] % 4))
+        return self.pos(_norm_channels(self.norm, self.conv(x)))
+
+
+STEMS = {'rest': Stem, 'resnet': ResNetStem, 'pvt': PVTStem}
+
+
 class PatchEmbed(nn.Module):
-    """Patch embedding of ResT between two stages: 3x3/2 convolution, BN, pixel attention.
+    """Patch embedding of ResT between two stages: 3x3/2 convolution, BN, position encoding.
 
     Args:
         in_channels (int): Channels of the stage before.
         embed_dims (int): Channels of the stage after.
+        position (str), grid_size (int, optional): As :func:`~mmrest.layers.position.build_position`
+            takes them.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int) -> None:
+    def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
         self.norm = BatchNorm2d(embed_dims)
-        self.pos = PixelAttention(embed_dims)
+        self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 2), ceil(W / 2))."""

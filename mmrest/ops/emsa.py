@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from .chunked import emsa_chunked
 from .context import autocast_dtype, is_exporting
@@ -14,6 +15,8 @@ from .context import autocast_dtype, is_exporting
 IMPLS = ('auto', 'reference', 'direct', 'chunked')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time.
 DIRECT_ELEMENTS = 2**18
+# Maps of mixed heads without InstanceNorm that are larger are made that many elements at a time.
+ROW_ELEMENTS = 2**22
 ENV_IMPL = 'MMREST_ATTN_IMPL'
 
 
@@ -40,13 +43,15 @@ def emsa(q: Tensor,
          mix_bias: Tensor | None = None,
          eps: float = 1e-5,
          dropout_p: float = 0.0,
-         impl: str = 'auto') -> Tensor:
+         impl: str = 'auto',
+         normalize: bool = True) -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
     Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
     whose memory is linear. Dropout of the map, the meta device and export always take
     :func:`emsa_reference`. Without head mixing this is plain attention, and on a GPU it goes through
-    PyTorch's ``scaled_dot_product_attention``. The implementations agree up to rounding.
+    PyTorch's ``scaled_dot_product_attention``. Head mixing without InstanceNorm takes the formula of
+    :func:`emsa_reference` by blocks of queries. The implementations agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -58,6 +63,7 @@ def emsa(q: Tensor,
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
         impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one.
+        normalize (bool): InstanceNorm of the maps of mixed heads.
 
     Returns:
         Tensor: (B, k, n, d), in the dtype of ``v``, or that of autocast.
@@ -70,7 +76,9 @@ def emsa(q: Tensor,
     if mix_weight is None and q.is_cuda and impl == 'auto' and not is_exporting():
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
     if impl == 'reference' or dropout_p > 0 or q.is_meta or is_exporting():
-        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p)
+        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
+    if mix_weight is not None and not normalize:
+        return _mixed_by_rows(q, k, v, mix_weight, mix_bias)
     q, k, v = _in_one_dtype(q, k, v)
     if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= DIRECT_ELEMENTS:
         return emsa_direct(q, k, v, mix_weight, mix_bias, eps)
@@ -81,6 +89,23 @@ def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
     """In the dtype of the last, or in that of autocast, which does not know the functions to come."""
     dtype = autocast_dtype(tensors[-1]) or tensors[-1].dtype
     return [x.to(dtype) for x in tensors]
+
+
+def _mixed_by_rows(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias: Tensor | None) -> Tensor:
+    """:func:`emsa` with head mixing, without InstanceNorm: rows of a map have nothing to do with each other.
+
+    A block of them is made at a time, and once more in the backward pass, so memory is linear.
+    """
+    rows = max(ROW_ELEMENTS // max(q.shape[:2].numel() * k.shape[2], 1), 1)
+    if q.shape[2] <= rows:
+        return emsa_reference(q, k, v, mix_weight, mix_bias, normalize=False)
+
+    def attend(block: Tensor) -> Tensor:
+        return emsa_reference(block, k, v, mix_weight, mix_bias, normalize=False)
+
+    saving = torch.is_grad_enabled()
+    return torch.cat([checkpoint(attend, block, use_reentrant=False) if saving else attend(block)
+                      for block in q.split(rows, dim=2)], dim=2)
 
 
 def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None,
@@ -112,7 +137,8 @@ def emsa_reference(q: Tensor,
                    mix_weight: Tensor | None = None,
                    mix_bias: Tensor | None = None,
                    eps: float = 1e-5,
-                   dropout_p: float = 0.0) -> Tensor:
+                   dropout_p: float = 0.0,
+                   normalize: bool = True) -> Tensor:
     """The formula of EMSA as it is printed (ResT, arXiv 2105.13677, equation 4), map by map.
 
     ``InstanceNorm(softmax(Conv(q kT / sqrt(d)))) v``, where the 1x1 convolution runs across heads.
@@ -129,7 +155,9 @@ def emsa_reference(q: Tensor,
             mixed = torch.einsum('hg,bgnm->bhnm', mix_weight.to(logits), logits)
             if mix_bias is not None:
                 mixed = mixed + mix_bias.to(logits)[:, None, None]
-            maps = instance_norm(mixed.softmax(dim=-1), eps)
+            maps = mixed.softmax(dim=-1)
+            if normalize:
+                maps = instance_norm(maps, eps)
     if dropout_p > 0:
         maps = F.dropout(maps, dropout_p)
     return maps.to(v.dtype) @ v

@@ -1,9 +1,14 @@
 """Counted multiply-accumulates against figures derived by hand."""
 import pytest
 import torch
+from torch import nn
 
 from mmrest import ResT, ResTv2
 from mmrest.analysis import count_attention_macs
+from mmrest.analysis.complexity import Cost, add_up, count_backbone, count_module
+from mmrest.analysis.published import REST, RESTV2, ablation_table, comparison_table, count_classifier
+
+SMALL = dict(embed_dims=(8, 16), depths=(1, 2), num_heads=(1, 2), sr_ratios=(8, 4))
 
 # ResTv2-Tiny at 800 x 1280: per stage the map in tokens, channels, blocks, and side of a window.
 STAGES = [((200, 320), 96, 1, 64), ((100, 160), 192, 2, 32), ((50, 80), 384, 6, 16), ((25, 40), 768, 2, 8)]
@@ -50,3 +55,72 @@ def test_the_convolutions_of_cwin():
 def test_rest_is_counted_with_head_mixing():
     small = dict(embed_dims=(8, ), depths=(2, ), num_heads=(2, ), sr_ratios=(2, ))
     assert count_attention_macs(ResT(small, out_indices=0), (32, 48)) == 2 * 2 * (8 * 12) * (4 * 6) * 8
+
+
+def test_plain_attention_against_emsa():
+    """ResT-Lite at 224: 2 n n' C in each block, with n' = n in plain attention and 49 in EMSA."""
+    stages = [(56 * 56, 64), (28 * 28, 128), (14 * 14, 256), (7 * 7, 512)]
+    emsa, msa = (count_attention_macs(ResT('lite', attention=attention), (224, 224)) for attention in ('emsa', 'msa'))
+    assert emsa == sum(2 * 2 * n * 49 * channels for n, channels in stages)
+    assert msa == sum(2 * 2 * n * n * channels for n, channels in stages)
+
+
+@pytest.mark.parametrize('arch', REST)
+def test_the_figures_of_rest_are_those_of_the_stem_of_resnet(arch):
+    params, macs = REST[arch]
+    counted = count_classifier(ResT, 224, arch=arch, stem='resnet')
+    assert round(counted[0] / 1e6, 2) == params
+    assert counted[1] / 1e9 == pytest.approx(macs, abs=0.01)
+    assert count_classifier(ResT, 224, arch=arch)[1] / 1e9 > 1.02 * macs
+
+
+@pytest.mark.parametrize('arch', RESTV2)
+@pytest.mark.parametrize('i, size', enumerate([224, 384], 1))
+def test_the_figures_of_restv2_have_attention_in_them(arch, i, size):
+    params, layers, total = count_classifier(ResTv2, size, arch=arch)
+    assert round(params / 1e6, 2) == RESTV2[arch][0]
+    assert total / 1e9 == pytest.approx(RESTV2[arch][i], rel=0.006)
+    assert layers / 1e9 < 0.98 * RESTV2[arch][i]
+
+
+@pytest.mark.parametrize('backbone, kwargs', [
+    (ResT, {}), (ResT, dict(attention='msa')), (ResT, dict(head_interaction='conv')), (ResT, dict(attn_impl='chunked')),
+    (ResTv2, {}), (ResTv2, dict(style='win', window_sizes=(8, 4)))], ids=str)
+def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
+    """By hooks on layers, and for attention by the formula, without the counter of torch."""
+    model = backbone(SMALL, out_indices=(0, 1), **kwargs).eval()
+    layers = 0
+
+    def add(module, inputs, output):
+        nonlocal layers
+        layers += output.numel() * (module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel())
+
+    handles = [module.register_forward_hook(add) for module in model.modules()
+               if isinstance(module, (nn.Linear, nn.Conv2d))]
+    model(torch.rand(1, 3, 64, 96))  # with gradients, because inference goes past the modules
+    for handle in handles:
+        handle.remove()
+    for block in model.stage2:  # attention takes the weights of the convolution across heads without calling it
+        if block.attn.transform_conv is not None:
+            layers += block.attn.transform_conv.weight.numel() * (8 * 12) * (2 * 3)
+    costs, outs = count_backbone(model, (64, 96))
+    assert [cost.name for cost in costs] == ['backbone, stage 1', 'backbone, stage 2']
+    assert add_up(costs).params == sum(p.numel() for p in model.parameters())
+    assert add_up(costs).layers == layers
+    assert add_up(costs).attention == count_attention_macs(model, (64, 96)) > 0
+    assert [tuple(out.shape) for out in outs] == [(1, 8, 16, 24), (1, 16, 8, 12)]
+
+
+def test_what_cannot_run_without_values_is_not_counted():
+    class Head(nn.Linear):
+        def forward(self, x):
+            return super().forward(x[x > 0])
+
+    cost = count_module(Head(2, 3), 'head', torch.empty(2, device='meta'))
+    assert (cost.params, cost.layers, cost.total) == (9, None, None)
+    assert add_up([cost, Cost('neck', 5, 7, 1)]) == Cost('total', 14, 7, 1)
+
+
+def test_tables_of_the_docs_are_the_generated_ones(repo):
+    text = (repo / 'docs/ablations.md').read_text()
+    assert comparison_table() in text and ablation_table() in text

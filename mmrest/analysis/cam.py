@@ -1,0 +1,252 @@
+"""Class-activation maps: what in an image speaks for a class, in detectors, segmentors and classifiers.
+
+The maps themselves are made by the package grad-cam, https://github.com/jacobgil/pytorch-grad-cam.
+"""
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..engine import UsageError
+from .figures import new_figure, save_figure
+from .subject import Subject, with_progress
+
+METHODS = {'gradcam': 'GradCAM', 'gradcam++': 'GradCAMPlusPlus', 'layercam': 'LayerCAM', 'hirescam': 'HiResCAM',
+           'eigencam': 'EigenCAM'}
+
+
+@dataclass
+class Activation:
+    """The map of one image in one model.
+
+    Attributes:
+        cam (np.ndarray, optional): (H, W) in [0, 1], of the model's input; None where the model does not
+            predict the class in this image.
+        score (float): Of the class: highest of its detections, share of the pixels, or probability.
+        region (np.ndarray, optional): (H, W) bool, where the class is predicted; None in classification.
+    """
+    cam: np.ndarray | None
+    score: float
+    region: np.ndarray | None
+
+    @property
+    def inside(self) -> float:
+        """Share of the map's sum that lies where the class is predicted."""
+        if self.cam is None or self.region is None or not self.cam.sum():
+            return float('nan')
+        return float(self.cam[self.region].sum() / self.cam.sum())
+
+
+def load_methods() -> Any:
+    """The package grad-cam.
+
+    Raises:
+        UsageError: It, or torchvision, which it needs, cannot be imported.
+    """
+    try:
+        import pytorch_grad_cam
+    except (ImportError, RuntimeError) as error:  # torchvision for another torch fails with a RuntimeError
+        raise UsageError('Class-activation maps need the package grad-cam, and a torchvision that goes with the '
+                         f'installed torch: pip install grad-cam torchvision\n({error})') from error
+    return pytorch_grad_cam
+
+
+class _Explained(nn.Module):
+    """A model whose only input is the image, with a place to look at one of its backbone's maps."""
+
+    def __init__(self, subject: Subject, data_samples: Any, stage: int) -> None:
+        super().__init__()
+        self.model, self.data_samples, self.stage = subject.model, data_samples, stage
+        self.probe = nn.Identity()
+        self.handle = subject.backbone.register_forward_hook(self._insert_probe)
+
+    def _insert_probe(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        if isinstance(outputs, Tensor):
+            outputs = self.probed = self.probe(_differentiable(outputs))
+            return outputs
+        if not -len(outputs) <= self.stage < len(outputs):
+            raise UsageError(f'The backbone emits {len(outputs)} maps; there is no stage {self.stage} among them.')
+        outputs = list(outputs)
+        outputs[self.stage] = self.probed = self.probe(_differentiable(outputs[self.stage]))
+        return tuple(outputs)
+
+    def forward(self, inputs: Tensor) -> list:
+        with _differentiable_detections():
+            return self.model(inputs, deepcopy(self.data_samples), mode='predict')  # which writes into the samples
+
+
+@contextmanager
+def _differentiable_detections() -> Iterator[None]:
+    """Keep mmdet's dense heads from detaching the scores that they predict from."""
+    heads = sys.modules.get('mmdet.models.dense_heads.base_dense_head')
+    if heads is None:
+        yield
+        return
+    select = heads.select_single_mlvl
+    with mock.patch.object(heads, 'select_single_mlvl', lambda maps, image, detach=True: select(maps, image, False)):
+        yield
+
+
+def _differentiable(x: Tensor) -> Tensor:
+    """The map of a frozen backbone has no gradient of its own."""
+    return x.detach().requires_grad_() if torch.is_grad_enabled() and not x.requires_grad else x
+
+
+def predict(subject: Subject, data: dict) -> Any:
+    """Prediction for one prepared image, a data sample of the model's library."""
+    with torch.no_grad():
+        return subject.model(data['inputs'], deepcopy(data['data_samples']), mode='predict')[0]
+
+
+def most_likely_class(subject: Subject, result: Any, score_thr: float = 0.0) -> int | None:
+    """Class of the most certain detection, of most pixels (but the background), or of highest probability."""
+    if 'pred_instances' in result:
+        found = result.pred_instances
+        return int(found.labels[found.scores.argmax()]) if (found.scores >= score_thr).any() else None
+    if 'seg_logits' in result:
+        counts = torch.bincount(result.pred_sem_seg.data.flatten(), minlength=len(result.seg_logits.data))
+        if 'background' in subject.class_names:
+            counts[subject.class_names.index('background')] = 0
+        return int(counts.argmax()) if counts.any() else None
+    if 'pred_score' in result:
+        return int(result.pred_score.argmax())
+    raise UsageError(f'{subject.name} predicts neither boxes, nor a label map, nor a class.')
+
+
+def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, float, Any]:
+    """How strongly a model predicts a class, as a differentiable number, as a score, and where.
+
+    The number is a sum of log-odds of detections above the threshold, the mean logit of the pixels where
+    the class wins, or the log-odds of the class. Log-odds, because a score near 1 has next to no slope.
+    """
+    if 'pred_instances' in result:
+        found = result.pred_instances
+        chosen = (found.labels == label) & (found.scores >= score_thr)
+        best = found.scores[found.labels == label].max().item() if (found.labels == label).any() else 0.0
+        return (found.scores[chosen].logit(eps=1e-6).sum() if chosen.any() else None), best, found.bboxes[chosen]
+    if 'seg_logits' in result:
+        region = result.pred_sem_seg.data[0] == label
+        logits = result.seg_logits.data[min(label, len(result.seg_logits.data) - 1)]
+        return (logits[region].mean() if region.any() else None), region.float().mean().item(), region
+    return result.pred_score[label].logit(eps=1e-6), result.pred_score[label].item(), None
+
+
+def activation(subject: Subject, data: dict, label: int, method: str = 'layercam',
+               stages: Sequence[int] | None = None, score_thr: float = 0.3) -> Activation:
+    """The class-activation map of one prepared image.
+
+    Args:
+        subject (Subject): The model.
+        data (dict): From :meth:`Subject.prepare`.
+        label (int): Class.
+        method (str): A key of :data:`METHODS`. Where a picture holds several objects, those that weigh whole
+            channels ('gradcam', 'gradcam++') lose the place.
+        stages (Sequence[int], optional): Maps of the backbone to look at, by index; the mean over them is taken.
+            Default: all.
+        score_thr (float): Detections below this score are left out.
+    """
+    make = getattr(load_methods(), METHODS[method])
+    number, score, where = evidence(predict(subject, data), label, score_thr)
+    shape = tuple(data['inputs'].shape[-2:])
+    region = None if where is None else _region(where, data['data_samples'][0], shape)
+    if number is None:
+        return Activation(None, score, region)
+    def differentiable_evidence(explained: _Explained, result: Any) -> Tensor:
+        number, *_ = evidence(result, label, score_thr)
+        if not number.requires_grad:
+            raise UsageError(f'The scores that {subject.name} predicts cannot be traced back to its backbone: its head '
+                             'cuts them off from the gradient. Try --method eigencam, which needs none.')
+        return number + 0 * explained.probed.sum()  # detections on one level may not depend on all maps
+
+    cams = []
+    for stage in range(len(subject.backbone(data['inputs']))) if stages is None else stages:
+        explained = _Explained(subject, data['data_samples'], stage)
+        cam = make(explained, [explained.probe])
+        try:
+            cams.append(cam(data['inputs'], [partial(differentiable_evidence, explained)])[0])
+        finally:
+            cam.activations_and_grads.release()
+            explained.handle.remove()
+    return Activation(np.mean(cams, axis=0), score, region)
+
+
+def _region(where: Tensor, sample: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Boxes (n, 4) or a label region of the original image, as a mask of the model's input."""
+    if where.dtype == torch.bool:
+        scaled = nn.functional.interpolate(where[None, None].float(), size=sample.get('img_shape', shape)[:2])[0, 0]
+        mask = np.zeros(shape, bool)
+        mask[:scaled.shape[0], :scaled.shape[1]] = scaled.cpu().numpy() > 0.5
+        return mask
+    mask = np.zeros(shape, bool)
+    scale = np.tile(sample.get('scale_factor', (1.0, 1.0)), 2)
+    for x1, y1, x2, y2 in (where.detach().cpu().numpy() * scale).round().astype(int):
+        mask[max(y1, 0):y2, max(x1, 0):x2] = True
+    return mask
+
+
+def measure_cam(subjects: Sequence[Subject], images: Sequence[Path], method: str = 'layercam',
+                stages: Sequence[int] | None = None, class_name: str | None = None,
+                score_thr: float = 0.3) -> list[dict]:
+    """Maps of every image in every model, for a class by name or else the one the first model is surest of.
+
+    Returns:
+        list[dict]: For each image its ``path``, ``image`` (H, W, 3) in [0, 1], ``class_name``, and
+        ``activations``, one for each subject, None where the first model predicts nothing at all.
+
+    Raises:
+        UsageError: No model has a class of that name, or the models differ in their classes.
+    """
+    names = subjects[0].class_names
+    if class_name is not None and class_name not in names:
+        raise UsageError(f'There is no class {class_name!r}. {subjects[0].name} has: {", ".join(names) or "no names"}.')
+    for other in subjects[1:]:
+        if other.class_names != names:
+            raise UsageError(f'{other.name} has other classes than {subjects[0].name}: their maps cannot be compared.')
+    records = []
+    for path in with_progress(images, 'Class-activation maps'):
+        data = subjects[0].prepare(path)
+        if class_name:
+            label = names.index(class_name)
+        else:
+            label = most_likely_class(subjects[0], predict(subjects[0], data), score_thr)
+        record = dict(path=path, image=subjects[0].displayable(data['inputs'][0]), class_name=None, activations=[])
+        if label is not None:
+            record['class_name'] = names[label] if label < len(names) else f'class {label}'
+            record['activations'] = [activation(subject, subject.prepare(path), label, method, stages, score_thr)
+                                     for subject in subjects]
+        records.append(record)
+    return records
+
+
+def plot_cam(records: Sequence[dict], names: Sequence[str], out: str | Path, method: str) -> Path:
+    """Draw a row for each image: itself, and its map in every model, with an outline of what was predicted."""
+    figure, axes = new_figure(len(records), 1 + len(names), width=2.6, height=2.9)
+    for row, record in zip(axes, records):
+        for axis in row:
+            axis.axis('off')
+            axis.imshow(record['image'])
+        row[0].set_title(f'{record["path"].name}\nclass: {record["class_name"] or "nothing found"}', fontsize=8)
+        for axis, name, found in zip(row[1:], names, record['activations']):
+            height, width = record['image'].shape[:2]
+            axis.set_title(f'{name}\nscore {found.score:.2f}', fontsize=7)
+            if found.cam is None:
+                axis.text(width / 2, height / 2, 'not predicted here', ha='center', va='center', fontsize=8,
+                          bbox=dict(facecolor='white', alpha=0.8, edgecolor='none'))
+                continue
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # another model may have another input size
+            axis.imshow(found.cam, cmap='jet', alpha=0.5, vmin=0, vmax=1, extent=extent)
+            if found.region is not None and found.region.any():
+                axis.contour(found.region, levels=[0.5], colors='white', linewidths=1, origin='upper', extent=extent)
+    figure.suptitle(f'Class-activation maps ({METHODS[method]})\nred: speaks most for the class\n'
+                    'white: where it is predicted', fontsize=9)
+    return save_figure(figure, out)

@@ -1,0 +1,64 @@
+"""What the architectures of the papers and their ablations cost, as tables; beside it, what the papers print."""
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from ..backbones import ResT, ResTv2
+from .complexity import add_up, count_backbone
+
+# Of ResT (Table 2) and of ResTv2: parameters in millions and GMACs, with the 1000-way classifier.
+REST = {'lite': (10.49, 1.4), 'small': (13.66, 1.94), 'base': (30.28, 4.26), 'large': (51.63, 7.91)}
+# GMACs at 224 and at 384.
+RESTV2 = {'tiny': (30.43, 4.10, 12.67), 'small': (41.21, 5.97, 18.43), 'base': (55.97, 7.88, 24.31),
+          'large': (86.53, 13.83, 42.38)}
+NUM_CLASSES = 1000
+# Switches of the ResT paper's ablations that change what the network costs.
+ABLATIONS = ({}, dict(stem='resnet'), dict(stem='pvt'), dict(reduction='avgpool'), dict(reduction='maxpool'),
+             dict(head_interaction='conv'), dict(head_interaction='none'), dict(attention='msa'), dict(position='none'),
+             dict(position='le'), dict(position='gl'), dict(position='gl_dw'))
+
+
+@lru_cache(maxsize=None)
+def count_classifier(backbone: type[nn.Module], size: int, **kwargs) -> tuple[int, int, int]:
+    """Parameters, MACs of layers and MACs with attention of an ImageNet classifier at size x size."""
+    with torch.device('meta'):
+        model = backbone(out_indices=(3, ), **kwargs)
+    costs, _ = count_backbone(model, (size, size))
+    whole = add_up(costs)
+    channels = model.out_channels[-1]
+    linear = channels * NUM_CLASSES
+    return whole.params + linear + NUM_CLASSES, whole.layers + linear, whole.total + linear
+
+
+def comparison_table() -> str:
+    """Markdown: every architecture, counted here and as printed by the papers."""
+    lines = ['| | stem | size | parameters | printed, M | GMACs, layers | GMACs, with attention | printed, G |',
+             '|---|---|---|---|---|---|---|---|']
+    for arch, (params, macs) in REST.items():
+        for stem in ('rest', 'resnet'):
+            counted = count_classifier(ResT, 224, arch=arch, stem=stem)
+            printed = (params, macs) if stem == 'resnet' else ('', '')
+            lines.append(_row(f'ResT-{arch.capitalize()}', stem, 224, counted, *printed))
+    for arch, (params, *printed) in RESTV2.items():
+        for size, macs in zip((224, 384), printed):
+            counted = count_classifier(ResTv2, size, arch=arch)
+            lines.append(_row(f'ResTv2-{arch.capitalize()}', '', size, counted, params, macs))
+    return '\n'.join(lines)
+
+
+def ablation_table() -> str:
+    """Markdown: what ResT-Lite costs at 224 with each switch of the ablations, classifier included."""
+    lines = ['| ResT-Lite | parameters | GMACs, layers | GMACs, with attention |', '|---|---|---|---|']
+    for switches in ABLATIONS:
+        name = ', '.join(f"`{key}='{value}'`" for key, value in switches.items()) or 'as published'
+        params, layers, total = count_classifier(ResT, 224, arch='lite', **switches)
+        lines.append(f'| {name} | {params:,} | {layers / 1e9:.3f} | {total / 1e9:.3f} |')
+    return '\n'.join(lines)
+
+
+def _row(name: str, stem: str, size: int, counted: tuple[int, int, int], params, macs) -> str:
+    return (f'| {name} | {stem} | {size} | {counted[0]:,} | {params} | {counted[1] / 1e9:.3f} | '
+            f'{counted[2] / 1e9:.3f} | {macs} |')

@@ -1,0 +1,81 @@
+"""From where in the image a feature gets its value: the effective receptive field (arXiv 1701.04128)."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..engine import UsageError
+from .figures import new_figure, save_figure
+from .subject import Subject, with_progress
+
+# Shares of the whole that areas are given for.
+SHARES = (0.2, 0.5, 0.9, 0.99)
+
+
+def measure_receptive_field(subject: Subject, images: Sequence[Path], shape: tuple[int, int]) -> dict[int, Tensor]:
+    """How strongly the feature in the middle of each emitted map depends on each pixel.
+
+    For a pixel it is the root of the mean square, over images, of the derivatives of all channels of the
+    feature by the pixel's colours (the norm of that part of the Jacobian). It is estimated with one random
+    choice of signs for the channels of each image, which is right on average. A plain sum of channels will
+    not do: after a LayerNorm it is constant.
+
+    Args:
+        subject (Subject): What to look at.
+        images (Sequence[Path]): Image files.
+        shape (tuple[int, int]): (H, W) that prepared images are resized to.
+
+    Returns:
+        dict[int, Tensor]: Index of the emitted map to (H, W) float64.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sums: dict[int, Tensor] = {}
+    for path in with_progress(images, f'Receptive fields of {subject.name}'):
+        inputs = F.interpolate(subject.prepare(path)['inputs'].float(), size=shape, mode='bilinear')
+        inputs.requires_grad_()
+        with torch.enable_grad():
+            outs = subject.backbone(inputs)
+            if not isinstance(outs, (list, tuple)):
+                outs = [outs]
+            for i, out in enumerate(outs):
+                if out.ndim != 4:
+                    raise UsageError(f'The backbone of {subject.name} emits no feature maps.')
+                feature = out[0, :, out.shape[2] // 2, out.shape[3] // 2]
+                signs = torch.randint(0, 2, feature.shape, generator=generator).to(feature) * 2 - 1
+                gradient, = torch.autograd.grad(feature @ signs, inputs, retain_graph=i + 1 < len(outs))
+                sums[i] = sums.get(i, 0) + gradient[0].double().square().sum(dim=0).cpu()
+    return {i: (total / len(images)).sqrt() for i, total in sums.items()}
+
+
+def area_holding(field: Tensor, share: float) -> float:
+    """The smallest part of the image, by area, that holds a share of the sum of a receptive field (H, W)."""
+    total = field.sum()
+    if total <= 0:
+        return float('nan')
+    cumulative = field.flatten().sort(descending=True).values.cumsum(0) / total
+    return (int((cumulative < share - 1e-12).sum()) + 1) / field.numel()
+
+
+def plot_receptive_fields(measured: dict[str, dict[int, Tensor]], out: str | Path, num_images: int) -> Path:
+    """Draw the fields, a row for each subject, in logarithmic brightness from their maximum down to a 10,000th."""
+    columns = max(len(fields) for fields in measured.values())
+    figure, axes = new_figure(len(measured), columns, width=3.1, height=3.3)
+    for row, (name, fields) in zip(axes, measured.items()):
+        for axis in row:
+            axis.axis('off')
+        for axis, (i, field) in zip(row, fields.items()):
+            values = (field / field.max().clamp_min(1e-30)).clamp_min(1e-4).log10().numpy()
+            shown = axis.imshow(values, vmin=-4, vmax=0, cmap='magma')
+            areas = ', '.join(f'{share:.0%} in {area_holding(field, share):.1%}' for share in SHARES[1:3])
+            axis.set_title(f'output {i + 1}\n{areas} of the area', fontsize=8)
+        row[0].text(-0.06, 0.5, name, rotation=90, va='center', ha='right', fontsize=8, transform=row[0].transAxes)
+        bar = figure.colorbar(shown, ax=row[-1], ticks=np.arange(-4, 1))
+        bar.set_label('log10 of the share of the maximum', fontsize=8)
+    figure.suptitle('Effective receptive fields: how strongly the feature in the middle of each output depends on each '
+                    f'pixel of the image.\nImages: {num_images}', fontsize=9)
+    return save_figure(figure, out)

@@ -1,0 +1,172 @@
+"""What figures are made of: a model from its config and checkpoint, and images as it would be given them in testing."""
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.utils import ProgressBar
+from torch import Tensor, nn
+
+from ..checkpoints import load_pretrained
+from ..engine import UsageError, load_config
+from ..engine.data import base_datasets
+from ..engine.machine import fit_to_machine
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+@dataclass
+class Subject:
+    """A model to look at.
+
+    Attributes:
+        name (str): For titles and files.
+        model (nn.Module): Detector, segmentor or classifier, in evaluation mode.
+        pipeline (Callable): From ``dict(img_path=...)`` to what the model's data preprocessor takes.
+        scope (str): 'mmdet', 'mmseg', 'mmpretrain' or other.
+        class_names (tuple[str]): Empty where the config names none.
+    """
+    name: str
+    model: nn.Module
+    pipeline: Callable[[dict], dict]
+    scope: str
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self.model.backbone
+
+    def prepare(self, path: Path) -> dict[str, Any]:
+        """Read an image and bring it to the form of the model's input.
+
+        Returns:
+            dict: ``inputs``, (1, 3, H, W) float32 and normalised, and ``data_samples``.
+
+        Raises:
+            UsageError: It cannot be read.
+        """
+        try:
+            data = self.pipeline(dict(img_path=str(path), img_id=0))
+        except (OSError, AssertionError, AttributeError, ValueError) as error:  # mmcv's readers differ in this
+            raise UsageError(f'{path} cannot be read as an image: {error}') from error
+        return self.model.data_preprocessor(pseudo_collate([data]), False)
+
+    def displayable(self, inputs: Tensor) -> np.ndarray:
+        """A prepared image (3, H, W) as the picture that it was, (H, W, 3) RGB in [0, 1]."""
+        preprocessor = self.model.data_preprocessor
+        image = inputs.detach().float()
+        if getattr(preprocessor, 'mean', None) is not None:
+            image = (image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)) / 255
+        # Images are read as BGR; each library has a name of its own for turning them.
+        names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
+        turned = any(getattr(preprocessor, name, False) for name in names)
+        return (image if turned else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+
+
+def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = None,
+                 device: str | torch.device = 'cpu') -> Subject:
+    """Build the model of a config and fill it.
+
+    Args:
+        config (str): Config file of any detector, segmentor or classifier that has a backbone.
+        checkpoint (str): Its weights; 'none' for such as training would start with, with seed 0.
+        options (dict, optional): Dotted keys to values, merged into the config.
+        device (str | torch.device): Where the model goes.
+
+    Raises:
+        UsageError: A file is missing, or the config has no backbone or no test pipeline.
+        CheckpointError: The checkpoint cannot be read, or does not fit.
+    """
+    cfg = load_config(config, options)
+    if checkpoint != 'none' and '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise UsageError(f"There is no checkpoint {checkpoint}. (Write none for a model's initial weights.)")
+    datasets = list(base_datasets(cfg.get('test_dataloader')))
+    if not datasets or not datasets[0].get('pipeline'):
+        raise UsageError(f'{config} has no test_dataloader, whose pipeline would say how images are prepared.')
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # so that initial weights are the same every time
+        model = build_model(cfg, config)
+        if checkpoint == 'none':
+            _init_weights(model)
+    if checkpoint != 'none':
+        load_pretrained(model, checkpoint)
+    # There are no annotations of images in a folder.
+    steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
+    return Subject(f'{Path(config).stem}{" (initial weights)" * (checkpoint == "none")}', model.to(device).eval(),
+                   Compose(steps), cfg.get('default_scope') or 'mmengine', _class_names(datasets[0]))
+
+
+def build_model(cfg: Config, name: str) -> nn.Module:
+    """The model of a config, as a runner would build it; its weights are not initialised yet.
+
+    Args:
+        cfg (Config): Changed in place to fit the machine; its scope becomes the default one.
+        name (str): Of the config, for messages.
+
+    Raises:
+        UsageError: The model has no backbone, cannot be built, or needs a package that is not installed.
+    """
+    if not (cfg.get('model') or {}).get('backbone'):
+        raise UsageError(f'{name} has no model with a backbone to look at.')
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    fit_to_machine(cfg)
+    if cfg.get('data_preprocessor'):
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    try:
+        return MODELS.build(cfg.model)
+    except (ImportError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f'The model of {name} cannot be built: {error}') from error
+
+
+def _init_weights(model: nn.Module) -> None:
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # else every parameter is a line
+    model.init_weights()
+    logger.setLevel(level)
+
+
+def _class_names(dataset: dict) -> tuple[str, ...]:
+    with DATASETS.switch_scope_and_registry(None) as registry:  # that of the default scope, which has its own
+        known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
+    classes = (dataset.get('metainfo') or {}).get('classes') or known.get('classes', ())
+    return (classes, ) if isinstance(classes, str) else tuple(classes)
+
+
+def find_images(source: str | Path, most: int) -> list[Path]:
+    """Images in a folder, by name, or a single one.
+
+    Args:
+        source (str | Path): Folder (searched with the folders in it) or file.
+        most (int): The first that many.
+
+    Raises:
+        UsageError: There is none.
+    """
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UsageError(f'There is no folder or image {source}.')
+    found = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise UsageError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)}).')
+    return found[:most]
+
+
+def with_progress(items: Sequence, what: str) -> Iterator:
+    """Iterate, with a line that says how far and how long to go."""
+    print(f'{what}:', flush=True)
+    bar = ProgressBar(len(items))
+    for item in items:
+        yield item
+        bar.update()
+    print(flush=True)

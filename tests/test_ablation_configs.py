@@ -1,0 +1,126 @@
+"""A config for each row of the ResT paper's ablations: the recipe with one switch set; and every switch trains."""
+import copy
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmrest import ResT
+
+REPO = Path(__file__).resolve().parents[1]
+ROWS = {
+    'stem-resnet_8xb256': dict(stem='resnet'),
+    'stem-pvt_8xb256': dict(stem='pvt'),
+    'reduction-avgpool_8xb256': dict(reduction='avgpool'),
+    'reduction-maxpool_8xb256': dict(reduction='maxpool'),
+    'wo-in_8xb256': dict(head_interaction='conv'),
+    'wo-conv-in_8xb256': dict(head_interaction='none'),
+    'msa_8xb64': dict(attention='msa'),
+    'position-none_8xb256': dict(position='none'),
+    'position-le_8xb256': dict(position='le'),
+    'position-gl_8xb256': dict(position='gl'),
+    'position-gl-dw_8xb256': dict(position='gl_dw'),
+}
+PATHS = {row: REPO / f'configs/ablations/rest_lite_{row}-ablation_in1k.py' for row in ROWS}
+
+
+def test_there_is_a_config_for_each_row_and_no_other():
+    found = set((REPO / 'configs/ablations').glob('*_in1k.py'))
+    assert found == set(PATHS.values())
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_row_is_the_recipe_with_one_switch(row):
+    pytest.importorskip('mmpretrain.version')
+    config = Config.fromfile(PATHS[row])
+    recipe = Config.fromfile(REPO / 'configs/rest_lite_8xb256-ablation_in1k.py')
+    assert config.model.backbone == {**recipe.model.backbone, **ROWS[row]}
+    ResT(**{key: value for key, value in config.model.backbone.items() if key != 'type'})
+    images = 8 * config.train_dataloader.batch_size
+    assert config.auto_scale_lr.base_batch_size == images
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(0.1 * images / 512)
+    for part in (config, recipe):  # what was compared already
+        part.model.backbone, part.train_dataloader.batch_size = {}, 0
+        part.auto_scale_lr.base_batch_size, part.optim_wrapper.optimizer.lr = 0, 0
+    assert config.to_dict() == recipe.to_dict()
+
+
+def test_the_table_of_the_docs_maps_each_row_to_its_config():
+    text = (REPO / 'docs/ablations.md').read_text()
+    assert all(f'`{path.stem}`' in text for path in PATHS.values())
+
+
+@pytest.fixture(scope='module')
+def detector(repo, shapes):
+    """Config of a small detector, and a batch of the shapes data as training gets it."""
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmcv._ext')
+    from mmengine.registry import init_default_scope
+    from mmengine.runner import Runner
+
+    from mmrest.engine import load_config
+    cfg = load_config(str(repo / 'configs/retinanet_rest_lite_fpn_shapes.py'), dict(data_root=f'{shapes}/'))
+    cfg.train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
+    init_default_scope('mmdet')
+    cfg.model.backbone.arch = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
+                                   sr_ratios=(8, 4, 2, 1))
+    cfg.model.neck.update(in_channels=[16, 24, 32], out_channels=16)
+    cfg.model.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1)
+    return cfg, next(iter(Runner.build_dataloader(cfg.train_dataloader)))
+
+
+@pytest.mark.parametrize('switches', [{}, *ROWS.values()], ids=str)
+def test_every_switch_trains_on_the_shapes(detector, switches):
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import MODELS
+    cfg, batch = detector
+    torch.manual_seed(0)
+    model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, **switches}}).train()
+    optim_wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    losses = [model.train_step(copy.deepcopy(batch), optim_wrapper)['loss'].item() for _ in range(8)]
+    assert all(torch.tensor(losses).isfinite()) and losses[-1] < 0.9 * losses[0], losses
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """tools/run_ablation.py as a module, whose trainings only write the log of one."""
+    spec = importlib.util.spec_from_file_location('run_ablation', REPO / 'tools/run_ablation.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    started = []
+
+    def train(args, variant, seed):
+        started.append((variant, seed))
+        log = module.run_dir(args.work_dir, variant, seed) / '20260101_000000/vis_data/scalars.json'
+        log.parent.mkdir(parents=True)
+        value = 0.5 + 0.1 * seed - 0.2 * (variant != 'default')
+        log.write_text(json.dumps({'step': 3, 'coco/bbox_mAP': value}) + '\n')
+
+    monkeypatch.setattr(module, 'train', train)
+    module.started = started
+    return module
+
+
+def test_trainings_that_are_finished_are_not_repeated(tool, tmp_path, monkeypatch, capsys):
+    pytest.importorskip('mmdet')
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['run_ablation.py', '--work-dir', str(tmp_path), '--variants', 'default',
+                                          'position=none', *args])
+        tool.main()
+        return capsys.readouterr().out
+
+    assert '| `position=none` | 0.300 |  | 0.300, not trained, not trained |' in run('--limit', '2')
+    assert tool.started == [('default', 0), ('position=none', 0)]
+    out = run()
+    assert len(tool.started) == 6 == len(set(tool.started))
+    assert '| `default` | 0.600 | 0.100 | 0.500, 0.600, 0.700 |' in out
+    assert json.loads((tmp_path / 'results.json').read_text())['results']['position=none']['2'] == pytest.approx(0.5)
+    monkeypatch.setattr(sys, 'argv', ['run_ablation.py', '--work-dir', str(tmp_path), '--variants', 'without IN'])
+    with pytest.raises(SystemExit):
+        tool.main()
+    assert 'is no variant' in capsys.readouterr().err

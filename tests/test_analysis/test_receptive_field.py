@@ -1,0 +1,60 @@
+"""Receptive fields of networks whose field is known."""
+import pytest
+import torch
+from torch import nn
+
+from mmrest.analysis.receptive_field import area_holding, measure_receptive_field
+from mmrest.analysis.subject import Subject, load_subject
+
+
+class Backbone(nn.Module):
+    """A 3x3 convolution, and two of them at stride 2, followed by a LayerNorm of channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        first = self.first(x)
+        second = self.second(first)
+        return first, nn.functional.layer_norm(second.movedim(1, -1), (4, )).movedim(-1, 1)
+
+
+@pytest.fixture
+def subject():
+    model = nn.Module()
+    model.backbone = Backbone()
+    model.data_preprocessor = lambda data, training: dict(inputs=torch.stack(data['inputs']))
+    return Subject('by hand', model, lambda _: dict(inputs=torch.rand(3, 20, 24)), 'mmdet')
+
+
+def test_field_of_convolutions(subject):
+    fields = measure_receptive_field(subject, ['a', 'b', 'c'], (16, 16))
+    reached = {i: field.nonzero() for i, field in fields.items()}
+    assert reached[0].min() == 7 and reached[0].max() == 9 and len(reached[0]) == 9
+    # 4 (of 8) at stride 2 sees 7..9 of the first, and so 6..10 of the image.
+    assert reached[1].min() == 6 and reached[1].max() == 10 and len(reached[1]) == 25
+
+
+def test_it_is_the_norm_of_the_jacobian(subject):
+    image = torch.rand(3, 16, 16)
+    subject.pipeline = lambda _: dict(inputs=image)
+    jacobian = torch.autograd.functional.jacobian(lambda x: subject.backbone(x)[1][0, :, 4, 4], image[None])
+    expected = jacobian.square().sum(dim=(0, 1, 2)).sqrt()
+    found = measure_receptive_field(subject, ['image'] * 400, (16, 16))[1]
+    assert (found - expected).abs().max() < 0.1 * expected.max()
+
+
+def test_area():
+    field = torch.zeros(10, 10)
+    field[4, 4], field[5, 5] = 3, 1
+    assert area_holding(field, 0.5) == 0.01 and area_holding(field, 0.75) == 0.01 and area_holding(field, 0.8) == 0.02
+    assert area_holding(torch.ones(10, 10), 0.5) == pytest.approx(0.5)
+    assert area_holding(torch.zeros(3, 3), 0.5) != area_holding(torch.zeros(3, 3), 0.5)  # nan
+
+
+def test_of_a_model(configs, shapes):
+    image = sorted((shapes / 'images/val').glob('*.png'))[0]
+    fields = measure_receptive_field(load_subject(str(configs['ResT']), 'none'), [image], (48, 64))
+    assert set(fields) == {0, 1, 2} and all(field.shape == (48, 64) and field.max() > 0 for field in fields.values())

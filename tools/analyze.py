@@ -1,0 +1,136 @@
+"""Figures of the papers, for any config, checkpoint and folder of images: a picture and its numbers in a folder."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+
+from mmrest.analysis import METRICS, compare_curves, plot_comparison
+from mmrest.analysis.cam import METHODS, load_methods, measure_cam, plot_cam
+from mmrest.analysis.diversity import measure_diversity, plot_diversity
+from mmrest.analysis.figures import save_numbers
+from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
+from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
+from mmrest.analysis.subject import Subject, find_images, load_subject
+from mmrest.engine import UsageError, clear_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    def add(name: str, run, text: str, num_images: int | None = None) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text,
+                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.set_defaults(run=run)
+        command.add_argument('--out', default='work_dirs/analysis', help=f'folder for {name}.png and {name}.json')
+        if num_images:
+            command.add_argument('config', help='config file')
+            command.add_argument('checkpoint', help="its weights; none for a model's initial weights")
+            command.add_argument('images', help='folder of images, or one image')
+            command.add_argument('--versus', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
+                                 help='another model beside it; can be repeated')
+            command.add_argument('--num-images', type=int, default=num_images, help='use the first that many')
+            command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+            command.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                                 help='override settings of the configs')
+        return command
+
+    add('diversity', run_diversity, 'similarity of the heads of each attention, before mixing, after it, and after '
+        'InstanceNorm (Figure 5 of ResT)', num_images=16)
+    cam = add('cam', run_cam, 'class-activation maps of detectors, segmentors and classifiers (Figure 6 of ResT); '
+              'needs the package grad-cam', num_images=6)
+    cam.add_argument('--method', choices=list(METHODS), default='layercam')
+    cam.add_argument('--stages', nargs='+', type=int, metavar='INDEX',
+                     help='maps that the backbone emits to look at; the mean of several is drawn; default: all')
+    cam.add_argument('--class', dest='class_name', help='class by name; else what the first model is surest of')
+    cam.add_argument('--score-thr', type=float, default=0.3, help='leave detections below this score out')
+    add('fourier', run_fourier, 'relative log amplitudes of Fourier-transformed feature maps by depth (ResTv2)',
+        num_images=16)
+    erf = add('erf', run_erf, 'effective receptive field of each output of the backbone', num_images=16)
+    erf.add_argument('--shape', nargs=2, type=int, default=[224, 224], metavar=('HEIGHT', 'WIDTH'),
+                     help='size in px that prepared images are resized to')
+    curves = add('curves', run_curves, 'loss, learning rate and AP, mIoU or accuracy of runs over each other')
+    curves.add_argument('work_dirs', nargs='+', help='folders of runs')
+    curves.add_argument('--metric', choices=list(METRICS), help='default: the first of these that was logged')
+    curves.add_argument('--smooth', type=int, default=1, help='mean of the loss over that many logged values')
+    return parser.parse_args()
+
+
+def load(args: argparse.Namespace) -> tuple[dict[str, Subject], list[Path]]:
+    """The models by name, and the images."""
+    if args.num_images < 1:
+        raise UsageError('--num-images must be 1 or more.')
+    images = find_images(args.images, args.num_images)  # first, because it is quick to fail
+    given = [(args.config, args.checkpoint), *map(tuple, args.versus)]
+    for one in given:
+        if given.count(one) > 1:
+            raise UsageError(f'{one[0]} with {one[1]} is given twice.')
+    subjects: dict[str, Subject] = {}
+    for config, checkpoint in given:
+        subject = load_subject(config, checkpoint, args.cfg_options, args.device)
+        if subject.name in subjects:  # files of the same name, or several checkpoints of a config
+            subject.name += f' ({config}, {checkpoint})'
+        subjects[subject.name] = subject
+    return subjects, images
+
+
+def run_diversity(args: argparse.Namespace) -> tuple[Path, Path]:
+    subjects, images = load(args)
+    measured = {name: measure_diversity(subject, images) for name, subject in subjects.items()}
+    return (plot_diversity(measured, Path(args.out) / 'diversity.png', len(images)),
+            save_numbers(dict(num_images=len(images), models=measured), Path(args.out) / 'diversity.json'))
+
+
+def run_cam(args: argparse.Namespace) -> tuple[Path, Path]:
+    load_methods()  # what is missing shows before models are loaded
+    subjects, images = load(args)
+    records = measure_cam(list(subjects.values()), images, args.method, args.stages, args.class_name, args.score_thr)
+    numbers = [{'image': str(record['path']), 'class': record['class_name'],
+                'models': {name: dict(score=found.score, share_inside=found.inside,
+                                      area_inside=float('nan') if found.region is None else float(found.region.mean()))
+                           for name, found in zip(subjects, record['activations'])}} for record in records]
+    return (plot_cam(records, list(subjects), Path(args.out) / 'cam.png', args.method),
+            save_numbers(dict(method=args.method, stages=args.stages, images=numbers), Path(args.out) / 'cam.json'))
+
+
+def run_fourier(args: argparse.Namespace) -> tuple[Path, Path]:
+    subjects, images = load(args)
+    measured = {name: measure_fourier(subject, images) for name, subject in subjects.items()}
+    frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
+    return (plot_fourier(measured, Path(args.out) / 'fourier.png', len(images)),
+            save_numbers(dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
+                         Path(args.out) / 'fourier.json'))
+
+
+def run_erf(args: argparse.Namespace) -> tuple[Path, Path]:
+    if min(args.shape) < 1:
+        raise UsageError('--shape takes two positive numbers.')
+    subjects, images = load(args)
+    measured = {name: measure_receptive_field(subject, images, tuple(args.shape)) for name, subject in subjects.items()}
+    areas = {name: {f'output {i + 1}': {f'area of {share:.0%}': area_holding(field, share) for share in SHARES}
+                    for i, field in fields.items()} for name, fields in measured.items()}
+    return (plot_receptive_fields(measured, Path(args.out) / 'erf.png', len(images)),
+            save_numbers(dict(num_images=len(images), shape=args.shape, models=areas), Path(args.out) / 'erf.json'))
+
+
+def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
+    try:
+        compared = compare_curves(args.work_dirs, args.metric)
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return (plot_comparison(compared, Path(args.out) / 'curves.png', max(args.smooth, 1)),
+            save_numbers(compared, Path(args.out) / 'curves.json'))
+
+
+def main() -> None:
+    args = parse_args()
+    with clear_errors():
+        picture, numbers = args.run(args)
+        print(f'Picture: {picture}\nNumbers: {numbers}')
+
+
+if __name__ == '__main__':
+    main()

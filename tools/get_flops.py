@@ -1,0 +1,100 @@
+"""Parameters and multiply-accumulates (MACs) of a backbone or of the model of a config, by stage.
+
+MACs are given in two conventions: `layers` counts convolutions and linear layers, `with attention` the matrix
+products of attention as well. Nothing is computed, so any size is counted in a moment.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+
+import torch
+from mmengine.config import DictAction
+
+from mmrest.analysis.complexity import Cost, add_up, count_backbone, count_module
+from mmrest.analysis.published import ablation_table, comparison_table
+from mmrest.analysis.subject import build_model
+from mmrest.backbones import ResT, ResTv2
+from mmrest.engine import UsageError, clear_errors, load_config
+
+BACKBONES = dict(ResT=ResT, ResTv2=ResTv2)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', help='config file of any model with a backbone')
+    parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
+    parser.add_argument('--arch', help='its architecture, e.g. small')
+    parser.add_argument('--options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help='further arguments of the backbone, e.g. stem=resnet style=win')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config')
+    parser.add_argument('--shape', nargs='+', type=int, default=[224], metavar='PX',
+                        help='height and width of the image, or one number for both; default: 224')
+    parser.add_argument('--json', metavar='FILE', help='write the numbers there, too')
+    parser.add_argument('--published', action='store_true',
+                        help='print a table that compares every architecture with the figures of the papers')
+    parser.add_argument('--ablations', action='store_true', help="print a table of the ResT paper's ablations")
+    return parser.parse_args()
+
+
+def count_config(config: str, options: dict | None, shape: tuple[int, int]) -> list[Cost]:
+    """Cost of backbone, neck and heads; heads that need values to run (regions of interest) by parameters alone."""
+    with torch.device('meta'):
+        model = build_model(load_config(config, options), config)
+    costs, outs = count_backbone(model.backbone, shape)
+    features = tuple(outs)
+    for name, part in model.named_children():
+        if name in ('backbone', 'data_preprocessor'):
+            continue
+        if name == 'auxiliary_head':  # a segmentor's or several; in training only
+            costs.append(Cost(name, sum(p.numel() for p in part.parameters())))
+            continue
+        costs.append(count_module(part, name, features))
+        if name == 'neck':
+            with torch.no_grad():
+                features = tuple(part(features))
+    return [cost for cost in costs if cost.params]
+
+
+def show(costs: list[Cost], shape: tuple[int, int]) -> None:
+    whole = add_up(costs)
+    width = max(len(cost.name) for cost in costs)
+    print(f'One image of {shape[0]} x {shape[1]} (height x width)\n')
+    print(f'{"":{width}}  {"parameters":>12}  {"GMACs: layers":>14}  {"attention":>10}  {"with attention":>14}')
+    for cost in [*costs, whole]:
+        macs = ['not counted', '', ''] if cost.layers is None else [
+            f'{value / 1e9:.4f}' for value in (cost.layers, cost.attention, cost.total)]
+        print(f'{cost.name:{width}}  {cost.params:12,}  {macs[0]:>14}  {macs[1]:>10}  {macs[2]:>14}')
+    if any(cost.layers is None for cost in costs):
+        print('\nnot counted: depends on what is found in the image, or is for training only.')
+
+
+def main() -> None:
+    args = parse_args()
+    with clear_errors():
+        if args.published or args.ablations:
+            print('\n\n'.join([comparison_table()] * args.published + [ablation_table()] * args.ablations))
+            return
+        if len(args.shape) > 2 or min(args.shape) < 1:
+            raise UsageError('--shape takes one or two positive numbers.')
+        shape = (args.shape[0], args.shape[-1])
+        if bool(args.config) == bool(args.backbone):
+            raise UsageError('Give either a config or --backbone with --arch.')
+        if args.config:
+            costs = count_config(args.config, args.cfg_options, shape)
+        else:
+            try:
+                with torch.device('meta'):
+                    backbone = BACKBONES[args.backbone](**({'arch': args.arch} if args.arch else {}), **args.options)
+            except (TypeError, ValueError) as error:
+                raise UsageError(str(error)) from error
+            costs, _ = count_backbone(backbone, shape, args.options.get('in_channels', 3), args.backbone)
+        show(costs, shape)
+        if args.json:
+            with open(args.json, 'w', encoding='utf-8') as file:
+                json.dump(dict(shape=shape, parts=[vars(cost) for cost in costs]), file, indent=1)
+
+
+if __name__ == '__main__':
+    main()
