@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..checkpoints import load_pretrained
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
-from ..engine.machine import fit_to_machine
+from ..engine.machine import replace_sync_bn
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
@@ -117,7 +117,7 @@ def build_model(cfg: Config, name: str) -> nn.Module:
     if not (cfg.get('model') or {}).get('backbone'):
         raise UsageError(f'{name} has no model with a backbone to look at.')
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    fit_to_machine(cfg)
+    replace_sync_bn(cfg)
     if cfg.get('data_preprocessor'):
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     try:
