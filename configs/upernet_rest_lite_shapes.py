@@ -18,8 +18,8 @@ model = dict(
     decode_head=dict(in_channels=[64, 128, 256, 512], **head),
     auxiliary_head=dict(in_channels=256, **head))
 
-max_iters = 1000
-train_cfg = dict(max_iters=max_iters, val_interval=250)
+max_iters = 2000
+train_cfg = dict(max_iters=max_iters, val_interval=500)
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=10.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
@@ -27,5 +27,5 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=8)
 
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=250, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=500, max_keep_ckpts=1))
 randomness = dict(seed=0)
