@@ -1,6 +1,7 @@
 """From a config file and command-line options to a config that a runner can be built from."""
 from __future__ import annotations
 
+import atexit
 import difflib
 import traceback
 from copy import deepcopy
@@ -118,12 +119,19 @@ def _distribute_on_cpus(cfg: Config) -> None:
     """Join the processes of a run without GPUs; mmengine's own start needs one whatever the backend."""
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+        # Left to the end of the process, gloo's threads may be running still when Python is gone, which aborts it.
+        atexit.register(_leave_group)
     if not cfg.get('model_wrapper_cfg'):
         cfg.model_wrapper_cfg = ConfigDict(
             type='MMDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False),
             broadcast_buffers=False)
     # mmengine would name a GPU; on CPUs there must be none.
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> Config:
