@@ -49,13 +49,18 @@ def run_process(command: list, cwd: Path, env: dict | None = None, status: int =
     return result.stdout
 
 
-def need_mmpretrain() -> None:
-    """Import mmpretrain; skip the test where it, or the torchvision it imports, is missing."""
+def need_torchvision() -> None:
+    """Import torchvision; skip the test where it is missing."""
     from torchvision_operators import import_torchvision
     try:
         import_torchvision()
     except ImportError:
-        pytest.skip('mmpretrain needs torchvision, which is not installed')
+        pytest.skip('there is no torchvision')
+
+
+def need_mmpretrain() -> None:
+    """Import mmpretrain; skip the test where it, or the torchvision it imports, is missing."""
+    need_torchvision()
     pytest.importorskip('mmpretrain')
 
 
@@ -104,9 +109,5 @@ def checkpoint(configs, tmp_path_factory):
 @pytest.fixture(scope='session')
 def grad_cam():
     """The package that makes class-activation maps."""
-    from torchvision_operators import import_torchvision
-    try:
-        import_torchvision()
-    except ImportError:
-        pytest.skip('there is no torchvision, which grad-cam needs')
+    need_torchvision()
     return pytest.importorskip('pytorch_grad_cam')
