@@ -144,8 +144,8 @@ def _flops_below(flops: dict[str, int], name: str) -> int:
 
 def _stage_of(backbone: nn.Module, child: str) -> str:
     """The name of the stage that a child of the backbone belongs to; its own, in other backbones."""
-    for i, embed_name in enumerate(getattr(backbone, 'embed_names', ())):
-        if child in (embed_name, f'stage{i + 1}', f'norm{i + 1}'):
+    for i in range(len(getattr(backbone, 'embed_names', ()))):
+        if child in backbone.stage_modules(i):
             return f'stage {i + 1}'
     return child
 

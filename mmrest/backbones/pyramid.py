@@ -189,17 +189,19 @@ class PyramidBackbone(BaseModule):
         module = param_name[len(prefix):].split('.')[0]
         if module == self.embed_names[0]:
             return 0, num_depths
-        for i, embed_name in enumerate(self.embed_names):
-            if module in (embed_name, f'stage{i + 1}', f'norm{i + 1}'):
-                return i + 1, num_depths
-        return num_depths - 1, num_depths
+        stages = (i + 1 for i in range(len(self.embed_names)) if module in self.stage_modules(i))
+        return next(stages, num_depths - 1), num_depths
+
+    def stage_modules(self, i: int) -> tuple[str, str, str]:
+        """Names of what makes up stage i: its embedding, its blocks, and its output norm if it has one."""
+        return self.embed_names[i], f'stage{i + 1}', f'norm{i + 1}'
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:
             return
         names = [self.embed_names[0]]
         for i in range(min(self.frozen_stages, self.num_stages)):
-            names += [self.embed_names[i], f'stage{i + 1}', f'norm{i + 1}']
+            names += self.stage_modules(i)
         for name in names:
             module = getattr(self, name, None)  # not every stage has an output norm
             if module is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..backbones import ResT, ResTv2
 from ..engine.errors import UsageError
-from ..ops import emsa
+from ..ops import IMPLS, emsa
 from .baselines import BASELINES, Baseline
 
 OWN = {**{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
@@ -27,7 +27,6 @@ PEERS = {
                         gap_before_final_norm=False), (96, 192, 384, 768)),
 }
 FLAGS = ('with_cp', 'ffn_recompute')
-IMPLS = ('auto', 'reference', 'direct', 'chunked')
 PARTS = ('backbone', 'attention', 'retinanet')
 DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 

@@ -6,7 +6,7 @@ import difflib
 import traceback
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from ..checkpoints import LoadReportHook, use_safe_loading
 from .data import base_datasets, check_data
 from .errors import UsageError
-from .machine import BatchReportHook, keep_mmcv_in_float32, replace_amp, replace_sync_bn
+from .machine import BatchReportHook, keep_mmcv_in_float32, nested_dicts, replace_amp, replace_sync_bn
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -224,7 +224,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
 
 
 def _switch_to_tta(cfg: Config, scope: str | None) -> None:
-    if scope == 'mmdet' and any('mask_head' in part for part in _dicts(cfg.model)):
+    if scope == 'mmdet' and any('mask_head' in part for part in nested_dicts(cfg.model)):
         raise UsageError('--tta does not work here: mmdet has no test-time augmentation for masks.')
     if scope != 'mmdet' and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
         raise UsageError('--tta needs tta_model and tta_pipeline in the config; only in detection it flips without.')
@@ -243,16 +243,6 @@ def _switch_to_tta(cfg: Config, scope: str | None) -> None:
     if cfg.get('data_preprocessor'):  # mmengine would hand it to the wrapper, not to the model in it
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-
-
-def _dicts(value: Any) -> Iterator[dict]:
-    """All dicts in a nest of dicts and lists, the outermost first."""
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _dicts(one)
 
 
 def _move_data(cfg: Config, old: str, new: str) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Iterator
 
 import torch
 from mmengine.config import Config
@@ -24,7 +24,11 @@ def replace_sync_bn(cfg: Config) -> None:
     """
     has_gpu = torch.cuda.is_available()
     if cfg.get('launcher', 'none') == 'none' or not has_gpu:
-        count = _replace_sync_bn(cfg.get('model'))
+        count = 0
+        for part in nested_dicts(cfg.get('model')):
+            if part.get('type') in ('SyncBN', 'MMSyncBN'):
+                part['type'] = 'BN'
+                count += 1
         if count:
             why = 'this run is not distributed' if has_gpu else 'there is no GPU'
             print_log(f'SyncBN became BN in {count} places of the model: {why}.', logger='current')
@@ -65,15 +69,14 @@ def _to_float32(value: Any) -> Any:
     return type(value)(map(_to_float32, value)) if isinstance(value, (tuple, list)) else value
 
 
-def _replace_sync_bn(value: Any) -> int:
-    """Turn ``type='SyncBN'`` into ``'BN'`` everywhere in a value, in place; how often."""
+def nested_dicts(value: Any) -> Iterator[dict]:
+    """All dicts in a nest of dicts and lists, the outermost first."""
     if isinstance(value, dict):
-        count = sum(_replace_sync_bn(one) for one in value.values())
-        if value.get('type') in ('SyncBN', 'MMSyncBN'):
-            value['type'] = 'BN'
-            count += 1
-        return count
-    return sum(_replace_sync_bn(one) for one in value) if isinstance(value, (list, tuple)) else 0
+        yield value
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from nested_dicts(one)
 
 
 class BatchReportHook(Hook):

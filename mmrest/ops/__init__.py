@@ -1,9 +1,9 @@
 from .chunked import emsa_chunked
 from .context import autocast_dtype, is_exporting
-from .emsa import emsa, emsa_direct, emsa_reference, resolve_impl
+from .emsa import IMPLS, emsa, emsa_direct, emsa_reference, resolve_impl
 from .ffn import ffn_recomputed, tokens_per_block
 
 __all__ = [
-    'autocast_dtype', 'emsa', 'emsa_chunked', 'emsa_direct', 'emsa_reference', 'ffn_recomputed', 'is_exporting',
-    'resolve_impl', 'tokens_per_block'
+    'IMPLS', 'autocast_dtype', 'emsa', 'emsa_chunked', 'emsa_direct', 'emsa_reference', 'ffn_recomputed',
+    'is_exporting', 'resolve_impl', 'tokens_per_block'
 ]
