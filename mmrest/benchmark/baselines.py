@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import HeadAttention
+from ..layers import HeadAttention, TokenLinear
 from ..ops import emsa_reference
 
 
@@ -40,12 +40,19 @@ class _BaselineAttention(nn.Module):
         return self.function(q, k, v, mix.weight[..., 0, 0], mix.bias)
 
 
+def _stock_linear(layer: nn.Linear) -> nn.Linear:
+    """``nn.Linear`` with the parameters of another one."""
+    stock = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device='meta')
+    stock.weight, stock.bias = layer.weight, layer.bias
+    return stock
+
+
 class Baseline(nn.Module):
     """A backbone of this package, run as its formulas are written.
 
-    Maps of attention are explicit in all blocks. In inference nothing is folded, cut into blocks or
-    done in place: those shortcuts are taken only where gradients are off, so here they are left on,
-    with no tensor that requires one. The image keeps its memory layout.
+    Maps of attention are explicit in all blocks, and linear layers are stock ones. In inference nothing is
+    folded, cut into blocks or done in place: those shortcuts are taken only where gradients are off, so here
+    they are left on, with no tensor that requires one. The image keeps its memory layout.
 
     Args:
         backbone (nn.Module): Its attention is replaced for good.
@@ -58,6 +65,8 @@ class Baseline(nn.Module):
             for name, child in module.named_children():
                 if isinstance(child, HeadAttention):
                     setattr(module, name, _BaselineAttention(form))
+                elif isinstance(child, TokenLinear):
+                    setattr(module, name, _stock_linear(child))
         stem = getattr(backbone, backbone.embed_names[0])
         stem.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), ))
         self.backbone = backbone

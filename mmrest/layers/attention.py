@@ -6,6 +6,7 @@ from typing import Callable
 from torch import Tensor, nn
 
 from ..ops import emsa, resolve_impl
+from .linear import TokenLinear
 from .tokens import to_map, to_tokens
 from .window import windowed
 
@@ -84,9 +85,9 @@ class EMSA(nn.Module):
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
         self.num_heads = num_heads
         self.attend = HeadAttention(attn_drop_rate, attn_impl, head_norm)
-        self.q = nn.Linear(embed_dims, embed_dims)
-        self.kv = nn.Linear(embed_dims, 2 * embed_dims)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.q = TokenLinear(embed_dims, embed_dims)
+        self.kv = TokenLinear(embed_dims, 2 * embed_dims)
+        self.proj = TokenLinear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
         self.sr = None
         if sr_ratio > 1:

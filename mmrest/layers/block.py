@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..ops import autocast_dtype, ffn_recomputed, is_exporting, tokens_per_block
 from .inference import in_inference
+from .linear import TokenLinear
 
 
 class DropPath(nn.Module):
@@ -50,9 +51,9 @@ class FFN(nn.Module):
 
     def __init__(self, embed_dims: int, hidden_dims: int, drop_rate: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(embed_dims, hidden_dims)
+        self.fc1 = TokenLinear(embed_dims, hidden_dims)
         self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden_dims, embed_dims)
+        self.fc2 = TokenLinear(hidden_dims, embed_dims)
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class TransformerBlock(nn.Module):
     def _recomputed_ffn(self, x: Tensor) -> Tensor:
         norm, fc1, fc2 = self.norm2, self.mlp.fc1, self.mlp.fc2
         drops = self.training and self.mlp.drop.p > 0
-        stock = type(norm) is nn.LayerNorm and type(fc1) is type(fc2) is nn.Linear
+        stock = type(norm) is nn.LayerNorm and type(fc1) is type(fc2) is TokenLinear
         if drops or not stock or autocast_dtype(x) is not None or x.dtype != fc1.weight.dtype:
             return _checkpoint(lambda x: self.mlp(self.norm2(x)), x)
         return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, fc1.weight, fc1.bias, fc2.weight, fc2.bias)

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .linear import linear
+
 # Hidden values that a block of tokens has: they stay in the caches of a CPU, and keep a GPU busy.
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**26}
 
@@ -48,8 +50,7 @@ def _forward(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2):
     for i in blocks:
         rows = slice(i, i + blocks.step)
         normed = F.layer_norm(tokens[rows], tokens.shape[-1:], norm_weight, norm_bias, eps)
-        hidden = F.gelu(torch.addmm(bias1, normed, weight1.t()))
-        torch.addmm(bias2, hidden, weight2.t(), out=out[rows])
+        out[rows] = linear(F.gelu(linear(normed, weight1, bias1)), weight2, bias2)
     return out.view(x.shape)
 
 
@@ -74,13 +75,14 @@ def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
         rows = slice(i, i + blocks.step)
         shape = tokens.shape[-1:]
         normed, mean, rstd = torch.native_layer_norm(tokens[rows], shape, norm_weight, norm_bias, eps)
-        before = torch.addmm(bias1, normed, weight1.t())
+        before = linear(normed, weight1, bias1)
         _add_product(sums[4], grads[rows].t(), F.gelu(before))
-        grad_before = torch.ops.aten.gelu_backward(grads[rows] @ weight2, before)
+        grad_before = torch.ops.aten.gelu_backward(linear(grads[rows], weight2.t()), before)
         _add_product(sums[2], grad_before.t(), normed)
         sums[3] += grad_before.sum(0, dtype=dtype)
+        grad_normed = linear(grad_before, weight1.t())
         grad_x[rows], grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
-            grad_before @ weight1, tokens[rows], shape, mean, rstd, norm_weight, norm_bias, [True, True, True])
+            grad_normed, tokens[rows], shape, mean, rstd, norm_weight, norm_bias, [True, True, True])
         sums[0] += grad_norm_weight
         sums[1] += grad_norm_bias
     sums.append(grads.sum(0, dtype=dtype))

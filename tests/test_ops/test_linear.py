@@ -1,0 +1,76 @@
+"""Linear layers computed as 1x1 convolutions are linear layers."""
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmrest.layers import TokenLinear
+from mmrest.ops import linear
+
+module = sys.modules['mmrest.ops.linear']
+LARGE = dict(tokens=300, channels=256, out=192)
+
+
+def tensors(tokens, channels, out, dtype=torch.float64, batch=2):
+    x = torch.randn(batch, tokens, channels, dtype=dtype)
+    return x, torch.randn(out, channels, dtype=dtype) / channels**0.5, torch.randn(out, dtype=dtype)
+
+
+@pytest.fixture
+def convolutions(monkeypatch):
+    """How many linear layers went to the convolution."""
+    calls = []
+    original = F.conv2d
+    monkeypatch.setattr(module.F, 'conv2d', lambda *args: calls.append(args) or original(*args))
+    return calls
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('shape', [(600, 256), (2, 300, 256), (1, 20000, 256)])
+def test_errors_are_those_of_a_linear_layer(convolutions, shape, bias):
+    x, weight, b = tensors(**LARGE)
+    x, b = torch.randn(shape), b if bias else None
+    x, weight, b = (t if t is None else t.float().double() for t in (x, weight, b))
+    own, stock = ([t.float().requires_grad_() if t is not None else None for t in (x, weight, b)] for _ in range(2))
+    exact = [t.clone().requires_grad_() if t is not None else None for t in (x, weight, b)]
+    outs = [linear(*own), F.linear(*stock), F.linear(*exact)]
+    assert len(convolutions) == 1 and outs[0].is_contiguous() and outs[0].shape == outs[1].shape
+    factor = torch.randn(outs[0].shape).double()
+    for out in outs:
+        (out * factor.to(out.dtype)).sum().backward()
+    results = [[out, *(t.grad for t in ts if t is not None)] for out, ts in zip(outs, (own, stock, exact))]
+    for a, b, c in zip(*results):
+        errors = [(t.double() - c).square().mean().sqrt() for t in (a, b)]
+        assert errors[0] <= 2 * errors[1], errors
+
+
+@pytest.mark.parametrize('case', ['few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported'])
+def test_others_are_stock(convolutions, case):
+    x, weight, bias = tensors(**LARGE, dtype={'float64': torch.float64, 'bfloat16': torch.bfloat16}.get(
+        case, torch.float32))
+    if case == 'few tokens':
+        x = x[:1, :20].contiguous()
+    elif case == 'small':
+        weight, bias = weight[:8], bias[:8]
+    elif case == 'strided':
+        x = x[:, ::2]
+    if case == 'exported':
+        layer = TokenLinear(256, 192)
+        graph = torch.export.export(nn.Sequential(layer), (x, ))
+        assert 'linear' in str(graph.graph) and 'conv' not in str(graph.graph)
+        return
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=case == 'autocast'):
+        out, expected = linear(x, weight, bias), F.linear(x, weight, bias)
+    assert not convolutions and torch.equal(out, expected)
+
+
+def test_the_module_has_the_parameters_of_a_linear_layer():
+    layer = TokenLinear(256, 192)
+    stock = nn.Linear(256, 192)
+    stock.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 300, 256)
+    torch.testing.assert_close(layer(x), stock(x))
+    compiled = torch.compile(layer, backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(x), stock(x))
