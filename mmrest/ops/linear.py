@@ -39,12 +39,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _convolves(x: Tensor, weight: Tensor) -> bool:
+    # In graphs for others a linear layer stays what it is called, and compilers choose for themselves.
+    if torch.compiler.is_compiling() or is_exporting() or not torch.backends.mkldnn.is_available():
+        return False
     if x.device.type != 'cpu' or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
+    if x.ndim not in (2, 3) or not x.is_contiguous() or autocast_dtype(x) is not None:
+        return False
     tokens = x.shape[:-1].numel()
-    if x.ndim not in (2, 3) or tokens < MIN_TOKENS or tokens * weight.numel() < MIN_PRODUCTS:
-        return False
-    if not x.is_contiguous() or autocast_dtype(x) is not None:
-        return False
-    # In graphs for others a linear layer stays what it is called; and compilers choose for themselves.
-    return not (torch.compiler.is_compiling() or is_exporting()) and torch.backends.mkldnn.is_available()
+    return tokens >= MIN_TOKENS and tokens * weight.numel() >= MIN_PRODUCTS
