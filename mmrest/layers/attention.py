@@ -6,6 +6,7 @@ from typing import Callable
 from torch import Tensor, nn
 
 from ..ops import emsa, resolve_impl
+from .convolution import Conv2d
 from .linear import TokenLinear
 from .tokens import to_map, to_tokens
 from .window import windowed
@@ -184,7 +185,7 @@ class EMSAv2(EMSA):
         if upsample_target != 'none':
             scale = 1 if upsample_target == 'q' else sr_ratio
             if upsample_strategy == 'pixel_shuffle':
-                conv = nn.Conv2d(embed_dims, embed_dims * scale**2, kernel_size=3, padding=1, groups=embed_dims)
+                conv = Conv2d(embed_dims, embed_dims * scale**2, kernel_size=3, padding=1, groups=embed_dims)
                 self.up = nn.Sequential(conv, nn.PixelShuffle(scale))
             else:
                 self.up = nn.Upsample(scale_factor=scale, mode=upsample_strategy)
@@ -209,7 +210,7 @@ def _build_reduction(reduction: str, embed_dims: int, sr_ratio: int) -> nn.Modul
     """What shrinks a map ``sr_ratio`` times in both directions, sizes rounded up."""
     window = dict(kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2)
     if reduction == 'dwconv':
-        return nn.Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)
+        return Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)
     if reduction == 'avgpool':
         return nn.AvgPool2d(count_include_pad=False, **window)
     if reduction == 'maxpool':

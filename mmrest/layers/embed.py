@@ -6,6 +6,7 @@ from typing import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolution import Conv2d
 from .inference import ConvNorms, conv_norm
 from .position import build_position
 
@@ -42,11 +43,11 @@ class Stem(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
         hidden = embed_dims // 2
-        self.conv1 = nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False)
+        self.conv1 = Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False)
         self.norm1 = BatchNorm2d(hidden)
-        self.conv2 = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
+        self.conv2 = Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
         self.norm2 = BatchNorm2d(hidden)
-        self.conv3 = nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
+        self.conv3 = Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
         self.act = nn.ReLU(inplace=True)
         self.pos = build_position(position, embed_dims, grid_size)
 
@@ -68,7 +69,7 @@ class ResNetStem(nn.Module):
 
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=7, stride=2, padding=3, bias=False)
+        self.conv = Conv2d(in_channels, embed_dims, kernel_size=7, stride=2, padding=3, bias=False)
         self.norm = BatchNorm2d(embed_dims)
         self.act = nn.ReLU(inplace=True)
         self.max_pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
@@ -90,7 +91,7 @@ class PVTStem(nn.Module):
 
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=4, stride=4)
+        self.conv = Conv2d(in_channels, embed_dims, kernel_size=4, stride=4)
         self.norm = nn.LayerNorm(embed_dims)
         self.pos = build_position(position, embed_dims, grid_size)
 
@@ -115,7 +116,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
+        self.conv = Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
         self.norm = BatchNorm2d(embed_dims)
         self.pos = build_position(position, embed_dims, grid_size)
 
@@ -142,13 +143,13 @@ class StemV2(nn.Module):
         super().__init__()
         hidden = embed_dims // 2
         self.proj = ConvNorms(
-            nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False),
+            Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False),
             BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False),
+            Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False),
             BatchNorm2d(embed_dims),
             nn.ReLU(inplace=True),
-            nn.Conv2d(embed_dims, embed_dims, kernel_size=1),
+            Conv2d(embed_dims, embed_dims, kernel_size=1),
         )
         self.pos = build_position(position, embed_dims)
         self.norm = norm_layer(embed_dims)
@@ -171,7 +172,7 @@ class PatchEmbedV2(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int, norm_layer: Callable[[int], nn.Module],
                  position: str = 'pa') -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
+        self.proj = Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
         self.pos = build_position(position, embed_dims)
         self.norm = norm_layer(embed_dims)
 

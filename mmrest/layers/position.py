@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolution import Conv2d
 from .inference import in_inference
 
 POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
@@ -22,7 +23,7 @@ class PixelAttention(nn.Module):
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.pa_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
+        self.pa_conv = Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -43,9 +44,9 @@ class GroupLinear(nn.Module):
     def __init__(self, embed_dims: int, depthwise: bool = False) -> None:
         super().__init__()
         if depthwise:
-            self.gl_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
+            self.gl_conv = Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
         else:
-            self.gl_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=1)
+            self.gl_conv = Conv2d(embed_dims, embed_dims, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

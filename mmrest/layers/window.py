@@ -6,6 +6,7 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
+from .convolution import Conv2d
 from .tokens import to_map, to_tokens
 
 
@@ -77,7 +78,7 @@ class CrossWindowConv(nn.Module):
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=7, padding=3, groups=embed_dims)
+        self.conv = Conv2d(embed_dims, embed_dims, kernel_size=7, padding=3, groups=embed_dims)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""

@@ -1,0 +1,119 @@
+"""Inputs at the edge of what numbers can hold: no NaN, in any dtype, forward, backward and after a step."""
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from mmrest import ResT, ResTv2
+from mmrest.layers.convolution import Conv2d
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def extreme(kind: str, dtype: torch.dtype) -> torch.Tensor:
+    """An image, (1, 3, H, W)."""
+    generator = torch.Generator().manual_seed(0)
+    size = {'one pixel': (1, 1), 'one row': (1, 97), 'one column': (97, 1)}.get(kind, (48, 65))
+    noise = torch.randn(1, 3, *size, generator=generator)
+    image = {
+        'zeros': torch.zeros_like(noise),
+        'constant': torch.full_like(noise, 2.5),
+        # A normalised image stays below 3. float16 ends at 65504; the others go on to 3e38.
+        'huge': noise * (1e3 if dtype == torch.float16 else 1e15),
+        'tiny': noise * (1e-7 if dtype == torch.float16 else 1e-30),
+        'one bright pixel': torch.where(noise == noise.max(), 100.0, 0.0),
+    }.get(kind, noise)
+    return image.to(dtype)
+
+
+KINDS = ['zeros', 'constant', 'huge', 'tiny', 'one bright pixel', 'one pixel', 'one row', 'one column']
+
+
+def train(model: nn.Module, x: torch.Tensor, steps: int, autocast: torch.dtype | None = None) -> list[float]:
+    """Losses of some steps of plain SGD, as a pyramid's user would take them."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(steps):
+        with torch.autocast('cpu', dtype=autocast, enabled=autocast is not None):
+            outs = model(x)
+        loss = sum((out.float() - 1).square().mean() for out in outs)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(p.isfinite().all() for p in model.parameters())
+    return losses
+
+
+@pytest.mark.parametrize('cls', [ResT, ResTv2])
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('kind', KINDS)
+def test_extreme_images(tiny, cls, dtype, kind):
+    x = extreme(kind, dtype)
+    # In a batch with an ordinary image: alone, and with biases near zero, an image of zeros makes norms divide by next
+    # to nothing stage after stage, and true gradients, those of the formula in float64, grow to 1e30.
+    batch = torch.cat([x, torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(dtype)])
+    losses = train(cls(tiny).to(dtype), batch, 3) + train(cls(tiny, norm_eval=True).to(dtype), x, 1)
+    if dtype != torch.float32:
+        losses += train(cls(tiny), batch.float(), 2, autocast=dtype)
+    with torch.no_grad():
+        outs = cls(tiny).to(dtype).eval()(x)
+    assert all(torch.tensor(loss).isfinite() for loss in losses)
+    assert all(out.isfinite().all() for out in outs)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_gradients_on_maps_smaller_than_a_kernel(dtype, autocast):
+    # Weights that only ever meet padding have the gradient 0, not what was in memory.
+    for (in_channels, channels, kernel, stride, groups), size in itertools.product(
+            [(3, 32, 3, 2, 1), (16, 24, 3, 2, 1), (16, 16, 9, 8, 16), (16, 16, 5, 4, 16), (3, 64, 7, 2, 1)],
+            [(1, 1), (5, 1), (1, 5), (2, 2), (9, 2)]):
+        conv = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups)
+        conv = conv if autocast else conv.to(dtype)
+        x = torch.randn(1, in_channels, *size).contiguous(memory_format=torch.channels_last)
+        exact = copy.deepcopy(conv).double()
+        for _ in range(4):
+            [torch.full((conv.weight.numel() // 2, ), float('nan')) for _ in range(20)]  # memory to be used again
+            conv.zero_grad()
+            with torch.autocast('cpu', dtype=dtype, enabled=autocast):
+                out = conv(x if autocast else x.to(dtype))
+            assert out.dtype == dtype
+            out.sum().backward()
+            exact.zero_grad()
+            exact(x.to(dtype).double()).sum().backward()
+            torch.testing.assert_close(conv.weight.grad.double(), exact.weight.grad, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize('cls', [ResT, ResTv2])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('impl', ['reference', 'direct', 'chunked'])
+def test_sums_are_not_kept_in_half_precision(tiny, cls, dtype, impl):
+    # Softmax over many keys, InstanceNorm over whole maps, LayerNorm over channels. Sums of thousands of numbers in
+    # half precision would be off by percents; rounding of each stored value is a few thousandths.
+    torch.manual_seed(3)
+    exact = cls(tiny, attn_impl='reference').double().eval()
+    half = cls(tiny, attn_impl=impl).eval()
+    half.load_state_dict(exact.state_dict())
+    x = torch.randn(1, 3, 128, 192)
+    with torch.no_grad():
+        outs = half.to(dtype)(x.to(dtype))
+        expected = exact(x.to(dtype).double())
+    limit = 10 * torch.finfo(dtype).eps
+    for out, other in zip(outs, expected):
+        assert (out.double() - other).square().mean().sqrt() < limit * other.std()
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize('cls', [ResT, ResTv2])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_4k_image(tiny, cls, dtype):
+    model = cls(tiny, with_cp=True, ffn_recompute=True).to(dtype)
+    outs = model(torch.randn(1, 3, 2160, 3840, generator=torch.Generator().manual_seed(0)).to(dtype))
+    sum(out.float().square().mean() for out in outs).backward()
+    assert [tuple(out.shape[2:]) for out in outs] == [(540, 960), (270, 480), (135, 240), (68, 120)]
+    assert all(out.isfinite().all() for out in outs)
+    assert all(p.grad.isfinite().all() for p in model.parameters())
