@@ -155,3 +155,28 @@ def test_masks_where_one_process_sees_no_object(repo, shapes, tmp_path):
     assert 'loss_mask' in out
     losses = json.loads((tmp_path / 'two/losses.json').read_text())
     assert len(losses) == 4 and all(0 < loss < 100 for loss in losses)
+
+
+# Parameters, gradients and the optimizer's state in parts, one for each process.
+SHARDED = DETECTOR + """
+runner_type = 'FlexibleRunner'
+strategy = dict(
+    type='FSDPStrategy', state_dict_cfg='local',
+    model_wrapper=dict(
+        type='MMFullyShardedDataParallel', device_id='cpu', use_orig_params=True,
+        auto_wrap_policy='wrap_transformer_blocks'))
+"""
+
+
+@pytest.mark.slow
+def test_sharded_over_two_processes(repo, pairs, tmp_path):
+    """FSDP through mmengine's strategy: the losses of one process, and of each process a part of the checkpoint."""
+    options = [f'data_root={pairs}', 'randomness.seed=0']
+    train(repo, tmp_path / 'one', DETECTOR, 1, *options)
+    train(repo, tmp_path / 'two', SHARDED, 2, *options, 'train_dataloader.batch_size=2')
+    one, two = (json.loads((tmp_path / name / 'losses.json').read_text()) for name in ('one', 'two'))
+    assert len(one) == 4 and two == pytest.approx(one, rel=2e-5)
+    # Parts can be opened only by as many processes; together they are about as large as the checkpoint of one.
+    parts = [path.stat().st_size for path in (tmp_path / 'two/work_dirs/config/epoch_4.pth').glob('rank*.pth')]
+    assert len(parts) == 2
+    assert 0.8 < sum(parts) / (tmp_path / 'one/work_dirs/config/epoch_4.pth').stat().st_size < 2
