@@ -15,12 +15,12 @@ from mmrest import CompileBackboneHook, KeepMMCVInFloat32Hook, ResT
 
 
 class Model(BaseModel):
-    """The first two stages, and something on top."""
+    """The first stage, and something on top."""
 
     def __init__(self):
         super().__init__()
-        self.backbone = ResT(TINY, out_indices=(0, 1))
-        self.head = nn.Conv2d(16, 1, 1)
+        self.backbone = ResT(TINY, out_indices=(0, ))
+        self.head = nn.Conv2d(8, 1, 1)
 
     def forward(self, inputs, mode='tensor'):
         out = self.head(self.backbone(inputs)[-1])
