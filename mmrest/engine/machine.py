@@ -49,7 +49,7 @@ def keep_mmcv_in_float32(model: nn.Module) -> None:
     """Let a detector train in bfloat16 though operators of mmcv have no kernels for it: these get float32.
 
     They are RoIAlign in mmdet's RoI extractors, and focal loss and the suppression of boxes after its dense
-    heads. PyTorch's autocast does not know them.
+    heads. PyTorch's autocast does not know them. On a CPU some have none for float16 either.
 
     Args:
         model (nn.Module): Gets hooks at the modules' forward passes.
@@ -63,9 +63,10 @@ def keep_mmcv_in_float32(model: nn.Module) -> None:
 
 
 def _to_float32(value: Any) -> Any:
-    """A nest of tuples and lists with its bfloat16 tensors in float32."""
-    if isinstance(value, Tensor) and value.dtype == torch.bfloat16:
-        return value.float()
+    """A nest of tuples and lists with its bfloat16 tensors, on CPUs its float16 ones too, in float32."""
+    if isinstance(value, Tensor):
+        lacking = value.dtype == torch.bfloat16 or value.dtype == torch.float16 and value.device.type == 'cpu'
+        return value.float() if lacking else value
     return type(value)(map(_to_float32, value)) if isinstance(value, (tuple, list)) else value
 
 

@@ -1,0 +1,91 @@
+"""Hooks for configs that are run by other projects' tools: a compiled backbone, and bfloat16 beside mmcv."""
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import HOOKS
+from torch import nn
+
+from .machine import keep_mmcv_in_float32
+
+
+def _inner_model(model: nn.Module) -> nn.Module:
+    """The model inside wrappers of distributed training and of test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+@HOOKS.register_module()
+class CompileBackboneHook(Hook):
+    """Compiles a model's backbone with ``torch.compile`` when a run begins; necks, heads and losses stay as they are.
+
+    mmengine's own ``compile=True`` compiles the whole training step, of which the heads are full of Python that
+    depends on the data. The backbone is compiled in place (``nn.Module.compile``): parameters keep their names, so
+    checkpoints are those of the model without this hook, either way.
+
+    Args:
+        module (str): Dotted name of the part to compile. Default: 'backbone'.
+        backend (str): As in :func:`torch.compile`. 'inductor' (default) needs a C++ compiler, on GPUs Triton.
+        mode (str, optional): As in :func:`torch.compile`, for 'inductor': 'reduce-overhead' or 'max-autotune'.
+        dynamic (bool, optional): None (default): the second size of images that comes along makes sizes
+            symbolic. True: from the start, for images of many sizes. False: each size is compiled for itself.
+        fullgraph (bool): Raise where the graph breaks instead of going on in Python. Default: False.
+
+    Raises:
+        ValueError: When the run begins: the model has no such part.
+
+    Examples:
+        >>> custom_hooks = [dict(type='CompileBackboneHook')]
+    """
+
+    # After hooks that copy the model, such as EMAHook: copies are not compiled.
+    priority = 'LOW'
+
+    def __init__(self, module: str = 'backbone', backend: str = 'inductor', mode: str | None = None,
+                 dynamic: bool | None = None, fullgraph: bool = False) -> None:
+        self.module = module
+        self.options = dict(backend=backend, mode=mode, dynamic=dynamic, fullgraph=fullgraph)
+
+    def before_train(self, runner: Any) -> None:
+        """Compile before the first step."""
+        self._compile(runner)
+
+    def before_val(self, runner: Any) -> None:
+        """Compile where a run only validates."""
+        self._compile(runner)
+
+    def before_test(self, runner: Any) -> None:
+        """Compile before testing."""
+        self._compile(runner)
+
+    def _compile(self, runner: Any) -> None:
+        model = _inner_model(runner.model)
+        try:
+            part = model.get_submodule(self.module)
+        except AttributeError:
+            names = ', '.join(name for name, _ in model.named_children())
+            raise ValueError(f'CompileBackboneHook: {type(model).__name__} has no {self.module}; '
+                             f'its parts are {names}.') from None
+        if part._compiled_call_impl is None:  # not again when a training run validates
+            part.compile(**self.options)
+            runner.logger.info(f'{self.module} is compiled by {self.options["backend"]}; the first steps take longer.')
+
+
+@HOOKS.register_module()
+class KeepMMCVInFloat32Hook(Hook):
+    """Lets a detector train in bfloat16 where operators of mmcv have no kernels for it.
+
+    They are given float32, see :func:`mmrest.engine.machine.keep_mmcv_in_float32`. The tools of this package do so
+    themselves; with those of mmdet, name this hook beside ``optim_wrapper=dict(type='AmpOptimWrapper',
+    dtype='bfloat16')``.
+
+    Examples:
+        >>> custom_hooks = [dict(type='KeepMMCVInFloat32Hook')]
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Set the model up; validation and testing are not in bfloat16."""
+        keep_mmcv_in_float32(_inner_model(runner.model))
