@@ -4,6 +4,7 @@ from pathlib import Path
 try:
     from .backbones import ResT, ResTv2
     from .checkpoints import allow_known_types
+    from .hooks import InvalidLossHook
     from .optim import LayerDecayOptimWrapperConstructor
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
@@ -16,4 +17,4 @@ from .version import __version__
 # beside tensors, so that files also load where another project's tool opens them.
 allow_known_types()
 
-__all__ = ['LayerDecayOptimWrapperConstructor', 'ResT', 'ResTv2', '__version__']
+__all__ = ['InvalidLossHook', 'LayerDecayOptimWrapperConstructor', 'ResT', 'ResTv2', '__version__']
