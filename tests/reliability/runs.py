@@ -117,4 +117,15 @@ def train(config: str, work_dir: Path, resume: str | None = None, kill_before: i
         runner.train()
     except Killed:
         pass
+    finally:
+        stop_workers(runner)
     return record.losses
+
+
+def stop_workers(runner: Any) -> None:
+    """End a run's worker processes, which would otherwise wait for the garbage collector, and then for five seconds."""
+    loop = runner.train_loop
+    for owner in (loop.dataloader, getattr(loop, 'dataloader_iterator', None)):
+        iterator = getattr(owner, '_iterator', None)
+        if hasattr(iterator, '_shutdown_workers'):
+            iterator._shutdown_workers()

@@ -1,6 +1,7 @@
 """Data with something wrong: training goes on as documented, or stops with one message that names the file."""
 import json
 import re
+import runpy
 import shutil
 import sys
 from copy import deepcopy
@@ -21,7 +22,7 @@ pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
 from .faults import ANNOTATIONS, IMAGES, LABELS, image_of, label_of  # noqa: E402
-from .runs import build, write_config  # noqa: E402
+from .runs import build, stop_workers, write_config  # noqa: E402
 
 DETECTION = {**IMAGES, **ANNOTATIONS}
 
@@ -151,6 +152,7 @@ def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_proces
     runner = build(config('epochs', workers=2), damaged / 'run')
     with pytest.raises(SystemExit) as status, clear_errors():
         runner.train()
+    stop_workers(runner)
     message = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line][-1]
     assert status.value.code == 2 and re.match(rf'error: {image_of(damaged)} cannot be loaded: it is no image', message)
     assert 'Traceback' not in message and 'check_dataset.py' in message
@@ -205,17 +207,21 @@ def test_folders_without_a_config(damaged):
     assert 'grayscale' not in str(report)
 
 
-def test_the_tool(repo, config, damaged, tmp_path, tally):
+@pytest.mark.usefixtures('own_process_state')
+def test_the_tool(repo, config, damaged, monkeypatch, capsys):
     """Counts and examples, a progress bar, JSON, and the exit status."""
     IMAGES['empty_image'].damage(damaged)
     ANNOTATIONS['box_outside'].damage(damaged)
-    path = config('epochs')
-    tool = [sys.executable, repo / 'tools/check_dataset.py']
-    out = run_process([*tool, path, '--out', 'found.json'], tmp_path, status=1)
+    result = damaged / 'found.json'
+    monkeypatch.setattr(sys, 'argv', ['check_dataset.py', config('epochs'), '--out', str(result)])
+    with pytest.raises(SystemExit) as status:
+        runpy.run_path(str(repo / 'tools/check_dataset.py'), run_name='__main__')
+    assert status.value.code == 1
+    out = ''.join(capsys.readouterr())
     assert f'error: image cannot be read (1)\n    {image_of(damaged)}: is empty' in out
     assert 'warning: box outside the image (left out) (1)' in out and '10 of 10 images' in out
     assert out.count('4 of 4 images') == 1, 'what is tested is what is validated with'
-    assert json.loads((tmp_path / 'found.json').read_text())['errors']['image cannot be read']['count'] == 1
+    assert json.loads(result.read_text())['errors']['image cannot be read']['count'] == 1
 
 
 @pytest.mark.reliability

@@ -69,7 +69,8 @@ def buffers(state):
     return {key for key in state if 'running_' in key or 'num_batches' in key}
 
 
-@pytest.mark.parametrize('kind, value', [('epochs', float('nan')), ('iterations', float('inf'))])
+@pytest.mark.parametrize('kind, value', [
+    ('epochs', float('nan')), pytest.param('iterations', float('inf'), marks=pytest.mark.reliability)])
 def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
     runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
     hook = spoil(runner, value=value)
@@ -102,6 +103,7 @@ def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, ki
     tally('losses that were not finite')
 
 
+@pytest.mark.reliability
 def test_a_run_that_counts_iterations_is_taken_up_at_that_step(repo, shapes, tmp_path, capsys):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     runner = build(config, tmp_path / 'run')
@@ -116,6 +118,7 @@ def test_a_run_that_counts_iterations_is_taken_up_at_that_step(repo, shapes, tmp
     assert all(torch.equal(*pair) for pair in zip(again.inputs, first.inputs))
 
 
+@pytest.mark.reliability
 def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes, tmp_path):
     """The scaled loss is infinite, the loss is not; a scaler leaves out such steps by itself."""
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
@@ -126,6 +129,7 @@ def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes
     assert len(scaled) == 5 and not any(loss.isfinite() for loss in scaled)
 
 
+@pytest.mark.reliability
 def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypatch):
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run')
     hook = spoil(runner, 2)

@@ -89,6 +89,7 @@ def test_interrupted_three_times_with_a_seed_that_was_drawn(repo, shapes, tmp_pa
         tally('runs interrupted and resumed')
 
 
+@pytest.mark.reliability
 def test_resuming_loads_no_data_twice(repo, shapes, tmp_path):
     """mmengine's loop would load everything before the step that it resumes at."""
     config = write_config(tmp_path, 'iterations', repo, shapes)
