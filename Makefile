@@ -4,10 +4,10 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint doctor clean
+.PHONY: help install demo test test-all test-reliability lint doctor clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: ## make .venv with torch, mmcv (compiled), mmdet, mmseg and mmrest; quick when already there
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
@@ -20,6 +20,9 @@ test: install ## run the tests except the slow ones
 
 test-all: install ## run all tests
 	@$(RUN) -m pytest -m ""
+
+test-reliability: install ## run all tests of reliability: runs are killed, files are damaged
+	@$(RUN) -m pytest -m "" tests/reliability
 
 lint: install ## check the code with ruff
 	@$(RUN) -m ruff check .

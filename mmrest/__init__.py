@@ -4,7 +4,7 @@ from pathlib import Path
 try:
     from .backbones import ResT, ResTv2
     from .checkpoints import allow_known_types
-    from .engine.hooks import CompileBackboneHook, KeepMMCVInFloat32Hook
+    from .hooks import CompileBackboneHook, InvalidLossHook, KeepMMCVInFloat32Hook
     from .optim import LayerDecayOptimWrapperConstructor
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
@@ -18,5 +18,6 @@ from .version import __version__
 allow_known_types()
 
 __all__ = [
-    'CompileBackboneHook', 'KeepMMCVInFloat32Hook', 'LayerDecayOptimWrapperConstructor', 'ResT', 'ResTv2', '__version__'
+    'CompileBackboneHook', 'InvalidLossHook', 'KeepMMCVInFloat32Hook', 'LayerDecayOptimWrapperConstructor', 'ResT',
+    'ResTv2', '__version__'
 ]

@@ -245,6 +245,9 @@ class LoadReportHook(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Called by mmengine between reading the file and filling the model."""
         source = str(runner._load_from or 'the latest checkpoint')
+        if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
+            # When it resumes, mmengine runs this as Python, to compare a number that only its first versions had.
+            checkpoint['meta'].pop('config', None)
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):

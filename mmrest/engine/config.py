@@ -15,9 +15,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import LoadReportHook, use_safe_loading
+from ..hooks import RandomStateHook, keep_mmcv_in_float32, save_whole_checkpoints
 from .data import base_datasets, check_data
 from .errors import UsageError
-from .machine import BatchReportHook, keep_mmcv_in_float32, nested_dicts, replace_amp, replace_sync_bn
+from .loaders import guard_loaders
+from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
+from .resuming import prepare_resume
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -68,6 +71,9 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
 def build_runner(cfg: Config, train: bool = False) -> Runner:
     """Build the config's runner; it reports what fits whenever it loads a checkpoint.
 
+    It names files that it cannot use (``check_samples = False`` in the config turns that off). For training, it
+    saves checkpoints whole or not at all, and its random numbers are those of a run that was never interrupted.
+
     Args:
         cfg (Config): From :func:`prepare_train` or :func:`prepare_test`.
         train (bool): Build the optimizer as well.
@@ -95,6 +101,11 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
     runner.register_hook(BatchReportHook())
+    if isinstance(runner, Runner):
+        guard_loaders(runner, cfg.get('check_samples', True))
+        if train:
+            save_whole_checkpoints(runner)
+            runner.register_hook(RandomStateHook())
     return runner
 
 
@@ -141,10 +152,12 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         cfg (Config): From :func:`load_config`; changed in place.
         amp (bool): Mixed precision.
         auto_scale_lr (bool): Scale the learning rate from the recipe's batch to the actual one.
-        resume (str, optional): 'auto': from the last checkpoint in the work dir; else a file.
+        resume (str, optional): 'auto': from the newest whole checkpoint in the work dir, if there is any; else a
+            file. Default: what the config says.
 
     Raises:
         UsageError: An option does not fit the config or the machine, or data or a file are missing.
+        CheckpointError: What is to be resumed is not whole.
     """
     check_data(cfg, ('train', 'val') if cfg.get('val_cfg') else ('train', ))
     if amp:
@@ -163,9 +176,12 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
             raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '
                              '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).')
         cfg.auto_scale_lr.enable = True
+    if not resume and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
     if resume:
-        cfg.resume = True
-        cfg.load_from = None if resume == 'auto' else resume
+        if resume != 'auto':
+            _check_file(resume)
+        prepare_resume(cfg, resume)
     if cfg.get('load_from'):
         _check_file(cfg.load_from)
     return cfg

@@ -8,6 +8,9 @@ from mmengine.config import Config
 
 from .errors import UsageError
 
+# Of files that mmengine reads in a way that lets them run code.
+RUN_CODE = ('.pkl', '.pickle', '.yaml', '.yml')
+
 
 def base_datasets(config: Any) -> Iterator[dict]:
     """The datasets in a dataloader, a list of them, or a wrapper such as RepeatDataset or ConcatDataset."""
@@ -25,18 +28,23 @@ def base_datasets(config: Any) -> Iterator[dict]:
 def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     """Check that annotation files and image folders of a config's datasets exist.
 
-    Only what is plainly a local path is looked for; the rest is left to what reads it.
+    Only what is plainly a local path is looked for; the rest is left to what reads it. Annotations in a format
+    that can run code are refused, unless the config says ``allow_pickle = True``.
 
     Args:
         cfg (Config): Whole config.
         phases (tuple[str]): Which of 'train', 'val' and 'test' are going to run.
 
     Raises:
-        UsageError: Something is missing; the message says what, and how to provide it.
+        UsageError: Something is missing; the message says what, and how to provide it. Or it is refused.
     """
     missing = {}
     for phase in phases:
-        paths = [path for dataset in base_datasets(cfg.get(f'{phase}_dataloader')) for path in _paths(dataset)]
+        paths = []
+        for dataset in base_datasets(cfg.get(f'{phase}_dataloader')):
+            paths += _paths(dataset)
+            if not cfg.get('allow_pickle'):
+                _refuse_pickles(dataset)
         for evaluator in base_datasets(cfg.get(f'{phase}_evaluator')):
             paths += _local(evaluator.get('ann_file'))
         missing.update((path, phase) for path in paths if not Path(path).exists() and path not in missing)
@@ -45,6 +53,14 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
         paths = [path for path in missing if not any(Path(other) in Path(path).parents for other in missing)]
         listed = '\n'.join(f'  {path}  (for {missing[path]})' for path in paths)
         raise UsageError(f'Data of this config are missing:\n{listed}\n{_advice(cfg)}')
+
+
+def _refuse_pickles(dataset: dict) -> None:
+    for key in ('ann_file', 'proposal_file'):
+        for path in _strings(dataset.get(key)):
+            if Path(path).suffix.lower() in RUN_CODE:
+                raise UsageError(f'{path} is refused as {key}: mmengine would run code that is in a file of that '
+                                 'format. Use JSON, or if you trust the file: --cfg-options allow_pickle=True')
 
 
 def _paths(dataset: dict) -> list[str]:

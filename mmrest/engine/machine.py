@@ -9,7 +9,6 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch import Tensor, nn
 
 AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
 
@@ -43,31 +42,6 @@ def replace_amp(cfg: Config) -> None:
             wrapper.pop(key, None)
         print_log('The config trains in mixed precision, which mmengine has on GPUs only: training in full precision.',
                   logger='current', level=logging.WARNING)
-
-
-def keep_mmcv_in_float32(model: nn.Module) -> None:
-    """Let a detector train in bfloat16 though operators of mmcv have no kernels for it: these get float32.
-
-    They are RoIAlign in mmdet's RoI extractors, and focal loss and the suppression of boxes after its dense
-    heads. PyTorch's autocast does not know them. On a CPU some have none for float16 either.
-
-    Args:
-        model (nn.Module): Gets hooks at the modules' forward passes.
-    """
-    for module in model.modules():
-        names = {parent.__name__ for parent in type(module).__mro__}
-        if 'BaseRoIExtractor' in names:
-            module.register_forward_pre_hook(lambda module, args: _to_float32(args))
-        elif 'BaseDenseHead' in names:
-            module.register_forward_hook(lambda module, args, outputs: _to_float32(outputs))
-
-
-def _to_float32(value: Any) -> Any:
-    """A nest of tuples and lists with its bfloat16 tensors, on CPUs its float16 ones too, in float32."""
-    if isinstance(value, Tensor):
-        lacking = value.dtype == torch.bfloat16 or value.dtype == torch.float16 and value.device.type == 'cpu'
-        return value.float() if lacking else value
-    return type(value)(map(_to_float32, value)) if isinstance(value, (tuple, list)) else value
 
 
 def nested_dicts(value: Any) -> Iterator[dict]:

@@ -6,6 +6,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 pytest.importorskip('mmdet')
 
+from mmrest.checkpoints import CheckpointError  # noqa: E402
 from mmrest.engine import UsageError, build_runner, check_data, load_config, prepare_test, prepare_train  # noqa: E402
 
 DEMO = 'configs/retinanet_rest_lite_fpn_shapes.py'
@@ -211,15 +212,20 @@ def test_auto_scale_lr(shapes):
 
 
 def test_resume(shapes, tmp_path):
-    cfg = load_config(DEMO, dict(data_root=str(shapes)))
+    cfg = load_config(DEMO, dict(data_root=str(shapes)), work_dir=str(tmp_path))
     prepare_train(cfg)
     assert not cfg.resume
     prepare_train(cfg, resume='auto')
-    assert cfg.resume and cfg.load_from is None
+    assert not cfg.resume and cfg.load_from is None, 'there is nothing yet to resume'
     with pytest.raises(UsageError, match='no checkpoint'):
         prepare_train(cfg, resume=str(tmp_path / 'none.pth'))
-    prepare_train(cfg, resume=write(tmp_path / 'some.pth', 'x'))
-    assert cfg.resume and cfg.load_from == str(tmp_path / 'some.pth')
+    with pytest.raises(CheckpointError, match='some.pth'):
+        prepare_train(cfg, resume=write(tmp_path / 'some.pth', 'x'))
+    torch.save(dict(meta=dict(epoch=1, iter=5, seed=7), state_dict={}, message_hub={}, optimizer={}),
+               tmp_path / 'epoch_1.pth')
+    for resume in ('auto', str(tmp_path / 'epoch_1.pth')):
+        prepare_train(cfg, resume=resume)
+        assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_1.pth') and cfg.randomness.seed == 7
 
 
 def test_testing_options(shapes, tmp_path, monkeypatch):

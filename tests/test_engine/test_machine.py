@@ -3,7 +3,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine.machine import describe_batch, keep_mmcv_in_float32, replace_amp, replace_sync_bn
+from mmrest.engine.machine import describe_batch, replace_amp, replace_sync_bn
+from mmrest.hooks import keep_mmcv_in_float32
 
 SYNC = dict(type='SyncBN', requires_grad=True)
 

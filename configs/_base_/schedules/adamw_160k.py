@@ -14,4 +14,6 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='mIoU'))
+default_hooks = dict(
+    checkpoint=dict(max_keep_ckpts=3, save_best='mIoU'),
+    invalid_loss=dict(type='InvalidLossHook'))  # stops at a loss that is NaN or infinite

@@ -3,12 +3,36 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
-from torch import nn
+from torch import Tensor, nn
 
-from .machine import keep_mmcv_in_float32
+
+def keep_mmcv_in_float32(model: nn.Module) -> None:
+    """Let a detector train in bfloat16 though operators of mmcv have no kernels for it: these get float32.
+
+    They are RoIAlign in mmdet's RoI extractors, and focal loss and the suppression of boxes after its dense
+    heads. PyTorch's autocast does not know them. On a CPU some have none for float16 either.
+
+    Args:
+        model (nn.Module): Gets hooks at the modules' forward passes.
+    """
+    for module in model.modules():
+        names = {parent.__name__ for parent in type(module).__mro__}
+        if 'BaseRoIExtractor' in names:
+            module.register_forward_pre_hook(lambda module, args: _to_float32(args))
+        elif 'BaseDenseHead' in names:
+            module.register_forward_hook(lambda module, args, outputs: _to_float32(outputs))
+
+
+def _to_float32(value: Any) -> Any:
+    """A nest of tuples and lists with its bfloat16 tensors, on CPUs its float16 ones too, in float32."""
+    if isinstance(value, Tensor):
+        lacking = value.dtype == torch.bfloat16 or value.dtype == torch.float16 and value.device.type == 'cpu'
+        return value.float() if lacking else value
+    return type(value)(map(_to_float32, value)) if isinstance(value, (tuple, list)) else value
 
 
 def _inner_model(model: nn.Module) -> nn.Module:
@@ -78,7 +102,7 @@ class CompileBackboneHook(Hook):
 class KeepMMCVInFloat32Hook(Hook):
     """Lets a detector train in bfloat16 where operators of mmcv have no kernels for it.
 
-    They are given float32, see :func:`mmrest.engine.machine.keep_mmcv_in_float32`. The tools of this package do so
+    They are given float32, see :func:`keep_mmcv_in_float32`. The tools of this package do so
     themselves; with those of mmdet, name this hook beside ``optim_wrapper=dict(type='AmpOptimWrapper',
     dtype='bfloat16')``.
 

@@ -1,0 +1,82 @@
+"""Telling whether an image file is whole, and what is in it."""
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+# A format's first bytes, and those that a whole file of it ends with (but for a little that some programs append).
+_ENDS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
+_TAIL = 64
+
+
+@dataclass
+class ImageFacts:
+    """Size in px as OpenCV reads it (turned as its EXIF entry says), and how pixels are stored."""
+
+    width: int
+    height: int
+    mode: str
+
+
+def check_ends(path: str | Path) -> str | None:
+    """Look whether an image file was cut off, which decoders take for gray pixels; quick.
+
+    Args:
+        path (str | Path): A local file.
+
+    Returns:
+        str | None: What is wrong, None if nothing.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with open(path, 'rb') as file:
+        head = file.read(8)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+    if not size:
+        return 'is empty'
+    for start, end in _ENDS.items():
+        if head.startswith(start):
+            # Without the usual end, a file may still hold all that the decoder needs.
+            return None if end in tail else decode(path)[1]
+    return None
+
+
+def decode(path: str | Path) -> tuple[ImageFacts | None, str | None]:
+    """Decode an image file to its last pixel.
+
+    Args:
+        path (str | Path): A local file.
+
+    Returns:
+        tuple: Its facts, or None; and what is wrong with it, or None.
+    """
+    from PIL import Image
+    path = Path(path)
+    if not path.is_file():
+        return None, 'is missing'
+    if not path.stat().st_size:
+        return None, 'is empty'
+    try:
+        with Image.open(path) as image:
+            image.load()
+            width, height = image.size
+            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # lies on its side
+                width, height = height, width
+            return ImageFacts(width, height, image.mode), None
+    except Exception as error:  # damaged bytes fail in many ways
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return None, f'cannot be decoded ({reason.replace(repr(str(path)), "it")})'
+
+
+def png_depth(path: str | Path) -> int:
+    """Bits of each value in a PNG file; 8 for anything else."""
+    with open(path, 'rb') as file:
+        head = file.read(26)
+    if len(head) < 26 or not head.startswith(b'\x89PNG'):
+        return 8
+    return struct.unpack('>IIB', head[16:25])[2]

@@ -1,0 +1,33 @@
+"""What the tests of reliability share: a tally of what they tried, shown at the end, and small runs."""
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from mmengine.runner.checkpoint import CheckpointLoader
+
+TALLY: Counter = Counter()
+
+
+@pytest.fixture(scope='session')
+def tally():
+    """Count what was tried: ``tally('runs killed')``, ``tally('losses compared', 20)``."""
+    def add(what: str, number: int = 1) -> None:
+        TALLY[what] += number
+    return add
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if TALLY:
+        terminalreporter.section('reliability')
+        for what in sorted(TALLY):
+            terminalreporter.write_line(f'{TALLY[what]:8,} {what}')
+
+
+@pytest.fixture
+def own_process_state(monkeypatch):
+    """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    # mmengine formats a run's config for each checkpoint, which takes longer than the steps between.
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **kwargs: (text, True), raising=False)

@@ -1,0 +1,238 @@
+"""Data with something wrong: training goes on as documented, or stops with one message that names the file."""
+import json
+import re
+import runpy
+import shutil
+import sys
+from copy import deepcopy
+
+import pytest
+from conftest import run_process
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
+from mmrest.datasets.coco import check_coco
+from mmrest.datasets.faults import DataError, Report
+from mmrest.datasets.guard import data_errors, guard_dataset
+from mmrest.engine import base_datasets, clear_errors
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmcv._ext')
+
+from .faults import ANNOTATIONS, IMAGES, LABELS, image_of, label_of  # noqa: E402
+from .runs import build, stop_workers, write_config  # noqa: E402
+
+DETECTION = {**IMAGES, **ANNOTATIONS}
+
+
+@pytest.fixture
+def damaged(shapes, tmp_path):
+    """A copy of the data set, to be damaged."""
+    return shutil.copytree(shapes, tmp_path / 'data')
+
+
+@pytest.fixture
+def config(repo, damaged, tmp_path):
+    """Writes the config of a run on it."""
+    return lambda kind, **options: write_config(tmp_path, kind, repo, damaged, **options)
+
+
+@pytest.fixture(scope='module')
+def read_configs(repo, tmp_path_factory):
+    """The configs of both kinds, read once; data are where a test puts them."""
+    folder = tmp_path_factory.mktemp('configs')
+    return {kind: Config.fromfile(write_config(folder, kind, repo, 'data')) for kind in ('epochs', 'iterations')}
+
+
+@pytest.fixture
+def load_samples(read_configs, damaged):
+    """All samples of a config's dataset, as a run loads them."""
+    def load(kind, phase='train', serialize=False):
+        init_default_scope(read_configs[kind].default_scope)
+        config = dict(deepcopy(read_configs[kind][f'{phase}_dataloader'].dataset), data_root=str(damaged),
+                      serialize_data=serialize)  # which collects garbage each time, and this takes a while
+        with data_errors([config]):
+            dataset = DATASETS.build(config)
+        guard_dataset(dataset)
+        return [dataset[index] for index in range(len(dataset))]
+    return load
+
+
+@pytest.fixture
+def found(read_configs, damaged):
+    """What the check finds in a config's dataset."""
+    def check(kind, phase='train'):
+        report = Report()
+        config = dict(read_configs[kind][f'{phase}_dataloader'].dataset, data_root=str(damaged), serialize_data=False)
+        check_config(read_configs[kind], base_datasets(config), report)
+        return report
+    return check
+
+
+@pytest.fixture
+def try_fault(load_samples, found, damaged, tally):
+    def attempt(kind, fault):
+        fault.damage(damaged)
+        if fault.says:
+            with pytest.raises(DataError, match=fault.says):
+                load_samples(kind, serialize='No image' in fault.says)
+        else:
+            assert load_samples(kind)
+        report = found(kind)
+        # Where nothing is left to train on, each image that is left out is a warning.
+        serious = fault.says and not fault.found.startswith('image without objects')
+        assert fault.found in (report.errors if serious else report.warnings), str(report)
+        assert bool(report.errors) == bool(serious), str(report)
+        tally('faults of data tried, in training and in the check')
+    return attempt
+
+
+def test_good_data_are_good(load_samples, found):
+    for kind in ('epochs', 'iterations'):
+        for phase, number in (('train', 9 if kind == 'epochs' else 10), ('val', 4)):
+            assert len(load_samples(kind, phase)) == number  # a detector is not trained on images without objects
+            assert not found(kind, phase).errors
+
+
+@pytest.mark.parametrize('name', DETECTION)
+def test_faults_of_detection_data(try_fault, name):
+    try_fault('epochs', DETECTION[name])
+
+
+@pytest.mark.parametrize('name', LABELS)
+def test_faults_of_label_maps(try_fault, name):
+    try_fault('iterations', LABELS[name])
+
+
+@pytest.mark.parametrize('segmentation, fault', [
+    ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
+    ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
+    ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
+    ('none', 'segmentation is neither polygons nor a run-length code'),
+    (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor a run-length code'),
+    (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
+])
+def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
+    content = json.loads((damaged / 'annotations/instances_train.json').read_text())
+    good = Report()
+    check_coco(content, 'a.json', good)
+    assert not good.errors and len(good.warnings) == 1
+    content['annotations'][0]['segmentation'] = segmentation
+    masks, boxes = Report(), Report()
+    check_coco(content, 'a.json', masks)
+    check_coco(content, 'a.json', boxes, masks=False)
+    assert fault in {**masks.errors, **masks.warnings} and fault not in {**boxes.errors, **boxes.warnings}
+
+
+HANDLED = [name for name, fault in DETECTION.items() if not fault.says]
+
+
+@pytest.mark.usefixtures('own_process_state')
+def test_training_with_all_that_is_handled(config, damaged, tally):
+    """The faults that do not stop a run, all in one data set; the images of the odd kinds are others each time."""
+    for name in HANDLED:
+        DETECTION[name].damage(damaged)
+        for path in [image_of(damaged)]:
+            path.rename(path.with_name(f'{name}{path.suffix}'))
+            annotations = damaged / 'annotations/instances_train.json'
+            annotations.write_text(annotations.read_text().replace(f'"{path.name}"', f'"{name}{path.suffix}"'))
+    runner = build(config('epochs'), damaged / 'run', **{'train_cfg.max_epochs': 1})
+    losses = []
+    runner.model.register_forward_hook(lambda module, args, out: losses.extend(out['loss_cls']))
+    runner.train()
+    assert len(losses) > 3 and all(loss.isfinite() for loss in losses)
+    tally('faults of data trained with', len(HANDLED))
+
+
+def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_process_state):
+    """The file is named once, and there is no traceback."""
+    IMAGES['text'].damage(damaged)
+    runner = build(config('epochs', workers=2), damaged / 'run')
+    with pytest.raises(SystemExit) as status, clear_errors():
+        runner.train()
+    stop_workers(runner)
+    message = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line][-1]
+    assert status.value.code == 2 and re.match(rf'error: {image_of(damaged)} cannot be loaded: it is no image', message)
+    assert 'Traceback' not in message and 'check_dataset.py' in message
+
+
+def test_one_message_at_validation(config, damaged, own_process_state):
+    image = sorted((damaged / 'images/val').iterdir())[1]
+    image.write_bytes(image.read_bytes()[:-100])
+    runner = build(config('iterations'), damaged / 'run')
+    with pytest.raises(DataError, match=f'{image} cannot be decoded'):
+        runner.val()
+
+
+def test_an_error_of_another_step_keeps_its_kind(read_configs, damaged):
+    """A mistake in a transform is no fault of the data, and keeps its traceback."""
+    init_default_scope('mmdet')
+    dataset = DATASETS.build(dict(deepcopy(read_configs['epochs'].train_dataloader.dataset), data_root=str(damaged)))
+
+    def broken(data):
+        raise ZeroDivisionError('oh')
+
+    dataset.pipeline.transforms.insert(2, broken)
+    guard_dataset(dataset)
+    with pytest.raises(RuntimeError, match=r'function failed on .*png: ZeroDivisionError: oh') as error:
+        dataset[0]
+    assert not isinstance(error.value, DataError) and isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+def test_files_too_large_for_the_memory(load_samples, found, monkeypatch):
+    from mmrest.datasets import coco
+    monkeypatch.setattr(coco, '_free_memory', lambda: 1000)
+    with pytest.raises(DataError, match='would not fit'):
+        load_samples('epochs')
+    assert 'annotation file cannot be read' in found('epochs').errors
+
+
+def test_folders_without_a_config(damaged):
+    report = Report(examples=1)
+    LABELS['out_of_range'].damage(damaged)
+    (damaged / 'labels/train/extra.png').write_bytes(label_of(damaged).read_bytes())
+    pairs = pair_label_maps(damaged / 'images/train', damaged / 'labels/train', report)
+    check_label_maps(pairs, 5, report)
+    assert report.errors['label map with values that are no class']['count'] == 1
+    assert report.warnings['label map without an image (left out)']['count'] == 1
+    report = Report()
+    check_label_maps(pairs, 4, report, reduce_zero_label=True)
+    assert list(report.errors['label map with values that are no class']['examples']) == [
+        f'{label_of(damaged)}: 8; there are 4 classes']
+    report = Report()
+    check_coco_files(damaged / 'annotations/instances_val.json', damaged / 'images/val', report)
+    assert not report.errors and report.checked['images read'] == 4
+    assert 'grayscale' not in str(report)
+
+
+@pytest.mark.usefixtures('own_process_state')
+def test_the_tool(repo, config, damaged, monkeypatch, capsys):
+    """Counts and examples, a progress bar, JSON, and the exit status."""
+    IMAGES['empty_image'].damage(damaged)
+    ANNOTATIONS['box_outside'].damage(damaged)
+    result = damaged / 'found.json'
+    monkeypatch.setattr(sys, 'argv', ['check_dataset.py', config('epochs'), '--out', str(result)])
+    with pytest.raises(SystemExit) as status:
+        runpy.run_path(str(repo / 'tools/check_dataset.py'), run_name='__main__')
+    assert status.value.code == 1
+    out = ''.join(capsys.readouterr())
+    assert f'error: image cannot be read (1)\n    {image_of(damaged)}: is empty' in out
+    assert 'warning: box outside the image (left out) (1)' in out and '10 of 10 images' in out
+    assert out.count('4 of 4 images') == 1, 'what is tested is what is validated with'
+    assert json.loads(result.read_text())['errors']['image cannot be read']['count'] == 1
+
+
+@pytest.mark.reliability
+def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
+    tool = [sys.executable, repo / 'tools/check_dataset.py']
+    folders = [damaged / 'images/val', damaged / 'labels/val']
+    assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
+    assert 'that are no class' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
+    out = run_process([*tool, '--coco', damaged / 'annotations/instances_val.json', folders[0]], tmp_path)
+    assert '0 errors' in out and 'warning: image without objects' in out
+    for wrong, message in [([], 'give one of'), (['--label-maps', *folders], 'needs --num-classes'),
+                           (['nothere.py'], 'error: There is no config nothere.py')]:
+        out = run_process([*tool, *wrong], tmp_path, status=2)
+        assert message in out and 'Traceback' not in out

@@ -1,0 +1,191 @@
+"""A loss that is not finite stops the run before it is in the weights, and says where it came from."""
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import need_mmpretrain
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+import mmrest
+from mmrest.checkpoints import storage
+from mmrest.engine import clear_errors
+from mmrest.hooks import InvalidLossError
+from mmrest.hooks.randomness import set_random_state
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmcv._ext')
+
+from .runs import build, write_config  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('own_process_state')
+
+
+class Spoil(Hook):
+    """Makes a loss NaN at a step, and keeps the state from before it."""
+
+    def __init__(self, step: int, value: float = float('nan')) -> None:
+        self.step, self.value, self.now = step, value, 0
+
+    def before_train(self, runner) -> None:
+        head = runner.model.bbox_head if hasattr(runner.model, 'bbox_head') else runner.model.decode_head
+        compute = head.loss
+
+        def loss(*args, **kwargs):
+            losses = compute(*args, **kwargs)
+            name = next(key for key in losses if 'loss_bbox' in key or 'loss_ce' in key)
+            if self.now == self.step:
+                good = losses[name]
+                losses[name] = [good[0] + self.value, *good[1:]] if isinstance(good, list) else good + self.value
+            return losses
+
+        head.loss = loss
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self.now = runner.iter + 1
+        if self.now == self.step:
+            self.weights = deepcopy(runner.model.state_dict())
+            self.optimizer = deepcopy(runner.optim_wrapper.state_dict())
+            self.paths = [sample.img_path for sample in data_batch['data_samples']]
+            self.inputs = [image.clone() for image in data_batch['inputs']]
+
+
+def spoil(runner, step=7, value=float('nan')):
+    hook = Spoil(step, value)
+    runner.register_hook(hook)
+    return hook
+
+
+def buffers(state):
+    return {key for key in state if 'running_' in key or 'num_batches' in key}
+
+
+@pytest.mark.parametrize('kind, value', [
+    ('epochs', float('nan')), pytest.param('iterations', float('inf'), marks=pytest.mark.reliability)])
+def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
+    runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
+    hook = spoil(runner, value=value)
+    with pytest.raises(SystemExit), clear_errors():
+        runner.train()
+    message = capsys.readouterr().err[-3000:].partition('error: ')[2]
+    name = 'loss_bbox' if kind == 'epochs' else r'decode\.loss_ce'
+    # In the second epoch of five steps, or in the only one of a loop that counts iterations.
+    assert re.match(rf'The loss is not finite at iteration 7 \(epoch {2 if kind == "epochs" else 1}\): '
+                    rf'loss = {value}, {name} = {value}\.', message), message
+    assert all(f'\n  {path}\n' in message for path in hook.paths) and 'Traceback' not in message
+
+    saved = torch.load(tmp_path / 'run/invalid_loss_iter_7.pth', weights_only=True)
+    changed = buffers(hook.weights)  # running means, which the forward pass has moved on
+    for state in (saved['state_dict'], runner.model.state_dict()):
+        assert state.keys() == hook.weights.keys()
+        assert all(torch.equal(state[key], value) for key, value in hook.weights.items() if key not in changed)
+    moments = saved['optimizer']['state'][0]
+    assert torch.equal(moments['exp_avg'], hook.optimizer['state'][0]['exp_avg']) and moments['step'] == 6
+    facts = json.loads((tmp_path / 'run/invalid_loss_iter_7.json').read_text())
+    assert (facts['iteration'], facts['images'], facts['rank']) == (7, hook.paths, 0)
+    assert facts['losses']['loss'] == str(value) and len(facts['seeds']) == 2
+
+    # The batch as it was, from its images and seeds.
+    dataset = runner.train_dataloader.dataset
+    indices = {dataset.get_data_info(index)['img_path']: index for index in range(len(dataset))}
+    for path, seed, image in zip(facts['images'], facts['seeds'], hook.inputs):
+        set_random_state(seed)
+        assert torch.equal(dataset[indices[path]]['inputs'], image)
+    tally('losses that were not finite')
+
+
+@pytest.mark.reliability
+def test_a_run_that_counts_iterations_is_taken_up_at_that_step(repo, shapes, tmp_path, capsys):
+    config = write_config(tmp_path, 'iterations', repo, shapes)
+    runner = build(config, tmp_path / 'run')
+    first = spoil(runner, 4)
+    with pytest.raises(InvalidLossError):
+        runner.train()
+    runner = build(config, tmp_path / 'again', str(tmp_path / 'run/invalid_loss_iter_4.pth'))
+    again = spoil(runner, 4)
+    with pytest.raises(InvalidLossError, match='iteration 4 '):
+        runner.train()
+    assert again.paths == first.paths
+    assert all(torch.equal(*pair) for pair in zip(again.inputs, first.inputs))
+
+
+@pytest.mark.reliability
+def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes, tmp_path):
+    """The scaled loss is infinite, the loss is not; a scaler leaves out such steps by itself."""
+    runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
+    scaled = []
+    runner.optim_wrapper.scale_loss = lambda loss: scaled.append(loss * 1e30 * 1e30) or scaled[-1]
+    runner.optim_wrapper.should_update = lambda: False
+    runner.train()
+    assert len(scaled) == 5 and not any(loss.isfinite() for loss in scaled)
+
+
+@pytest.mark.reliability
+def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypatch):
+    runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run')
+    hook = spoil(runner, 2)
+
+    def full(file, content):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(storage, '_write', full)
+    with pytest.raises(InvalidLossError, match='iteration 2 .*loss_bbox = nan') as error:
+        runner.train()
+    assert 'could not be saved' in str(error.value) and hook.paths[0] in str(error.value)
+    assert not list((tmp_path / 'run').glob('.*'))
+
+
+def test_the_hook_is_registered_and_on(repo):
+    assert HOOKS.get('InvalidLossHook') is mmrest.InvalidLossHook
+    for name in ('retinanet_rest_lite_fpn_shapes', 'upernet_rest_lite_shapes', 'rest_small_8xb256_in1k'):
+        if name.startswith('rest'):
+            need_mmpretrain()
+        assert Config.fromfile(repo / f'configs/{name}.py').default_hooks.invalid_loss.type == 'InvalidLossHook', name
+
+
+# Makes the second process's loss NaN at the third step.
+SPOIL_RANK = """
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class SpoilRank(Hook):
+    def before_train(self, runner):
+        head = runner.model.module.bbox_head
+        compute = head.loss
+
+        def loss(*args, **kwargs):
+            losses = compute(*args, **kwargs)
+            if runner.rank == 1 and runner.iter == 2:
+                losses['loss_bbox'][0] = losses['loss_bbox'][0] * float('nan')
+            return losses
+        head.loss = loss
+"""
+
+
+@pytest.mark.reliability
+def test_whichever_process_it_is(repo, shapes, tmp_path, tally):
+    (tmp_path / 'spoil.py').write_text(SPOIL_RANK)
+    config = write_config(tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='SpoilRank')")
+    port = 29000 + os.getpid() % 2000
+    result = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}',
+         repo / 'tools/train.py', config, '--launcher', 'pytorch', '--work-dir', 'run'], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])})
+    assert result.returncode
+    assert 'error: The loss is not finite at iteration 3 (epoch 1, process 1): loss = nan, loss_bbox = nan' in \
+        result.stdout, result.stdout[-3000:]
+    facts = json.loads(Path(tmp_path / 'run/invalid_loss_iter_3_rank1.json').read_text())
+    assert facts['rank'] == 1 and len(facts['images']) == 2
+    assert 'optimizer' in torch.load(tmp_path / 'run/invalid_loss_iter_3_rank1.pth', weights_only=True)
+    tally('losses that were not finite')

@@ -1,0 +1,74 @@
+"""Look at every file of a data set: what a run would stop at, learn wrong things from, or leave out."""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from mmengine.config import DictAction
+
+from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
+from mmrest.datasets.faults import Report
+from mmrest.engine import UsageError, base_datasets, check_data, clear_errors, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, epilog='Exit status: 0 without errors, 1 with.')
+    parser.add_argument('config', nargs='?', help='config whose datasets are checked')
+    parser.add_argument('--phase', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val', 'test'],
+                        help='which of its datasets; default: all')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config, e.g. data_root=/data/coco/')
+    parser.add_argument('--coco', nargs=2, metavar=('ANN_FILE', 'IMAGES'), help='instead: annotations and their images')
+    parser.add_argument('--label-maps', nargs=2, metavar=('IMAGES', 'MAPS'),
+                        help='instead: folders of images and of label maps with the same names')
+    parser.add_argument('--num-classes', type=int, help='with --label-maps')
+    parser.add_argument('--ignore-index', type=int, default=255, help='with --label-maps; default: %(default)s')
+    parser.add_argument('--examples', type=int, default=5, help='files to name of each kind; default: %(default)s')
+    parser.add_argument('--out', help='JSON file for what was found')
+    args = parser.parse_args()
+    if sum(map(bool, (args.config, args.coco, args.label_maps))) != 1:
+        parser.error('give one of: a config, --coco, --label-maps')
+    if args.label_maps and not args.num_classes:
+        parser.error('--label-maps needs --num-classes')
+    return args
+
+
+def show_progress(what: str, done: int, total: int) -> None:
+    """A line that is written over on a terminal; elsewhere, a line for each tenth."""
+    if sys.stderr.isatty():
+        bar = '=' * (40 * done // total)
+        print(f'\r[{bar:40}] {done:,} of {total:,} {what}', end='\n' if done == total else '', file=sys.stderr)
+    elif done == total or done * 10 // total != (done - 1) * 10 // total:
+        print(f'{done:,} of {total:,} {what}', file=sys.stderr)
+
+
+def check(args: argparse.Namespace, report: Report) -> None:
+    if args.coco:
+        check_coco_files(*args.coco, report, progress=show_progress)
+    elif args.label_maps:
+        pairs = pair_label_maps(*args.label_maps, report)
+        if not pairs:
+            raise UsageError(f'There are no images in {args.label_maps[0]}.')
+        check_label_maps(pairs, args.num_classes, report, args.ignore_index, progress=show_progress)
+    else:
+        cfg = load_config(args.config, args.cfg_options)
+        phases = tuple(phase for phase in args.phase if cfg.get(f'{phase}_dataloader'))
+        check_data(cfg, phases)
+        check_config(cfg, base_datasets([cfg[f'{phase}_dataloader'] for phase in phases]), report, show_progress)
+
+
+def main() -> None:
+    args = parse_args()
+    report = Report(examples=args.examples)
+    with clear_errors():
+        check(args, report)
+    print(report)
+    if args.out:
+        with open(args.out, 'w', encoding='utf-8') as file:
+            json.dump(report.as_dict(), file, indent=2)
+    raise SystemExit(1 if report.errors else 0)
+
+
+if __name__ == '__main__':
+    main()
