@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import difflib
+import importlib.util
 import traceback
 from copy import deepcopy
 from pathlib import Path
@@ -20,6 +21,7 @@ from .errors import UsageError
 from .machine import BatchReportHook, keep_mmcv_in_float32, nested_dicts, replace_amp, replace_sync_bn
 
 PACKAGE = Path(__file__).resolve().parents[1]
+TENSORBOARD = 'TensorboardVisBackend'
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
@@ -134,7 +136,8 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> Config:
+def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None,
+                  tensorboard: bool = False) -> Config:
     """Apply the options of training and check what can be checked before it starts.
 
     Args:
@@ -142,6 +145,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         amp (bool): Mixed precision.
         auto_scale_lr (bool): Scale the learning rate from the recipe's batch to the actual one.
         resume (str, optional): 'auto': from the last checkpoint in the work dir; else a file.
+        tensorboard (bool): Write scalars for TensorBoard as well.
 
     Raises:
         UsageError: An option does not fit the config or the machine, or data or a file are missing.
@@ -163,12 +167,25 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
             raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '
                              '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).')
         cfg.auto_scale_lr.enable = True
+    if tensorboard:
+        _add_tensorboard(cfg)
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
     if cfg.get('load_from'):
         _check_file(cfg.load_from)
     return cfg
+
+
+def _add_tensorboard(cfg: Config) -> None:
+    """Let the visualizer of a config write for TensorBoard beside what it does already."""
+    if importlib.util.find_spec('tensorboard') is None:
+        raise UsageError('--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard')
+    if not cfg.get('visualizer'):
+        cfg.visualizer = ConfigDict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    backends = list(cfg.visualizer.get('vis_backends') or [])
+    if not any(backend.get('type') == TENSORBOARD for backend in backends):
+        cfg.visualizer.vis_backends = [*backends, dict(type=TENSORBOARD)]
 
 
 def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: bool = False,
