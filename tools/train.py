@@ -1,5 +1,6 @@
 """Train a detector, segmentor or other model of the OpenMMLab family from its config."""
 from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_train
+from mmrest.visualization import PaintValidationHook
 
 
 def main() -> None:
@@ -9,11 +10,16 @@ def main() -> None:
                         help="scale the learning rate by actual batch / the recipe's batch")
     parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
                         help='resume from a checkpoint; without a path, from the last one in the work dir')
+    parser.add_argument('--tensorboard', action='store_true',
+                        help='write scalars and some painted validation images for TensorBoard')
     args = parse(parser)
     with clear_errors():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-        prepare_train(cfg, args.amp, args.auto_scale_lr, args.resume)
-        build_runner(cfg, train=True).train()
+        prepare_train(cfg, args.amp, args.auto_scale_lr, args.resume, args.tensorboard)
+        runner = build_runner(cfg, train=True)
+        if args.tensorboard:
+            runner.register_hook(PaintValidationHook())  # not in the config, which others may run without this package
+        runner.train()
 
 
 if __name__ == '__main__':

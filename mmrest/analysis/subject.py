@@ -33,12 +33,14 @@ class Subject:
         pipeline (Callable): From ``dict(img_path=...)`` to what the model's data preprocessor takes.
         scope (str): 'mmdet', 'mmseg', 'mmpretrain' or other.
         class_names (tuple[str]): Empty where the config names none.
+        palette (tuple): RGB colours of the classes; empty where the config names none.
     """
     name: str
     model: nn.Module
     pipeline: Callable[[dict], dict]
     scope: str
     class_names: tuple[str, ...] = ()
+    palette: tuple[tuple[int, ...], ...] = ()
 
     @property
     def backbone(self) -> nn.Module:
@@ -100,8 +102,12 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
         load_pretrained(model, checkpoint)
     # There are no annotations of images in a folder.
     steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
-    return Subject(f'{Path(config).stem}{" (initial weights)" * (checkpoint == "none")}', model.to(device).eval(),
-                   Compose(steps), cfg.get('default_scope') or 'mmengine', _class_names(datasets[0]))
+    try:
+        model = model.to(device).eval()
+    except (AssertionError, RuntimeError) as error:  # torch is not of one mind on this
+        raise UsageError(f'The device {device} cannot be used here: {error}') from error
+    name = Path(config).stem + ' (initial weights)' * (checkpoint == 'none')
+    return Subject(name, model, Compose(steps), cfg.get('default_scope') or 'mmengine', *_classes(datasets[0]))
 
 
 def build_model(cfg: Config, name: str) -> nn.Module:
@@ -134,11 +140,14 @@ def _init_weights(model: nn.Module) -> None:
     logger.setLevel(level)
 
 
-def _class_names(dataset: dict) -> tuple[str, ...]:
+def _classes(dataset: dict) -> tuple[tuple[str, ...], tuple]:
+    """Names and colours of a dataset's classes, as its config or else its type gives them."""
     with DATASETS.switch_scope_and_registry(None) as registry:  # that of the default scope, which has its own
         known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
-    classes = (dataset.get('metainfo') or {}).get('classes') or known.get('classes', ())
-    return (classes, ) if isinstance(classes, str) else tuple(classes)
+    own = dataset.get('metainfo') or {}
+    classes = own.get('classes') or known.get('classes', ())
+    palette = own.get('palette') or known.get('palette') or ()
+    return (classes, ) if isinstance(classes, str) else tuple(classes), tuple(map(tuple, palette))
 
 
 def find_images(source: str | Path, most: int) -> list[Path]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import difflib
+import importlib.util
 import traceback
 from copy import deepcopy
 from pathlib import Path
@@ -23,6 +24,7 @@ from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
 from .resuming import prepare_resume
 
 PACKAGE = Path(__file__).resolve().parents[1]
+TENSORBOARD = 'TensorboardVisBackend'
 
 
 def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
@@ -145,7 +147,8 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> Config:
+def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None,
+                  tensorboard: bool = False) -> Config:
     """Apply the options of training and check what can be checked before it starts.
 
     Args:
@@ -154,6 +157,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         auto_scale_lr (bool): Scale the learning rate from the recipe's batch to the actual one.
         resume (str, optional): 'auto': from the newest whole checkpoint in the work dir, if there is any; else a
             file. Default: what the config says.
+        tensorboard (bool): Write scalars for TensorBoard as well.
 
     Raises:
         UsageError: An option does not fit the config or the machine, or data or a file are missing.
@@ -178,6 +182,8 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         cfg.auto_scale_lr.enable = True
     if not resume and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
+    if tensorboard:
+        _add_tensorboard(cfg)
     if resume:
         if resume != 'auto':
             _check_file(resume)
@@ -185,6 +191,17 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     if cfg.get('load_from'):
         _check_file(cfg.load_from)
     return cfg
+
+
+def _add_tensorboard(cfg: Config) -> None:
+    """Let the visualizer of a config write for TensorBoard beside what it does already."""
+    if importlib.util.find_spec('tensorboard') is None:
+        raise UsageError('--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard')
+    if not cfg.get('visualizer'):
+        cfg.visualizer = ConfigDict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    backends = list(cfg.visualizer.get('vis_backends') or [])
+    if not any(backend.get('type') == TENSORBOARD for backend in backends):
+        cfg.visualizer.vis_backends = [*backends, dict(type=TENSORBOARD)]
 
 
 def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: bool = False,

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from typing import Callable
 
+import torch
 from torch import Tensor, nn
 
-from ..ops import emsa, resolve_impl
+from ..ops import emsa, is_exporting, resolve_impl
 from .convolution import Conv2d
 from .linear import TokenLinear
 from .tokens import to_map, to_tokens
@@ -203,7 +204,12 @@ class EMSAv2(EMSA):
             return None
         shape = hw_shape if self.upsample_target == 'q' else reduced_shape
         x = self.up(to_map(tokens[self.upsample_target], shape))
-        return self.up_norm(to_tokens(x[..., :hw_shape[0], :hw_shape[1]]))
+        if is_exporting():  # a slice is a view, and a graph of symbolic sizes would then hold only where it cuts off
+            for dim, size in ((-2, hw_shape[0]), (-1, hw_shape[1])):
+                x = x.index_select(dim, torch.arange(size, device=x.device))
+        else:
+            x = x[..., :hw_shape[0], :hw_shape[1]]
+        return self.up_norm(to_tokens(x))
 
 
 def _build_reduction(reduction: str, embed_dims: int, sr_ratio: int) -> nn.Module:

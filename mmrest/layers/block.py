@@ -59,7 +59,7 @@ class FFN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         size = tokens_per_block(x.device.type, self.fc1.out_features)
-        if x.shape[:-1].numel() <= size or not in_inference(self):
+        if not in_inference(self) or x.shape[:-1].numel() <= size:  # in this order: export must not compare sizes
             return self._whole(x)
         tokens, out = x.flatten(0, -2), None
         for i in range(0, len(tokens), size):

@@ -97,7 +97,7 @@ class PVTStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
-        x = F.pad(x, (0, -x.shape[-1] % 4, 0, -x.shape[-2] % 4))
+        x = F.pad(x, (0, 3, 0, 3))  # enough for any size; the convolution leaves out what is no whole patch
         return self.pos(_norm_channels(self.norm, self.conv(x)))
 
 

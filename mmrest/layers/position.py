@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..ops import is_exporting
 from .convolution import Conv2d
 from .inference import in_inference
 
@@ -71,7 +72,8 @@ class LearnableEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         pos_embed = self.pos_embed
-        if x.shape[-2:] != pos_embed.shape[-2:]:
+        # In an exported graph, sizes are not known: interpolating to the same size changes nothing.
+        if is_exporting() or x.shape[-2:] != pos_embed.shape[-2:]:
             pos_embed = F.interpolate(pos_embed, size=x.shape[-2:], mode='bicubic', align_corners=False)
         return x + pos_embed
 

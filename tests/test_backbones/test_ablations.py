@@ -67,7 +67,7 @@ def test_modules_behind_the_names(tiny):
     assert type(ResT(tiny).stage1[0].attn) is EMSA
     for name, kind in (('avgpool', nn.AvgPool2d), ('maxpool', nn.MaxPool2d), ('dwconv', nn.Conv2d)):
         attn = ResT(tiny, reduction=name).stage2[0].attn
-        assert type(attn.sr) is kind and isinstance(attn.sr_norm, nn.LayerNorm)
+        assert isinstance(attn.sr, kind) and isinstance(attn.sr_norm, nn.LayerNorm)
     for name, mixes, normalises in (('conv+in', True, True), ('conv', True, False), ('none', False, None)):
         attn = ResT(tiny, head_interaction=name).stage4[0].attn
         assert (attn.transform_conv is not None) == mixes

@@ -1,0 +1,6 @@
+from .suppression import apply_nms
+from .targets import Target, backbone_target, config_target
+from .verify import compare
+from .write import export, read_metadata
+
+__all__ = ['Target', 'apply_nms', 'backbone_target', 'compare', 'config_target', 'export', 'read_metadata']

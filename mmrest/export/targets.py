@@ -1,0 +1,254 @@
+"""What is exported: models as functions from images alone to tensors alone.
+
+Preprocessing stays outside: a graph takes images that are normalised already, and the metadata of the file say how.
+So does what has no fixed size: the suppression of overlapping boxes (:func:`mmrest.export.apply_nms`).
+"""
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..analysis.subject import Subject, load_subject
+from ..backbones import ResT, ResTv2
+from ..checkpoints import load_pretrained
+from ..engine import UsageError
+from ..layers import EMSAv2
+from ..layers.attention import HeadAttention
+from .pooling import replace_adaptive_pools
+
+BACKBONES = dict(ResT=ResT, ResTv2=ResTv2)
+PARTS = ('auto', 'backbone', 'model')
+SEGMENTATION_OUTPUTS = ('logits', 'labels')
+
+
+@dataclass
+class Target:
+    """A model to export.
+
+    Attributes:
+        name (str): For messages and the file's metadata.
+        task (str): 'backbone', 'detection' or 'segmentation'.
+        original (nn.Module): From images (B, C, H, W) to a tuple of tensors, as the model computes it.
+        outputs (dict[str, str]): Names of these tensors, and what they are.
+        metadata (dict[str, str]): More to write into the file.
+    """
+    name: str
+    task: str
+    original: nn.Module
+    outputs: dict[str, str]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def in_channels(self) -> int:
+        return next(module.in_channels for module in self.original.modules() if isinstance(module, nn.Conv2d))
+
+    @property
+    def windowed(self) -> bool:
+        """Whether attention works inside windows, whose number and shapes depend on the image's size."""
+        return any(isinstance(module, EMSAv2) and module.window_size is not None for module in self.original.modules())
+
+    def exportable(self) -> nn.Module:
+        """A copy that computes the same with operators that exist elsewhere, at any size."""
+        module = deepcopy(self.original).eval()
+        replace_adaptive_pools(module)
+        for part in module.modules():
+            if isinstance(part, HeadAttention):
+                part.attn_impl = 'reference'
+        return module
+
+
+class FeatureMaps(nn.Module):
+    """A backbone's maps, as a tuple."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) -> per emitted stage (B, C_i, H_i, W_i)."""
+        return tuple(self.backbone(images))
+
+
+class DecodedBoxes(nn.Module):
+    """A dense detector of mmdet up to its decoded boxes, all of them: nothing is left out or suppressed."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) -> boxes (B, N, 4), scores (B, N, classes) and the pyramid level of each box (N,)."""
+        head = self.detector.bbox_head
+        all_scores, all_deltas = head(self.detector.extract_feat(images))
+        sizes = [x.shape[-2:] for x in all_scores]
+        priors = head.prior_generator.grid_priors(sizes, all_scores[0].dtype, images.device)
+        scores = torch.cat([_by_prior(x, head.cls_out_channels) for x in all_scores], dim=1)
+        deltas = torch.cat([_by_prior(x, head.bbox_coder.encode_size) for x in all_deltas], dim=1)
+        scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[..., :-1]
+        batch = images.shape[0]
+        boxes = head.bbox_coder.decode(torch.cat(priors).repeat(batch, 1), deltas.flatten(0, 1))
+        boxes = boxes.unflatten(0, (batch, -1))
+        if head.bbox_coder.clip_border:
+            width, height = boxes.new_full((1, ), images.shape[-1]), boxes.new_full((1, ), images.shape[-2])
+            boxes = torch.minimum(boxes.clamp(min=0), torch.cat([width, height, width, height]))
+        levels = torch.cat([torch.full((p.shape[0], ), i, device=images.device) for i, p in enumerate(priors)])
+        return boxes, scores, levels
+
+
+class ResizedLogits(nn.Module):
+    """A segmentor of mmseg up to logits of the image's size, and to the label of each pixel.
+
+    Args:
+        segmentor (nn.Module): mmseg's EncoderDecoder. It is run on the whole image, whatever its test mode.
+        outputs (Sequence[str]): 'logits', 'labels' or both.
+    """
+
+    def __init__(self, segmentor: nn.Module, outputs: Sequence[str] = SEGMENTATION_OUTPUTS) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+        self.outputs = tuple(outputs)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> logits (B, classes, H, W) and labels (B, H, W), or one of them."""
+        head = self.segmentor.decode_head
+        logits = head(self.segmentor.extract_feat(images))
+        logits = F.interpolate(logits, size=images.shape[-2:], mode='bilinear', align_corners=False)
+        if logits.shape[1] > 1:
+            labels = logits.argmax(1)
+        else:
+            labels = (logits[:, 0].sigmoid() > head.threshold).long()
+        found = dict(logits=logits, labels=labels)
+        return tuple(found[name] for name in self.outputs)
+
+
+def _by_prior(x: Tensor, channels: int) -> Tensor:
+    """(B, priors * channels, H, W) -> (B, H * W * priors, channels), in the order of mmdet's priors."""
+    return x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, channels))
+
+
+def backbone_target(name: str, arch: str | None = None, checkpoint: str | None = None,
+                    options: dict[str, Any] | None = None) -> Target:
+    """A backbone of this package, on its own.
+
+    Args:
+        name (str): 'ResT' or 'ResTv2'.
+        arch (str, optional): Its architecture; default: the backbone's.
+        checkpoint (str, optional): Its weights, published or own, a detector's as well; None: initial ones.
+        options (dict, optional): Further arguments of the backbone.
+
+    Raises:
+        UsageError: There is no such backbone, or it refuses an argument.
+        CheckpointError: The checkpoint cannot be read, or does not fit.
+    """
+    if name not in BACKBONES:
+        raise UsageError(f'There is no backbone {name}: choose from {", ".join(BACKBONES)}, or give a config.')
+    try:
+        backbone = BACKBONES[name](**({'arch': arch} if arch else {}), **(options or {}))
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    if checkpoint:
+        load_pretrained(backbone, checkpoint)
+    return _of_backbone(f'{name} {arch or ""}'.strip(), backbone.eval())
+
+
+def config_target(config: str, checkpoint: str | None = None, options: dict[str, Any] | None = None,
+                  part: str = 'auto', outputs: Sequence[str] = SEGMENTATION_OUTPUTS) -> Target:
+    """The model of a config: RetinaNet up to decoded boxes, UPerNet up to logits, or any model's backbone.
+
+    Args:
+        config (str): Config file.
+        checkpoint (str, optional): The model's weights; None: initial ones.
+        options (dict, optional): Dotted keys to values, merged into the config.
+        part (str): 'model': whole; 'backbone': that alone; 'auto': whole.
+        outputs (Sequence[str]): What a segmentor emits, 'logits', 'labels' or both.
+
+    Raises:
+        UsageError: The config cannot be used, or its model is of a kind that is not exported whole.
+        CheckpointError: The checkpoint cannot be read, or does not fit.
+    """
+    subject = load_subject(config, checkpoint or 'none', options)
+    if part == 'backbone':
+        target = _of_backbone(subject.name, subject.backbone)
+    else:
+        target = _whole(subject, tuple(outputs))
+    target.metadata.update(_preprocessing(subject.model.data_preprocessor))
+    return target
+
+
+def _of_backbone(name: str, backbone: nn.Module) -> Target:
+    if getattr(backbone, 'out_indices', None) is None:
+        raise UsageError(f'The backbone of {name} does not say which stages it emits (out_indices).')
+    strides = getattr(backbone, 'out_strides', None)
+    outputs = {f'stage{i + 1}': 'float32 (batch, channels, rows, columns)' for i in backbone.out_indices}
+    for name, stride in zip(outputs, strides or ()):
+        outputs[name] += f', stride {stride}'
+    return Target(name, 'backbone', FeatureMaps(backbone).eval(), outputs)
+
+
+def _whole(subject: Subject, outputs: tuple[str, ...]) -> Target:
+    if subject.scope == 'mmdet':
+        from mmdet.models import RetinaHead
+        head = getattr(subject.model, 'bbox_head', None)
+        if not isinstance(head, RetinaHead) or getattr(head.loss_cls, 'custom_cls_channels', False):
+            raise _not_whole(subject, head)
+        target = Target(
+            subject.name, 'detection', DecodedBoxes(subject.model).eval(), {
+                'boxes': 'float32 (batch, boxes, 4): x1, y1, x2, y2 in pixels of the input, before suppression',
+                'scores': 'float32 (batch, boxes, classes): of each class on its own, in [0, 1]',
+                'levels': 'int64 (boxes): level of the pyramid that each box comes from, 0 the finest',
+            }, dict(test_cfg=json.dumps(_plain(subject.model.test_cfg))))
+    elif subject.scope == 'mmseg':
+        from mmseg.models import UPerHead
+        head = getattr(subject.model, 'decode_head', None)
+        if not isinstance(head, UPerHead):
+            raise _not_whole(subject, head)
+        if head.align_corners:
+            raise UsageError(f'{subject.name} resizes maps with align_corners=True, which is not exported at dynamic '
+                             'sizes. Its backbone can be: --part backbone.')
+        known = {
+            'logits': 'float32 (batch, classes, height, width), resized to the input',
+            'labels': 'int64 (batch, height, width): index of the class of each pixel',
+        }
+        chosen = {name: known[name] for name in SEGMENTATION_OUTPUTS if name in outputs}
+        if not chosen or set(outputs) - set(known):
+            raise UsageError(f'A segmentor has the outputs {" and ".join(known)}; got {", ".join(outputs) or "none"}.')
+        target = Target(subject.name, 'segmentation', ResizedLogits(subject.model, tuple(chosen)).eval(), chosen,
+                        dict(test_mode='whole'))
+    else:
+        raise _not_whole(subject, getattr(subject.model, 'head', None))
+    target.metadata['classes'] = json.dumps(subject.class_names)
+    return target
+
+
+def _not_whole(subject: Subject, head: Any) -> UsageError:
+    kind = type(subject.model).__name__ + (f' with {type(head).__name__}' if isinstance(head, nn.Module) else '')
+    return UsageError(f'{subject.name} is a {kind}. Exported whole are RetinaNet (RetinaHead) and UPerNet (UPerHead); '
+                      'of any other model the backbone can be exported: --part backbone.')
+
+
+def _preprocessing(preprocessor: nn.Module) -> dict[str, str]:
+    """What the data preprocessor of a model does, which the graph does not."""
+    metadata = {}
+    if getattr(preprocessor, 'mean', None) is not None:
+        metadata['mean'] = json.dumps([round(float(x), 6) for x in preprocessor.mean.flatten()])
+        metadata['std'] = json.dumps([round(float(x), 6) for x in preprocessor.std.flatten()])
+    # Images are read as BGR; each library has a name of its own for turning them.
+    names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
+    metadata['channel_order'] = 'RGB' if any(getattr(preprocessor, name, False) for name in names) else 'BGR'
+    divisor = getattr(preprocessor, 'pad_size_divisor', None) or getattr(preprocessor, 'size_divisor', None)
+    if divisor and divisor > 1:
+        metadata['pad_size_divisor'] = str(divisor)
+    return metadata
+
+
+def _plain(value: Any) -> Any:
+    """A config as plain dicts and lists."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,161 @@
+"""From a model to a file, by way of ``torch.export``."""
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+import torch
+
+from ..engine import UsageError
+from ..version import __version__
+from .targets import Target
+from .verify import SHAPES, check, compare
+
+# The size at which a graph of dynamic size is recorded. Odd, so that nothing in it divides evenly by chance.
+EXAMPLE = (2, (151, 213))
+PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
+DIMS = {0: 'batch', 2: 'height', 3: 'width'}
+
+
+def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None = None, opset: int | None = None,
+           verify: bool = True) -> dict[str, float]:
+    """Export a model to a file, which appears only when it is complete and has been found right.
+
+    Args:
+        target (Target): From :func:`~mmrest.export.backbone_target` or :func:`~mmrest.export.config_target`.
+        out (str | Path): ``.onnx``, or ``.pt2`` for a program of ``torch.export``.
+        static_shape (tuple[int, int], optional): Height and width to fix; None: both are dynamic. The batch always is.
+        opset (int, optional): Version of ONNX's operators; None: what torch recommends.
+        verify (bool): Compare the file with the model, by onnxruntime or torch.
+
+    Returns:
+        dict[str, float]: What :func:`~mmrest.export.compare` returns; empty without ``verify``.
+
+    Raises:
+        UsageError: A package is missing, the model cannot be exported so, or the result is not right.
+    """
+    out = Path(out)
+    if out.suffix not in ('.onnx', '.pt2'):
+        raise UsageError(f'The file to write must end in .onnx or .pt2, got {out}.')
+    check_packages(PACKAGES[:3 if verify else 2] if out.suffix == '.onnx' else ())
+    if target.windowed and static_shape is None:
+        raise UsageError(
+            f"{target.name} has windows (style 'win', 'cwin' or 'hwin'), whose number and shapes depend on the size of "
+            "the image: a graph holds them at one size only. Give --static-shape HEIGHT WIDTH, or use style='global'.")
+    if static_shape is not None and min(static_shape) < 1:
+        raise UsageError(f'--static-shape takes two positive numbers, got {static_shape}.')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f'.unfinished-{os.getpid()}-{out.name}')
+    try:
+        program = record(target, static_shape)
+        if out.suffix == '.pt2':
+            torch.export.save(program, unfinished, extra_files={'metadata.json': json.dumps(metadata_of(target))})
+        else:
+            _write_onnx(target, program, unfinished, opset)
+        differences = {}
+        if verify:
+            differences = compare(target, unfinished, SHAPES if static_shape is None else [tuple(static_shape)])
+            check(differences)
+        os.replace(unfinished, out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return differences
+
+
+def record(target: Target, static_shape: tuple[int, int] | None = None) -> torch.export.ExportedProgram:
+    """The model as a program of ``torch.export``, with a dynamic batch and, without ``static_shape``, height and width.
+
+    Raises:
+        UsageError: torch is too old, or cannot record this model.
+    """
+    if not hasattr(torch.compiler, 'is_exporting'):
+        raise UsageError(f'Export needs torch 2.7 or later; this is {torch.__version__}.')
+    batch, shape = EXAMPLE
+    images = torch.rand(batch, target.in_channels, *(static_shape or shape))
+    dynamic = {dim: torch.export.Dim.DYNAMIC for dim in DIMS if dim == 0 or static_shape is None}
+    try:
+        with torch.no_grad():
+            return torch.export.export(target.exportable(), (images, ), dynamic_shapes=(dynamic, ), strict=False)
+    except Exception as error:  # of many types
+        raise UsageError(f'torch.export cannot record {target.name}: {type(error).__name__}: '
+                         f'{str(error).strip()[:600]}') from error
+
+
+def metadata_of(target: Target) -> dict[str, str]:
+    """What is written beside the graph: names and values, all strings; those with structure are JSON."""
+    return {
+        'producer': f'mmrest {__version__}',
+        'model': target.name,
+        'task': target.task,
+        'input': f'images: float32 (batch, {target.in_channels}, height, width), normalised: (pixel - mean) / std',
+        'outputs': json.dumps(target.outputs),
+        **target.metadata,
+    }
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of an exported ``.onnx`` file, JSON in it decoded."""
+    import onnx
+    found = {prop.key: prop.value for prop in onnx.load(str(path), load_external_data=False).metadata_props}
+    return {key: json.loads(value) if value[:1] in ('[', '{') else value for key, value in found.items()}
+
+
+def _write_onnx(target: Target, program: torch.export.ExportedProgram, path: Path, opset: int | None) -> None:
+    import onnx
+
+    # Of two exporters this is the one that goes by torch.export's program, in which sizes are symbols; the older one
+    # follows a run, and fixes whatever Python computes from a size.
+    with warnings.catch_warnings(), _quiet('torch.onnx'):  # which warns of packages that are of no use here
+        warnings.simplefilter('ignore', FutureWarning)
+        converted = torch.onnx.export(program, dynamo=True, input_names=['images'], opset_version=opset, verbose=False,
+                                      output_names=list(target.outputs))
+    model = converted.model_proto
+    strangers = {node.domain for node in model.graph.node} - {'', 'ai.onnx'}
+    if strangers or model.functions:
+        raise UsageError(f'The graph of {target.name} holds operators that are not of ONNX, of '
+                         f'{", ".join(sorted(strangers)) or "functions"}.')
+    _name_dims(model.graph)
+    onnx.helper.set_model_props(model, metadata_of(target))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Errors only from a logger and those below it."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _name_dims(graph: Any) -> None:
+    """Name the dynamic sizes: 'batch', 'height' and 'width' for torch's symbols, in formulas as well."""
+    dims = graph.input[0].type.tensor_type.shape.dim
+    names = {dims[i].dim_param: name for i, name in DIMS.items() if dims[i].dim_param}
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(r'\w+', lambda match: names.get(match[0], match[0]), dim.dim_param)
+
+
+def check_packages(names: tuple[str, ...]) -> None:
+    """Raise if one of the packages is not installed.
+
+    Raises:
+        UsageError: It is not.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f'Export needs {" and ".join(missing)}, which is not installed. Install what it takes with: '
+                         f'pip install {" ".join(PACKAGES)}   (or pip install -e ".[export]" in the folder of mmrest)')

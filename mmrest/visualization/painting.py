@@ -1,0 +1,160 @@
+"""Drawing boxes, masks and names so that they can be read, on pictures of any size."""
+from __future__ import annotations
+
+import colorsys
+from functools import lru_cache
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+Colour = tuple  # of three ints in [0, 255], RGB
+# Pictures whose longer side is shorter than this are enlarged, or names would cover all there is to see.
+LEAST_SIDE = 480
+
+
+class Painting:
+    """A picture that is being drawn on.
+
+    Names are put on it when it is finished, so that no box or mask covers them, and where they do not cover each
+    other as far as there is room.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8, BGR as images are read. Small ones are enlarged by a whole number;
+            coordinates, masks and label maps are given in pixels of the image all the same.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        import cv2
+        height, width = image.shape[:2]
+        self.size = (height, width)
+        self.scale = max(-(-LEAST_SIDE // max(height, width, 1)), 1)
+        shape = (width * self.scale, height * self.scale)
+        self.image = cv2.cvtColor(cv2.resize(image, shape, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2RGB)
+        longer = max(shape)
+        self.font_size = round(0.008 * longer + 9)
+        self.line_width = max(round(longer / 450), 2)
+        self._names: list[tuple[list[tuple[float, float]], str, Colour]] = []
+
+    def mask(self, mask: np.ndarray, colour: Colour, alpha: float = 0.45) -> None:
+        """Tint a region and draw its outline; (H, W), true inside."""
+        import cv2
+        mask = self._enlarged(mask.astype(np.uint8))
+        inside = mask.astype(bool)
+        self.image[inside] = np.rint(self.image[inside] * (1 - alpha) + np.multiply(colour, alpha)).astype(np.uint8)
+        outline, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(self.image, outline, -1, tuple(map(int, colour)), max(self.line_width // 2, 1), cv2.LINE_AA)
+
+    def label_map(self, labels: np.ndarray, classes: Sequence[str], colours: Sequence[Colour],
+                  alpha: float = 0.55) -> None:
+        """Tint every class in its colour and name it once, in the midst of its largest piece.
+
+        Args:
+            labels (np.ndarray): (H, W) ints; those that are no index of ``classes`` are left as they are.
+            classes (Sequence[str]): Names.
+            colours (Sequence[Colour]): Their colours.
+            alpha (float): Share of the colour.
+        """
+        import cv2
+        for label in np.unique(labels):
+            if not 0 <= label < len(classes):
+                continue
+            mask = self._enlarged((labels == label).astype(np.uint8))
+            inside = mask.astype(bool)
+            tint = np.multiply(colours[label], alpha)
+            self.image[inside] = np.rint(self.image[inside] * (1 - alpha) + tint).astype(np.uint8)
+            _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+            largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+            # The border counts as outside, so that names keep away from it.
+            piece = np.pad((pieces == largest).astype(np.uint8), 1)
+            depth = cv2.distanceTransform(piece, cv2.DIST_L2, 3)[1:-1, 1:-1]
+            if depth.max() < 0.6 * self.font_size:  # a sliver
+                continue
+            y, x = np.unravel_index(depth.argmax(), depth.shape)
+            width, height = self._text_size(classes[label])
+            places = [(x - width / 2, y - height / 2 + step * height) for step in (0, -1.1, 1.1, -2.2, 2.2)]
+            self._names.append((places, classes[label], colours[label]))
+
+    def box(self, box: Sequence[float], colour: Colour, name: str = '', dashed: bool = False) -> None:
+        """Draw a box, x1 y1 x2 y2 in pixels of the image, with a name beside it."""
+        import cv2
+        limits = (self.image.shape[1] - 1, self.image.shape[0] - 1) * 2
+        x1, y1, x2, y2 = (int(min(max(round(float(v) * self.scale), 0), limit)) for v, limit in zip(box, limits))
+        for width, paint in ((self.line_width + 2, (255, 255, 255)), (self.line_width, tuple(map(int, colour)))):
+            corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+            for start, end in zip(corners, corners[1:]):
+                for a, b in _dashes(start, end, 4 * self.line_width) if dashed else [(start, end)]:
+                    cv2.line(self.image, a, b, paint, width)
+        if name:
+            width, height = self._text_size(name)
+            edge = self.line_width
+            above, below = y1 - height - edge, y2 + edge
+            places = [(x1 - edge / 2, above), (x1 - edge / 2, below), (x1 + edge, y1 + edge),
+                      (x2 - width + edge / 2, above), (x1 + edge, y2 - height - edge)]
+            self._names.append((places, name, colour))
+
+    def heading(self, lines: Sequence[str], colour: Colour = (20, 20, 20)) -> None:
+        """Write lines in the upper left corner."""
+        height = self._text_size('Ag')[1]
+        for i, line in enumerate(lines):
+            self._names.append(([(4, 4 + i * (height + 2))], line, colour))
+
+    def finish(self) -> np.ndarray:
+        """The picture with its names, (H, W, 3) uint8 RGB."""
+        from PIL import Image, ImageDraw
+        picture = Image.fromarray(self.image)
+        draw = ImageDraw.Draw(picture)
+        font = _font(self.font_size)
+        taken: list[tuple[float, float, float, float]] = []
+        for places, name, colour in self._names:
+            width, height = self._text_size(name)
+            # Inside the picture first, however far that moves them.
+            boxes = [(x, y, x + width, y + height) for x, y in (
+                (min(max(x, 0), max(picture.width - width, 0)), min(max(y, 0), max(picture.height - height, 0)))
+                for x, y in places)]
+            covered = [sum(_overlap(box, other) for other in taken) for box in boxes]
+            box = boxes[int(np.argmin(covered))]
+            taken.append(box)
+            draw.rectangle(box, fill=tuple(map(int, colour)))
+            bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+            middle = (box[1] + box[3]) / 2
+            draw.text((box[0] + 3, middle), name, font=font, fill=(0, 0, 0) if bright else (255, 255, 255), anchor='lm')
+        return np.asarray(picture)
+
+    def _enlarged(self, mask: np.ndarray) -> np.ndarray:
+        import cv2
+        shape = (self.size[1] * self.scale, self.size[0] * self.scale)
+        return mask if mask.shape[::-1] == shape else cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST)
+
+    def _text_size(self, text: str) -> tuple[int, int]:
+        """Width and height of a name with the margin around it."""
+        font = _font(self.font_size)
+        return round(font.getlength(text)) + 7, sum(font.getmetrics()) + 2
+
+
+def make_colours(number: int, given: Sequence[Sequence[int]] | None = None) -> list[Colour]:
+    """A colour for each class: those given, and for the rest such as differ from their neighbours."""
+    colours = [tuple(map(int, colour)) for colour in (given or ())][:number]
+    for i in range(len(colours), number):
+        rgb = colorsys.hsv_to_rgb((0.05 + i * 0.618034) % 1, (0.85, 0.6)[i % 2], (0.95, 0.75, 1.0)[i % 3])
+        colours.append(tuple(round(255 * value) for value in rgb))
+    return colours
+
+
+@lru_cache(maxsize=8)
+def _font(size: int):
+    import matplotlib
+    from PIL import ImageFont
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSans.ttf'), size)
+
+
+def _dashes(start: tuple[int, int], end: tuple[int, int], length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    distance = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
+    points = [tuple(round(s + (e - s) * min(t / max(distance, 1), 1)) for s, e in zip(start, end))
+              for t in range(0, distance + length, length)]
+    return list(zip(points[::2], points[1::2]))
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Area that two boxes share."""
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)

@@ -1,0 +1,44 @@
+"""Painted validation images in TensorBoard."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..engine.config import TENSORBOARD
+from .samples import draw_sample
+
+
+class PaintValidationHook(Hook):
+    """Sends predictions for a few validation images to TensorBoard at every validation.
+
+    They are the same images each time, spread evenly over the dataset, so that the slider of TensorBoard shows how
+    the predictions for one image develop. The libraries' own hooks paint every 50th batch, whichever images that is.
+
+    Args:
+        num_images (int): At most that many, one of a batch.
+        score_thr (float): Instances below this score are not painted.
+    """
+
+    def __init__(self, num_images: int = 4, score_thr: float = 0.3) -> None:
+        self.num_images = num_images
+        self.score_thr = score_thr
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                       outputs: Sequence[Any] | None = None) -> None:
+        """Paint the first image of some of the batches."""
+        batches = len(runner.val_dataloader)
+        chosen = np.unique(np.linspace(0, batches - 1, min(self.num_images, batches)).round().astype(int))
+        backend = runner.visualizer.get_backend(TENSORBOARD)
+        if batch_idx not in chosen or not outputs or backend is None or runner.rank != 0:
+            return
+        import mmcv
+        sample, metainfo = outputs[0], runner.val_dataloader.dataset.metainfo
+        image = mmcv.imfrombytes(get(sample.img_path), channel_order='bgr')
+        picture = draw_sample(image, sample, metainfo.get('classes') or (), metainfo.get('palette'),
+                              score_thr=self.score_thr)
+        number = chosen.tolist().index(batch_idx) + 1
+        backend.add_image(f'val/image_{number}', picture, step=runner.iter)

@@ -1,0 +1,191 @@
+"""tools/demo.py and tools/browse_dataset.py: pictures of what a model finds, and of what a pipeline feeds."""
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import need_mmpretrain
+
+cv2 = pytest.importorskip('cv2')
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+SEGMENTOR = """
+_base_ = '{repo}/configs/upernet_rest_lite_shapes.py'
+head = dict(channels=8, norm_cfg=dict(_delete_=True, type='GN', num_groups=4))
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
+                            sr_ratios=(8, 4, 2, 1))),
+    decode_head=dict(in_channels=[8, 16, 24, 32], **head),
+    auxiliary_head=dict(in_channels=24, **head))
+"""
+CLASSIFIER = """
+_base_ = ['{repo}/configs/_base_/models/imagenet_rest.py', '{repo}/configs/_base_/cls_runtime.py']
+arch = dict(_delete_=True, embed_dims=(8, 16), depths=(1, 1), num_heads=(1, 2), sr_ratios=(2, 1))
+model = dict(backbone=dict(arch=arch, out_indices=(1, )), head=dict(num_classes=2, in_channels=16))
+data_preprocessor = dict(num_classes=2, mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True)
+pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=48), dict(type='PackInputs')]
+train_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+                        dataset=dict(type='CustomDataset', data_prefix='{data}', pipeline=pipeline))
+test_dataloader = train_dataloader
+test_evaluator = dict(type='Accuracy')
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run a tool in this process, in a directory outside the repository."""
+    def run_tool(name, *args):
+        spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
+        tool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tool)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        tool.main()
+    return run_tool
+
+
+@pytest.fixture
+def segmentor(repo, tmp_path):
+    pytest.importorskip('mmseg')
+    pytest.importorskip('mmcv._ext')
+    (tmp_path / 'segmentor.py').write_text(SEGMENTOR.format(repo=repo))
+    return tmp_path / 'segmentor.py'
+
+
+@pytest.fixture
+def folder(shapes, tmp_path):
+    """Images of the same name in two folders, one of which cannot be read, and something else."""
+    for place in ('a', 'b/c'):
+        (tmp_path / 'images' / place).mkdir(parents=True)
+        shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'images' / place / '1.png')
+    cv2.imwrite(str(tmp_path / 'images/a/1.jpg'), np.full((30, 50, 3), 90, np.uint8))
+    (tmp_path / 'images/a/broken.png').write_bytes(b'nothing')
+    (tmp_path / 'images/a/notes.txt').write_text('nothing')
+    return tmp_path / 'images'
+
+
+def listed(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob('*') if path.is_file())
+
+
+def test_a_folder(run, configs, checkpoint, folder, tmp_path, capsys):
+    run('demo', folder, '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', folder / 'out',
+        '--score-thr', 0.0, '--device', 'cpu')
+    printed = capsys.readouterr().out
+    assert 'Painting 4 images' in printed and '3 of 4 images painted' in printed
+    assert re.search(r'Skipped.*: \S*images/a/broken.png\n', printed)
+    assert listed(folder / 'out') == ['a/1.jpg', 'a/1.png', 'b/c/1.png']
+    painted, image = cv2.imread(str(folder / 'out/b/c/1.png')), cv2.imread(str(folder / 'b/c/1.png'))
+    assert painted.shape == (512, 512, 3)
+    plain = cv2.resize(image, (512, 512), interpolation=cv2.INTER_CUBIC)
+    assert 0.02 < (painted != plain).any(-1).mean() < 0.9
+    # Once more: what was painted is not taken for input.
+    run('demo', folder, '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', folder / 'out')
+    assert 'Painting 4 images' in capsys.readouterr().out
+
+
+def test_a_segmentor_paints_every_pixel(run, segmentor, folder, tmp_path):
+    run('demo', folder / 'a/1.png', '--config', segmentor, '--checkpoint', 'none', '--out-dir', 'new/out')
+    painted, image = cv2.imread(str(tmp_path / 'new/out/1.png')), cv2.imread(str(folder / 'a/1.png'))
+    assert (painted != cv2.resize(image, (512, 512), interpolation=cv2.INTER_CUBIC)).any(-1).mean() > 0.9
+
+
+def test_a_video(run, configs, checkpoint, shapes, tmp_path, capsys):
+    writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (74, 58))
+    frames = [cv2.resize(cv2.imread(str(path)), (74, 58)) for path in sorted((shapes / 'images/val').iterdir())]
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    run('demo', 'in.avi', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
+    assert f'{len(frames)} frames painted: out/in.mp4' in capsys.readouterr().out and listed('out') == ['in.mp4']
+    video = cv2.VideoCapture('out/in.mp4')
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(7) and video.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames)
+    for frame in frames:
+        read, painted = video.read()
+        assert read and painted.shape == (58 * 7, 74 * 7, 3)
+        small = cv2.resize(painted, (74, 58), interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - frame).mean() < 30  # the same scene, in the same colours
+    run('demo', 'out/in.mp4', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'again')
+    with pytest.raises(SystemExit):
+        run('demo', 'out/in.mp4', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
+    assert 'would overwrite out/in.mp4' in capsys.readouterr().err and listed('out') == ['in.mp4']
+
+
+@pytest.mark.parametrize('args, message', [
+    (['{images}/a/broken.png'], 'broken.png cannot be read as an image'),
+    (['{images}/a/notes.txt'], 'neither an image .* nor a video'),
+    (['{images}/a/video.mp4'], 'There is no folder or image'),
+    (['{broken}'], 'cannot be read as a video'),
+    (['{images}/a', '--out-dir', '{images}/a'], 'would overwrite the images'),
+    (['{images}', '--device', 'nothing'], 'The device nothing cannot be used'),
+])
+def test_mistakes_are_one_message(run, configs, checkpoint, folder, tmp_path, capsys, args, message):
+    (tmp_path / 'broken.mp4').write_bytes(b'nothing')
+    args = [arg.format(images=folder, broken=tmp_path / 'broken.mp4') for arg in args]
+    with pytest.raises(SystemExit) as exit_status:
+        run('demo', *args[:1], '--config', configs['ResT'], '--checkpoint', checkpoint, *args[1:])
+    assert exit_status.value.code == 2 and re.search(message, capsys.readouterr().err)
+
+
+def test_an_untrusted_checkpoint_runs_no_code(run, configs, folder, tmp_path, capsys):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'ran'), 'w'))
+
+    torch.save(dict(state_dict=Evil()), tmp_path / 'evil.pth')
+    with pytest.raises(SystemExit):
+        run('demo', folder, '--config', configs['ResT'], '--checkpoint', tmp_path / 'evil.pth')
+    assert 'error: ' in capsys.readouterr().err and not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('phase, number, expected', [('train', 3, 3), ('val', 99, 4)])
+def test_browsing_masks(run, repo, shapes, tmp_path, capsys, phase, number, expected):
+    pytest.importorskip('mmdet')
+    run('browse_dataset', repo / 'configs/mask_rcnn_rest_lite_fpn_shapes.py', '--phase', phase, '--number', number,
+        '--out-dir', 'new/out', '--cfg-options', f'data_root={shapes}')
+    assert f'Drawing {expected} of {9 if phase == "train" else 4} samples ({phase})' in capsys.readouterr().out
+    sheet, *pictures = sorted(Path('new/out').iterdir(), key=lambda path: path.name[0] != 'c')
+    assert sheet.name == 'contact_sheet.png' and len(pictures) == expected
+    assert cv2.imread(str(pictures[0])).shape == (512, 512, 3)  # of 128 x 128, to which the pipeline resizes
+    assert len(np.unique(cv2.imread(str(sheet)).reshape(-1, 3), axis=0)) > 1000
+
+
+def test_browsing_label_maps(run, repo, shapes, tmp_path):
+    pytest.importorskip('mmseg')
+    run('browse_dataset', repo / 'configs/upernet_rest_lite_shapes.py', '--number', 2, '--cfg-options',
+        f'data_root={shapes}')
+    assert len(listed('work_dirs/browse/upernet_rest_lite_shapes_train')) == 3
+
+
+def test_classifiers(run, repo, shapes, tmp_path):
+    need_mmpretrain()
+    for name in ('disc', 'star'):
+        (tmp_path / 'data' / name).mkdir(parents=True)
+        shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'data' / name)
+    (tmp_path / 'classifier.py').write_text(CLASSIFIER.format(repo=repo, data=tmp_path / 'data'))
+    run('browse_dataset', 'classifier.py', '--out-dir', 'browsed')
+    assert listed('browsed') == ['000000_000000.png', '000001_000000.png', 'contact_sheet.png']
+    run('demo', 'data/disc/000000.png', '--config', 'classifier.py', '--checkpoint', 'none', '--out-dir', 'painted')
+    assert listed('painted') == ['000000.png']
+
+
+@pytest.mark.parametrize('args, message', [
+    (['missing.py'], 'There is no config missing.py'),
+    (['{config}', '--cfg-options', 'data_root=nowhere'], 'Data of this config are missing'),
+    (['{config}', '--number', '0', '--cfg-options', 'data_root={shapes}'], '--number must be 1 or more'),
+    (['{config}', '--show', '--cfg-options', 'data_root={shapes}'], '--show needs a display'),
+    (['{config}', '--cfg-options', 'train_dataloader=None'], 'no dataset for train: it has val, test'),
+    (['{config}', '--cfg-options', 'data_root={shapes}', 'train_dataloader.dataset.pipeline="[]"'],
+     'gives no single image with annotations'),
+])
+def test_mistakes_in_browsing_are_one_message(run, configs, shapes, monkeypatch, capsys, args, message):
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as exit_status:
+        run('browse_dataset', *(arg.format(config=configs['ResT'], shapes=shapes) for arg in args))
+    assert exit_status.value.code == 2 and re.search(message, capsys.readouterr().err)
+    assert not Path('work_dirs').exists()

@@ -1,0 +1,135 @@
+"""What is painted where: colours inside masks and boxes, names beside them, and pictures of any size."""
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('cv2')
+pytest.importorskip('PIL')
+pytest.importorskip('matplotlib')
+
+from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa: E402
+
+from mmrest.visualization import Painting, draw_sample  # noqa: E402
+from mmrest.visualization.browse import contact_sheet  # noqa: E402
+from mmrest.visualization.painting import LEAST_SIDE, make_colours  # noqa: E402
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def grey(height=600, width=800):
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def share(picture, colour):
+    """Share of the pixels that have a colour, nearly."""
+    return (np.abs(picture.astype(int) - colour).max(-1) < 3).mean()
+
+
+@pytest.mark.parametrize('shape, expected', [((64, 64), (512, 512)), ((128, 100), (512, 400)), ((480, 640), (480, 640)),
+                                             ((1, 1), (480, 480)), ((1, 3000), (1, 3000))])
+def test_small_pictures_are_enlarged(shape, expected):
+    painting = Painting(grey(*shape))
+    painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
+    assert painting.finish().shape == (*expected, 3) and max(expected) >= LEAST_SIDE
+
+
+def test_boxes_are_where_they_should_be():
+    painting = Painting(grey())
+    painting.box((100, 200, 300, 400), RED)
+    picture = painting.finish()
+    rows, columns = np.nonzero(np.abs(picture.astype(int) - RED).max(-1) < 3)
+    assert (columns.min(), columns.max()) == pytest.approx((100, 300), abs=3)
+    assert (rows.min(), rows.max()) == pytest.approx((200, 400), abs=3)
+    assert tuple(picture[300, 200]) == (128, 128, 128)
+    dashed = Painting(grey())
+    dashed.box((100, 200, 300, 400), RED, dashed=True)
+    assert 0.3 * share(picture, RED) < share(dashed.finish(), RED) < 0.8 * share(picture, RED)
+
+
+def test_names_do_not_cover_each_other():
+    one, three = Painting(grey()), Painting(grey())
+    one.box((100, 200, 300, 400), RED, 'name')
+    for _ in range(3):
+        three.box((100, 200, 300, 400), RED, 'name')
+    bare = Painting(grey())
+    bare.box((100, 200, 300, 400), RED)
+    box = share(bare.finish(), RED)
+    name = share(one.finish(), RED) - box
+    assert name > 0 and share(three.finish(), RED) - box > 2.7 * name
+
+
+def test_masks_are_tinted_and_keep_the_picture():
+    painting = Painting(grey())
+    mask = np.zeros((600, 800), bool)
+    mask[100:200, 100:200] = True
+    painting.mask(mask, RED, alpha=0.5)
+    picture = painting.finish()
+    assert tuple(picture[150, 150]) == pytest.approx((192, 64, 64), abs=1)
+    assert tuple(picture[50, 50]) == (128, 128, 128)
+
+
+def test_label_maps_skip_what_is_no_class():
+    labels = np.full((60, 80), 255)
+    labels[:30] = 0
+    labels[30:40] = 1
+    painting = Painting(grey(60, 80))
+    painting.label_map(labels, ['sky', 'sea'], [RED, BLUE], alpha=1.0)
+    picture = painting.finish()
+    assert tuple(picture[-10, 10]) == (128, 128, 128)
+    assert 0.3 < share(picture, RED) < 0.5 and 0.05 < share(picture, BLUE) < 1 / 6
+
+
+def test_colours_are_given_ones_first_and_all_differ():
+    colours = make_colours(40, [[1, 2, 3]])
+    assert colours[0] == (1, 2, 3) and len(set(colours)) == 40
+    assert all(0 <= value <= 255 for colour in colours for value in colour)
+
+
+def instances(**fields):
+    return InstanceData(bboxes=torch.tensor([[100., 200, 300, 400], [400, 100, 500, 300]]), labels=torch.tensor([0, 1]),
+                        **fields)
+
+
+def test_predictions_below_the_threshold_are_left_out():
+    sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.2])))
+    palette = [RED, BLUE]
+    picture = draw_sample(grey(), sample, ['a', 'b'], palette)
+    assert share(picture, RED) > 0 and share(picture, BLUE) == 0
+    assert share(draw_sample(grey(), sample, ['a', 'b'], palette, score_thr=0.1), BLUE) > 0
+    assert share(draw_sample(grey(), sample, ['a', 'b'], [*palette, RED]), RED) == 0  # of other classes
+    assert share(draw_sample(grey(), sample, score_thr=0.95), (128, 128, 128)) == 1
+
+
+def test_annotations_with_masks_and_ignored_regions():
+    masks = torch.zeros(2, 600, 800, dtype=torch.bool)
+    masks[1, 150:250, 420:480] = True
+    ignored = InstanceData(bboxes=torch.tensor([[600., 10, 700, 90]]), labels=torch.tensor([0]))
+    sample = BaseDataElement(gt_instances=instances(masks=masks), ignored_instances=ignored)
+    picture = draw_sample(grey(), sample, ['a', 'b'], [RED, BLUE], truth=True)
+    assert picture[200, 450][2] > 170 and share(picture, (150, 150, 150)) > 0
+    with pytest.raises(ValueError, match='nothing to draw in it, only gt_instances'):
+        draw_sample(grey(), BaseDataElement(gt_instances=instances()))
+
+
+def test_panoptic_maps_and_label_maps_of_samples():
+    ids = torch.zeros(1, 60, 80, dtype=torch.long)
+    ids[:, :, 40:] = 1 + 1000
+    ids[:, 50:] = 2  # no class
+    sample = BaseDataElement(pred_panoptic_seg=PixelData(sem_seg=ids))
+    picture = draw_sample(grey(60, 80), sample, ['a', 'b'], [RED, BLUE])
+    assert picture[40, 40][0] > 180 and picture[40, -40][2] > 180 and tuple(picture[-5, 5]) == (128, 128, 128)
+    sample = BaseDataElement(gt_sem_seg=PixelData(data=torch.full((1, 60, 80), 3, dtype=torch.uint8)))
+    assert share(draw_sample(grey(60, 80), sample, ['a'], truth=True), (128, 128, 128)) < 0.2  # class 3 has no name
+
+
+def test_classes_of_images():
+    sample = BaseDataElement(pred_label=torch.tensor([1]), pred_score=torch.tensor([0.1, 0.9]),
+                             gt_label=torch.tensor([0]))
+    for truth in (False, True):
+        picture = draw_sample(grey(), sample, ['a', 'b'], truth=truth)
+        assert share(picture[:100, :150], (20, 20, 20)) > 0.02 and share(picture[200:], (128, 128, 128)) == 1
+
+
+def test_contact_sheets():
+    sheet = contact_sheet([(np.full((300, 200 + i, 3), 7, np.uint8), f'{i}: name') for i in range(5)], width=100)
+    assert sheet.shape[1] == 4 * 108 + 8 and share(sheet, (7, 7, 7)) > 0.25

@@ -1,0 +1,44 @@
+"""Paint what a model finds on an image, every image of a folder, or a video: boxes, masks, label maps or classes."""
+from __future__ import annotations
+
+import argparse
+
+import torch
+from mmengine.config import DictAction
+
+from mmrest.analysis.subject import load_subject
+from mmrest.engine import clear_errors
+from mmrest.visualization import paint_predictions
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('inputs', help='image, folder of images, or video')
+    parser.add_argument('--config', required=True, help='config file of any model of mmdet, mmseg or mmpretrain')
+    parser.add_argument('--checkpoint', '--weights', required=True, help="its weights; none for a model's initial ones")
+    parser.add_argument('--out-dir', default='outputs', help='folder for painted images or the video; default: outputs')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='default: a GPU if there is one')
+    parser.add_argument('--score-thr', '--pred-score-thr', type=float, default=0.3,
+                        help='leave instances below this score out; default: 0.3')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with clear_errors():
+        subject = load_subject(args.config, args.checkpoint, args.cfg_options, args.device)
+        painted = paint_predictions(subject, args.inputs, args.out_dir, args.score_thr)
+        if painted.unreadable:
+            print(f'Skipped, as they cannot be read as images: {", ".join(map(str, painted.unreadable))}')
+        if painted.frames:
+            print(f'{painted.frames} frames painted: {painted.files[0]}')
+        else:
+            total = len(painted.files) + len(painted.unreadable)
+            print(f'{len(painted.files)} of {total} images painted: {args.out_dir}')
+
+
+if __name__ == '__main__':
+    main()
