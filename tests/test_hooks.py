@@ -98,6 +98,21 @@ def test_options_reach_the_compiler(monkeypatch):
     assert seen == dict(backend='inductor', mode='max-autotune', dynamic=True, fullgraph=True)
 
 
+def test_more_sizes_than_are_compiled():
+    """Beyond torch's limit the backbone goes on uncompiled."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    model = Model().eval()
+    images = [torch.rand(1, 3, 32, width) for width in (32, 40, 48, 56)]
+    with torch.no_grad():
+        expected = [model(image) for image in images]
+        CompileBackboneHook(backend='eager').before_test(fake(model))
+        with torch._dynamo.config.patch(recompile_limit=2):
+            for image, out in zip(images, expected):
+                torch.testing.assert_close(model(image), out, rtol=1e-4, atol=1e-5)
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 2
+
+
 def test_float32_for_mmcv():
     """Importing mmrest registers the hook; tests/test_training_features.py trains with what it calls."""
     class BaseRoIExtractor(nn.Module):  # recognised by this name

@@ -54,8 +54,10 @@ class CompileBackboneHook(Hook):
         module (str): Dotted name of the part to compile. Default: 'backbone'.
         backend (str): As in :func:`torch.compile`. 'inductor' (default) needs a C++ compiler, on GPUs Triton.
         mode (str, optional): As in :func:`torch.compile`, for 'inductor': 'reduce-overhead' or 'max-autotune'.
-        dynamic (bool, optional): None (default): the second size of images that comes along makes sizes
-            symbolic. True: from the start, for images of many sizes. False: each size is compiled for itself.
+        dynamic (bool, optional): False (default): each size of images is compiled for itself, and from the
+            ninth on (``torch._dynamo.config.recompile_limit``) runs uncompiled. True: sizes are symbolic; None:
+            from the second on. Inductor of torch 2.13 fails at symbolic sizes on CPUs, with 'cannot determine
+            truth value of Relational'.
         fullgraph (bool): Raise where the graph breaks instead of going on in Python. Default: False.
 
     Raises:
@@ -69,7 +71,7 @@ class CompileBackboneHook(Hook):
     priority = 'LOW'
 
     def __init__(self, module: str = 'backbone', backend: str = 'inductor', mode: str | None = None,
-                 dynamic: bool | None = None, fullgraph: bool = False) -> None:
+                 dynamic: bool | None = False, fullgraph: bool = False) -> None:
         self.module = module
         self.options = dict(backend=backend, mode=mode, dynamic=dynamic, fullgraph=fullgraph)
 
