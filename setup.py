@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
@@ -17,7 +19,35 @@ SEGMENTATION = ['mmsegmentation>=1.2,<2', MMCV, 'ftfy', 'regex']
 CLASSIFICATION = ['mmpretrain>=1.2,<2', MMCV, 'torchvision']
 # Class-activation maps in tools/analyze.py; grad-cam imports torchvision as it starts.
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
-DEVELOPMENT = ['pytest', 'ruff']
+EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
+TENSORBOARD = ['tensorboard']
+# The tests build the package, too.
+DEVELOPMENT = ['hypothesis', 'modelindex', 'pytest', 'ruff', 'setuptools>=64', 'wheel']
+
+# What an installed package carries in mmrest/.mim, where the tools of OpenMMLab look for it.
+CARRIED = ('configs', 'tools', 'model-index.yml')
+# Tools that work on the repository itself.
+OF_THE_REPOSITORY = ('setup_env.py', 'setup_progress.py', 'make_model_zoo.py')
+
+
+class BuildWithConfigs(build_py):
+    """Copies configs and tools into what is built. An editable installation finds them in the repository."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / 'mmrest' / '.mim'
+        # What an earlier build left would go on being installed.
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name in CARRIED:
+            source = ROOT / name
+            if source.is_dir():
+                ignore = shutil.ignore_patterns('__pycache__', *OF_THE_REPOSITORY)
+                shutil.copytree(source, target / name, ignore=ignore)
+            else:
+                shutil.copy2(source, target / name)
 
 
 def read_version() -> str:
@@ -29,19 +59,17 @@ def read_version() -> str:
     return match.group(1)
 
 
-def read_long_description() -> str:
-    readme = ROOT / 'README.md'
-    return readme.read_text(encoding='utf-8') if readme.exists() else ''
-
-
 setup(
     name='mmrest',
     version=read_version(),
-    description='ResT and ResTv2 backbones for OpenMMLab (mmdetection, mmsegmentation)',
-    long_description=read_long_description(),
+    description='ResT and ResTv2 backbones for OpenMMLab (mmdetection, mmsegmentation, mmpretrain)',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
+    keywords='computer vision, object detection, semantic segmentation, transformer, OpenMMLab, ResT',
     license='Apache-2.0',
+    license_files=['LICENSE'],
     packages=find_packages(include=['mmrest', 'mmrest.*']),
+    cmdclass=dict(build_py=BuildWithConfigs),
     python_requires='>=3.9',
     install_requires=['torch>=2.4', 'mmengine>=0.10,<1'],
     extras_require={
@@ -49,11 +77,22 @@ setup(
         'seg': SEGMENTATION,
         'cls': CLASSIFICATION,
         'analysis': ANALYSIS,
+        'export': EXPORT,
+        'tensorboard': TENSORBOARD,
         'dev': DEVELOPMENT,
-        'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *DEVELOPMENT}),
+        'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *ANALYSIS, *EXPORT, *TENSORBOARD, *DEVELOPMENT}),
     },
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.9',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )

@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError(f'mmrest needs torch and mmengine, and {error.name} is not installed. To see what to install, '
                       f'run: python {Path(__file__).with_name("doctor.py")}') from error
+from .installed import get_config_path, list_configs
 from .version import __version__
 
 # Lets torch's own safe loading accept what checkpoints of mmengine and of the ResT authors hold
@@ -19,5 +20,5 @@ allow_known_types()
 
 __all__ = [
     'CompileBackboneHook', 'InvalidLossHook', 'KeepMMCVInFloat32Hook', 'LayerDecayOptimWrapperConstructor', 'ResT',
-    'ResTv2', '__version__'
+    'ResTv2', '__version__', 'get_config_path', 'list_configs'
 ]

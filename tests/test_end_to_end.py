@@ -134,25 +134,33 @@ def test_mistakes_end_in_one_message(repo, shapes, tmp_path, tool, args, message
     assert not (tmp_path / 'work_dirs').exists()
 
 
-def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tmp_path):
-    """Nothing of this repository but the import, the backbone and the channels of the neck."""
-    import mmdet
-    config = tmp_path / 'own.py'
-    config.write_text("""
+# Nothing of this repository but the import, the backbone and the channels of the neck.
+UPSTREAM = """
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)
 model = dict(
     backbone=dict(_delete_=True, type='ResT', arch='lite', out_indices=(1, 2, 3)),
     neck=dict(in_channels=[128, 256, 512], start_level=0))
-""")
-    options = [f'train_dataloader.dataset.data_root={shapes}/',
-               'train_dataloader.dataset.ann_file=annotations/instances_train.json',
-               'train_dataloader.dataset.data_prefix.img=images/train/',
-               "train_dataloader.dataset.metainfo.classes=('disc','square','triangle','star')",
-               'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
-               'train_dataloader.dataset.pipeline.2.scale=(128,128)', 'train_dataloader.dataset.indices=4',
-               'train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None',
-               'default_hooks.logger.interval=1']
+"""
+
+
+def upstream_options(shapes: Path) -> list[str]:
+    """Two iterations on the drawn shapes, without validation."""
+    return [f'train_dataloader.dataset.data_root={shapes}/',
+            'train_dataloader.dataset.ann_file=annotations/instances_train.json',
+            'train_dataloader.dataset.data_prefix.img=images/train/',
+            "train_dataloader.dataset.metainfo.classes=('disc','square','triangle','star')",
+            'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+            'train_dataloader.dataset.pipeline.2.scale=(128,128)', 'train_dataloader.dataset.indices=4',
+            'train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None',
+            'default_hooks.logger.interval=1']
+
+
+def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tmp_path):
+    import mmdet
+    config = tmp_path / 'own.py'
+    config.write_text(UPSTREAM)
+    options = upstream_options(shapes)
     tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     train = [sys.executable, tool, config, '--work-dir', 'run']

@@ -11,9 +11,9 @@ import json
 import torch
 from mmengine.config import DictAction
 
-from mmrest.analysis.complexity import Cost, add_up, count_backbone, count_module
+from mmrest.analysis.complexity import Cost, add_up, count_backbone
+from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
-from mmrest.analysis.subject import build_model
 from mmrest.backbones import ResT, ResTv2
 from mmrest.engine import UsageError, clear_errors, load_config
 
@@ -36,25 +36,6 @@ def parse_args() -> argparse.Namespace:
                         help='print a table that compares every architecture with the figures of the papers')
     parser.add_argument('--ablations', action='store_true', help="print a table of the ResT paper's ablations")
     return parser.parse_args()
-
-
-def count_config(config: str, options: dict | None, shape: tuple[int, int]) -> list[Cost]:
-    """Cost of backbone, neck and heads; heads that need values to run (regions of interest) by parameters alone."""
-    with torch.device('meta'):
-        model = build_model(load_config(config, options), config)
-    costs, outs = count_backbone(model.backbone, shape)
-    features = tuple(outs)
-    for name, part in model.named_children():
-        if name in ('backbone', 'data_preprocessor'):
-            continue
-        if name == 'auxiliary_head':  # a segmentor's or several; in training only
-            costs.append(Cost(name, sum(p.numel() for p in part.parameters())))
-            continue
-        costs.append(count_module(part, name, features))
-        if name == 'neck':
-            with torch.no_grad():
-                features = tuple(part(features))
-    return [cost for cost in costs if cost.params]
 
 
 def show(costs: list[Cost], shape: tuple[int, int]) -> None:
@@ -82,7 +63,7 @@ def main() -> None:
         if bool(args.config) == bool(args.backbone):
             raise UsageError('Give either a config or --backbone with --arch.')
         if args.config:
-            costs = count_config(args.config, args.cfg_options, shape)
+            costs = count_model(load_config(args.config, args.cfg_options), args.config, shape)
         else:
             try:
                 with torch.device('meta'):

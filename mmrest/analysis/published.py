@@ -8,12 +8,8 @@ from torch import nn
 
 from ..backbones import ResT, ResTv2
 from .complexity import add_up, count_backbone
+from .papers import REST, RESTV2
 
-# Of ResT (Table 2) and of ResTv2: parameters in millions and GMACs, with the 1000-way classifier.
-REST = {'lite': (10.49, 1.4), 'small': (13.66, 1.94), 'base': (30.28, 4.26), 'large': (51.63, 7.91)}
-# GMACs at 224 and at 384.
-RESTV2 = {'tiny': (30.43, 4.10, 12.67), 'small': (41.21, 5.97, 18.43), 'base': (55.97, 7.88, 24.31),
-          'large': (86.53, 13.83, 42.38)}
 NUM_CLASSES = 1000
 # Switches of the ResT paper's ablations that change what the network costs.
 ABLATIONS = ({}, dict(stem='resnet'), dict(stem='pvt'), dict(reduction='avgpool'), dict(reduction='maxpool'),

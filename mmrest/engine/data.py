@@ -6,6 +6,7 @@ from typing import Any, Iterator
 
 from mmengine.config import Config
 
+from ..installed import tool_command
 from .errors import UsageError
 
 # Of files that mmengine reads in a way that lets them run code.
@@ -95,7 +96,7 @@ def _strings(value: Any) -> list[str]:
 def _advice(cfg: Config) -> str:
     root = str(cfg.get('data_root') or '')
     if 'shapes' in Path(root).name:
-        return f'Draw them: python tools/draw_shapes.py {root}'
+        return f'Draw them: {tool_command("draw_shapes.py")} {root}'
     if not root:
         return 'Put the data there, or change the paths in the config.'
     return (f'Put the data there, link to them (ln -s /path/to/data {root.rstrip("/")}), or name another place: '

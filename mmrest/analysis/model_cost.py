@@ -1,0 +1,36 @@
+"""What the whole model of a config costs, part by part."""
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+
+from .complexity import Cost, count_backbone, count_module
+from .subject import build_model
+
+
+def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
+    """Cost of backbone, neck and heads; heads that need values to run (regions of interest) by parameters alone.
+
+    Args:
+        cfg (Config): Changed in place, as :func:`build_model` does.
+        name (str): Of the config, for messages.
+        shape (tuple[int, int]): (H, W) of the image in pixels.
+
+    Raises:
+        UsageError: The config has no model with a backbone, or it cannot be built.
+    """
+    with torch.device('meta'):
+        model = build_model(cfg, name)
+    costs, outs = count_backbone(model.backbone, shape)
+    features = tuple(outs)
+    for part_name, part in model.named_children():
+        if part_name in ('backbone', 'data_preprocessor'):
+            continue
+        if part_name == 'auxiliary_head':  # a segmentor's or several; in training only
+            costs.append(Cost(part_name, sum(p.numel() for p in part.parameters())))
+            continue
+        costs.append(count_module(part, part_name, features))
+        if part_name == 'neck':
+            with torch.no_grad():
+                features = tuple(part(features))
+    return [cost for cost in costs if cost.params]

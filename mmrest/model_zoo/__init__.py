@@ -1,0 +1,4 @@
+from .entries import Entry, config_files, describe
+from .pages import make_metafile, make_pages, make_zoo_page
+
+__all__ = ['Entry', 'config_files', 'describe', 'make_metafile', 'make_pages', 'make_zoo_page']

@@ -1,0 +1,196 @@
+"""What the model index says of a config: read from the config, counted on its model, and printed by the papers."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from ..analysis.complexity import Cost, add_up, count_backbone
+from ..analysis.model_cost import count_model
+from ..analysis.papers import GMACS, MIOU, PARAMS, printed
+
+# Measured with this repository: the networks trained from scratch on the drawn shapes, on two CPU cores.
+MEASURED = {
+    'retinanet_rest_lite_fpn_shapes': {'box AP': 74.9, 'box AP50': 94.8, 'box AP75': 86.2},
+    'mask_rcnn_rest_lite_fpn_shapes': {'box AP': 80.3, 'mask AP': 78.3},
+    'upernet_rest_lite_shapes': {'mIoU': 64.4, MIOU: 72.4},
+}
+SIZES = ('lite', 'tiny', 'small', 'base', 'large')
+TASKS = {'mmdet': 'Object Detection', 'mmseg': 'Semantic Segmentation', 'mmpretrain': 'Image Classification'}
+MASKS = 'Instance Segmentation'
+COCO_SIZE, ADE20K_SIZE = (800, 1280), (512, 2048)  # of an image to count for; the paper counts UPerNet at the latter
+
+
+@dataclass
+class Entry:
+    """One config.
+
+    Attributes:
+        path (str): In the repository, e.g. 'configs/published/rest_lite_224_in1k.py'.
+        backbone (str): 'ResT' or 'ResTv2'.
+        arch (str): 'lite', 'tiny', 'small', 'base' or 'large'.
+        variant (str): Where the backbone is not the default one: style, output norms or switches.
+        method (str): Type of the model, e.g. 'RetinaNet'.
+        task (str): 'Object Detection', 'Instance Segmentation', 'Semantic Segmentation' or 'Image Classification'.
+        data (str): 'COCO', 'ADE20K', 'ImageNet-1k' or 'drawn shapes'.
+        length (int): Epochs, or iterations in segmentation.
+        batch (int): Images that the learning rate is made for.
+        techniques (list[str]): Optimizer, and what goes with it.
+        crop (str): In segmentation, of what an image is cut to in training, e.g. '512x512'.
+        size (tuple[int, int]): Image (H, W) that costs are counted for.
+        costs (list[Cost]): Parts of the model.
+        figures (dict[str, float]): What the papers print, or for the drawn shapes what was measured.
+    """
+    path: str
+    backbone: str
+    arch: str
+    variant: str
+    method: str
+    task: str
+    data: str
+    length: int
+    batch: int
+    techniques: list[str]
+    crop: str
+    size: tuple[int, int]
+    costs: list[Cost] = field(repr=False)
+    figures: dict[str, float]
+
+    @property
+    def stem(self) -> str:
+        return Path(self.path).stem
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is for testing a file of the authors rather than for training."""
+        return Path(self.path).parent.name == 'published'
+
+    @property
+    def is_ablation(self) -> bool:
+        """Whether it is a row of an ablation, or what the rows are compared with."""
+        return Path(self.path).parent.name == 'ablations' or 'ablation' in self.stem
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its figures were measured with this repository."""
+        return self.stem in MEASURED
+
+    @property
+    def name(self) -> str:
+        """Unique in the model index; OpenMMLab's word for weights from elsewhere tells the published ones."""
+        return f'{self.stem}_3rdparty' if self.is_published else self.stem
+
+    @property
+    def model(self) -> str:
+        """E.g. 'ResT-Small'."""
+        return f'{self.backbone}-{self.arch.capitalize()}'
+
+    @property
+    def by_epoch(self) -> bool:
+        return self.task != TASKS['mmseg']
+
+    @property
+    def params(self) -> int:
+        return add_up(self.costs).params
+
+    @property
+    def macs(self) -> int:
+        """With attention, of the parts that can be counted."""
+        return add_up(self.costs).total
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Parts of the model in testing whose MACs are not in :attr:`macs`."""
+        return [cost.name for cost in self.costs if cost.layers is None and cost.name != 'auxiliary_head']
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures that are results."""
+        return {name: value for name, value in self.figures.items() if name not in (PARAMS, GMACS)}
+
+
+def config_files(root: Path) -> list[Path]:
+    """All configs that can be run, those of the same folder together, in the order of sizes."""
+    def key(path: Path) -> tuple:
+        words = path.stem.split('_')
+        size = next(i for i, arch in enumerate(SIZES) if arch in words)
+        return path.parent.as_posix(), [word for word in words if word not in SIZES], size
+
+    paths = (path for path in (root / 'configs').rglob('*.py') if '_base_' not in path.parts)
+    return sorted(paths, key=key)
+
+
+def describe(path: Path, root: Path) -> Entry:
+    """Read a config and count its model, on the meta device.
+
+    Args:
+        path (Path): Config file.
+        root (Path): Folder that ``configs/`` is in.
+
+    Raises:
+        UsageError: Its model cannot be built.
+    """
+    cfg = Config.fromfile(path)
+    backbone, scope = cfg.model.backbone, cfg.default_scope
+    data, size = _data_and_size(cfg)
+    return Entry(
+        path=path.relative_to(root).as_posix(),
+        backbone=backbone.type,
+        arch=backbone.arch,
+        variant=_variant(backbone),
+        method='UPerNet' if scope == 'mmseg' else cfg.model.type,
+        task=MASKS if 'roi_head' in cfg.model and cfg.model.roi_head.get('mask_head') else TASKS[scope],
+        data=data,
+        length=cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters,
+        batch=cfg.auto_scale_lr.base_batch_size,
+        techniques=_techniques(cfg),
+        crop='x'.join(str(side) for step in cfg.train_dataloader.dataset.pipeline if step['type'] == 'RandomCrop'
+                      for side in step['crop_size']) if scope == 'mmseg' else '',
+        size=size,
+        costs=_count_classifier(cfg, size) if scope == 'mmpretrain' else count_model(cfg, str(path), size),
+        figures=MEASURED.get(path.stem) or printed(path.stem))
+
+
+def _data_and_size(cfg: Config) -> tuple[str, tuple[int, int]]:
+    """Name of the data, and (H, W) of an image to count for."""
+    steps = {step['type']: step for step in cfg.test_dataloader.dataset.pipeline}
+    if 'shapes' in str(cfg.get('data_root', '')):
+        width, height = steps['Resize'].scale if 'Resize' in steps else (128, 128)
+        return 'drawn shapes', (height, width)
+    if cfg.default_scope == 'mmpretrain':
+        side = steps['CenterCrop'].crop_size if 'CenterCrop' in steps else steps['Resize'].scale[0]
+        return 'ImageNet-1k', (side, side)
+    return ('ADE20K', ADE20K_SIZE) if cfg.default_scope == 'mmseg' else ('COCO', COCO_SIZE)
+
+
+def _variant(backbone: dict) -> str:
+    """Arguments of the backbone that make it another one than the default."""
+    usual = ('type', 'arch', 'out_indices', 'drop_path_rate')
+    return ', '.join(f'{key}={value}' for key, value in backbone.items() if key not in usual)
+
+
+def _techniques(cfg: Config) -> list[str]:
+    wrapper = cfg.optim_wrapper
+    return [name for name, used in (
+        (wrapper.optimizer.type, True),
+        ('Weight Decay', wrapper.optimizer.get('weight_decay')),
+        ('Layer-wise Learning Rate Decay', wrapper.get('paramwise_cfg', {}).get('layer_decay_rate')),
+        ('Mixed Precision', wrapper.get('type') == 'AmpOptimWrapper'),
+        ('Gradient Clipping', wrapper.get('clip_grad')),
+        ('EMA', any(hook.type == 'EMAHook' for hook in cfg.get('custom_hooks', []))),
+    ) if used]
+
+
+def _count_classifier(cfg: Config, size: tuple[int, int]) -> list[Cost]:
+    """Of backbone and linear layer, without mmpretrain, which needs a torchvision to build them."""
+    head = cfg.model.head
+    if head.type != 'LinearClsHead':
+        raise ValueError(f'The head of a classifier is counted as LinearClsHead, not as {head.type}.')
+    with torch.device('meta'):
+        backbone = MODELS.build(cfg.model.backbone)
+    costs, _ = count_backbone(backbone, size)
+    products = head.in_channels * head.num_classes
+    return [*costs, Cost('head', products + head.num_classes, products, 0)]

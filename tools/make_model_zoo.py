@@ -1,0 +1,30 @@
+"""Write configs/metafile.yml and docs/model_zoo.md of this repository from its configs and the papers' figures."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmrest.engine import UsageError, clear_errors
+from mmrest.model_zoo import make_pages
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true', help='write nothing; fail if a file is not what it should be')
+    args = parser.parse_args()
+    with clear_errors():
+        for name, text in make_pages(ROOT).items():
+            path = ROOT / name
+            if path.is_file() and path.read_text(encoding='utf-8') == text:
+                print(f'{name} is up to date')
+            elif args.check:
+                raise UsageError(f'{name} is out of date: run python tools/make_model_zoo.py')
+            else:
+                path.write_text(text, encoding='utf-8')
+                print(f'wrote {name}')
+
+
+if __name__ == '__main__':
+    main()
