@@ -34,6 +34,7 @@ PIP_STEPS = (
     ('torch', ['torch']),
     ('libraries', ['mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy', 'opencv-python',
                    'mmpretrain', 'pytest', 'ruff']),
+    ('extras', ['hypothesis', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard']),
 )
 # Where a torchvision that does not go with torch is kept, off the path; tests look there.
 ASIDE = 'torchvision-aside'
