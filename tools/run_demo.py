@@ -53,8 +53,10 @@ def main() -> None:
     pictures = [plot_predictions(ann_file, img_dir, load(predictions), work_dir / 'predictions.png'),
                 plot_curves(work_dir, work_dir / 'curves.png')]
     metrics = json.loads(max(work_dir.glob('*/*.json')).read_text())
-    print(f'\nDone in {(time.time() - start) / 60:.1f} minutes: box AP {metrics["coco/bbox_mAP"]:.3f} on '
-          f'{len(load(ann_file)["images"])} validation images.')
+    # mmdet computes nothing where nothing was found.
+    ap = f'box AP {metrics["coco/bbox_mAP"]:.3f}' if 'coco/bbox_mAP' in metrics else 'the detector found no object'
+    images = len(load(ann_file)['images'])
+    print(f'\nDone in {(time.time() - start) / 60:.1f} minutes: {ap} on {images} validation images.')
     print('\n'.join(['Look at:', *(f'  {picture}' for picture in pictures), f'Checkpoint and logs: {work_dir}']))
 
 
