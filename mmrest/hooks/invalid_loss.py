@@ -70,7 +70,7 @@ class InvalidLossHook(Hook):
         values = {name: value.tolist() for name, value in losses.items() if isinstance(value, Tensor)}
         invalid = [name for name, value in losses.items() if isinstance(value, Tensor)
                    and not torch.isfinite(value).all()]
-        paths = list(dict.fromkeys(_image_paths(self._batch)))
+        paths = _image_paths(self._batch)
         name = f'invalid_loss_iter_{runner.iter + 1}' + (f'_rank{runner.rank}' if runner.rank else '')
         folder = Path(runner.work_dir)
         saved = []

@@ -152,7 +152,7 @@ def test_the_hook_is_registered_and_on(repo):
         assert Config.fromfile(repo / f'configs/{name}.py').default_hooks.invalid_loss.type == 'InvalidLossHook', name
 
 
-# Makes the second process's loss NaN at the third step.
+# Makes the second process's loss NaN at the second step.
 SPOIL_RANK = """
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -165,7 +165,7 @@ class SpoilRank(Hook):
 
         def loss(*args, **kwargs):
             losses = compute(*args, **kwargs)
-            if runner.rank == 1 and runner.iter == 2:
+            if runner.rank == 1 and runner.iter == 1:
                 losses['loss_bbox'][0] = losses['loss_bbox'][0] * float('nan')
             return losses
         head.loss = loss
@@ -183,9 +183,9 @@ def test_whichever_process_it_is(repo, shapes, tmp_path, tally):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])})
     assert result.returncode
-    assert 'error: The loss is not finite at iteration 3 (epoch 1, process 1): loss = nan, loss_bbox = nan' in \
+    assert 'error: The loss is not finite at iteration 2 (epoch 1, process 1): loss = nan, loss_bbox = nan' in \
         result.stdout, result.stdout[-3000:]
-    facts = json.loads(Path(tmp_path / 'run/invalid_loss_iter_3_rank1.json').read_text())
+    facts = json.loads(Path(tmp_path / 'run/invalid_loss_iter_2_rank1.json').read_text())
     assert facts['rank'] == 1 and len(facts['images']) == 2
-    assert 'optimizer' in torch.load(tmp_path / 'run/invalid_loss_iter_3_rank1.pth', weights_only=True)
+    assert 'optimizer' in torch.load(tmp_path / 'run/invalid_loss_iter_2_rank1.pth', weights_only=True)
     tally('losses that were not finite')
