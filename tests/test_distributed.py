@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from conftest import run_process
+from docs_blocks import read_blocks
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -157,23 +158,15 @@ def test_masks_where_one_process_sees_no_object(repo, shapes, tmp_path):
     assert len(losses) == 4 and all(0 < loss < 100 for loss in losses)
 
 
-# Parameters, gradients and the optimizer's state in parts, one for each process.
-SHARDED = DETECTOR + """
-runner_type = 'FlexibleRunner'
-strategy = dict(
-    type='FSDPStrategy', state_dict_cfg='local',
-    model_wrapper=dict(
-        type='MMFullyShardedDataParallel', device_id='cpu', use_orig_params=True,
-        auto_wrap_policy='wrap_transformer_blocks'))
-"""
-
-
 @pytest.mark.slow
 def test_sharded_over_two_processes(repo, pairs, tmp_path):
     """FSDP through mmengine's strategy: the losses of one process, and of each process a part of the checkpoint."""
     options = [f'data_root={pairs}', 'randomness.seed=0']
     train(repo, tmp_path / 'one', DETECTOR, 1, *options)
-    train(repo, tmp_path / 'two', SHARDED, 2, *options, 'train_dataloader.batch_size=2')
+    # As docs/reliability.md has it.
+    sharded = next(block.text for block in read_blocks(repo / 'docs/reliability.md') if 'FSDPStrategy' in block.text)
+    train(repo, tmp_path / 'two', DETECTOR + sharded, 2, *options, 'train_dataloader.batch_size=2',
+          'strategy.model_wrapper.device_id=cpu')
     one, two = (json.loads((tmp_path / name / 'losses.json').read_text()) for name in ('one', 'two'))
     assert len(one) == 4 and two == pytest.approx(one, rel=2e-5)
     # Parts can be opened only by as many processes; together they are about as large as the checkpoint of one.
