@@ -85,7 +85,13 @@ class Run:
                 return False
             assert time.time() < deadline, (self.folder / 'log').read_text()[-3000:]
             time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
+        # A launcher's processes are in groups of their own, and would live on without it.
+        family = [process.pid, *descendants(process.pid)]
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         process.wait()
         return True
 
@@ -101,6 +107,20 @@ class Run:
     def partial(self) -> bool:
         """A file is being written."""
         return any((self.folder / 'run').glob('.*.partial'))
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    parents = {}
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(')')[2].split()[1])
+        except (OSError, ValueError, IndexError):  # it has ended meanwhile
+            pass
+    found = [pid]
+    for parent in found:
+        found += [child for child, of in parents.items() if of == parent]
+    return found[1:]
 
 
 class After:
@@ -163,7 +183,7 @@ def test_two_processes_killed(repo, shapes, tmp_path, tally, kind):
     whole.finish()
     assert dict(whole.losses(0)) != dict(whole.losses(1))
     run = Run(repo, shapes, tmp_path / 'run', kind, 1, processes=2)
-    for steps in (7, 14):
+    for steps in (5, 10):
         if run.kill_when(run.has_losses(steps)):
             tally('runs killed')
     run.finish()
