@@ -9,7 +9,7 @@ from mmengine.config import DictAction
 
 from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.datasets.faults import Report
-from mmrest.engine import UsageError, base_datasets, check_data, clear_errors, load_config
+from mmrest.engine import UsageError, base_datasets, check_data, check_target, clear_errors, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,6 +54,8 @@ def check(args: argparse.Namespace, report: Report) -> None:
     else:
         cfg = load_config(args.config, args.cfg_options)
         phases = tuple(phase for phase in args.phase if cfg.get(f'{phase}_dataloader'))
+        if not phases:
+            raise UsageError(f'{args.config} has no data loader for {", ".join(args.phase)}.')
         check_data(cfg, phases)
         check_config(cfg, base_datasets([cfg[f'{phase}_dataloader'] for phase in phases]), report, show_progress)
 
@@ -62,11 +64,12 @@ def main() -> None:
     args = parse_args()
     report = Report(examples=args.examples)
     with clear_errors():
+        check_target(args.out, '--out', folder=False)
         check(args, report)
-    print(report)
-    if args.out:
-        with open(args.out, 'w', encoding='utf-8') as file:
-            json.dump(report.as_dict(), file, indent=2)
+        print(report)
+        if args.out:
+            with open(args.out, 'w', encoding='utf-8') as file:
+                json.dump(report.as_dict(), file, indent=2)
     raise SystemExit(1 if report.errors else 0)
 
 

@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', default=[], help='handed on to train.py and test.py')
     args = parser.parse_args()
     work_dir = Path(args.work_dir).resolve()
-    if args.fresh:
+    if args.fresh and work_dir.exists():
+        if not (work_dir / CONFIG.name).is_file() or work_dir in Path.cwd().parents or work_dir == Path.cwd():
+            raise SystemExit(f'{work_dir} is not the folder of a demo: it is not removed.')
         shutil.rmtree(work_dir, ignore_errors=True)
     start = time.time()
 

@@ -16,11 +16,10 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
 from ..checkpoints import load_pretrained
+from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
 from ..engine.machine import replace_sync_bn
-
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
 @dataclass

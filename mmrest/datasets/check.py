@@ -15,7 +15,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from .coco import check_coco, read_json
 from .faults import DataError, Report
 from .guard import data_errors, dataset_class
-from .images import ImageFacts, decode, png_depth
+from .images import IMAGE_SUFFIXES, ImageFacts, decode, png_depth
 
 # Called with what is looked at, how many were, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -136,7 +136,8 @@ def _read_label_map(path: Path) -> tuple[list[int] | None, tuple[int, int], str 
 def pair_label_maps(images: str | Path, maps: str | Path, report: Report) -> list[tuple[Path, Path]]:
     """Images of a folder with the label maps of the same names; notes maps without an image."""
     def listed(folder: Path) -> dict[Path, Path]:
-        return {path.relative_to(folder).with_suffix(''): path for path in sorted(folder.rglob('*')) if path.is_file()}
+        return {path.relative_to(folder).with_suffix(''): path for path in sorted(folder.rglob('*'))
+                if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES}
 
     images, maps = Path(images), Path(maps)
     found, labels = listed(images), listed(maps)

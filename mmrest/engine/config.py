@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import atexit
-import difflib
 import importlib.util
 import traceback
 from copy import deepcopy
@@ -21,6 +20,7 @@ from .data import base_datasets, check_data
 from .errors import UsageError
 from .loaders import guard_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
+from .paths import check_checkpoint, check_target, similar
 from .resuming import prepare_resume
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -48,14 +48,14 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
                          'started with --launcher pytorch (tools/dist_train.sh).')
     if not Path(path).is_file():
-        raise UsageError(f'There is no config {path}.{_similar(Path(path))}')
+        raise UsageError(f'There is no config {path}.{similar(Path(path))}')
     try:
         cfg = Config.fromfile(path)
     except Exception as error:
         # A library that a config inherits from or imports; pkg_resources has a name of its own for it.
         if isinstance(error, ImportError) or type(error).__name__ == 'DistributionNotFound':
             raise UsageError(_missing_package(path, error)) from error
-        raise
+        raise UsageError(f'{path} cannot be read as a config: {type(error).__name__}: {error}') from error
     if options:
         options = dict(options)
         if 'data_root' in options:
@@ -100,6 +100,10 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
         if Path(traceback.extract_tb(cause.__traceback__)[-1].filename).is_relative_to(PACKAGE):
             raise UsageError(f'The config cannot be used: {cause}') from error
         raise
+    except TypeError as error:
+        if 'unexpected keyword argument' not in str(error):
+            raise
+        raise UsageError(f'The config cannot be used: {error}') from error
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook())
     runner.register_hook(BatchReportHook())
@@ -163,7 +167,11 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         UsageError: An option does not fit the config or the machine, or data or a file are missing.
         CheckpointError: What is to be resumed is not whole.
     """
+    lacking = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
+    if lacking:
+        raise UsageError(f'This config has no {", ".join(lacking)} to train with.')
     check_data(cfg, ('train', 'val') if cfg.get('val_cfg') else ('train', ))
+    check_target(cfg.get('work_dir'), '--work-dir')
     if amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
         if kind == 'AmpOptimWrapper':
@@ -186,10 +194,10 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         _add_tensorboard(cfg)
     if resume:
         if resume != 'auto':
-            _check_file(resume)
+            check_checkpoint(resume)
         prepare_resume(cfg, resume)
     if cfg.get('load_from'):
-        _check_file(cfg.load_from)
+        check_checkpoint(cfg.load_from)
     return cfg
 
 
@@ -223,10 +231,13 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     if not (cfg.get('test_dataloader') and cfg.get('test_evaluator')):
         raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
     check_data(cfg, ('test', ))
-    _check_file(checkpoint)
+    check_checkpoint(checkpoint)
+    segmentation = cfg.get('default_scope') == 'mmseg'
+    check_target(cfg.get('work_dir'), '--work-dir')
+    check_target(show_dir, '--show-dir')
+    check_target(out, '--out', folder=segmentation)
     cfg.load_from = checkpoint
     scope = cfg.get('default_scope')
-    segmentation = scope == 'mmseg'
     if show or show_dir:
         if not (cfg.get('default_hooks') or {}).get('visualization') or not cfg.get('visualizer'):
             raise UsageError('--show and --show-dir need default_hooks.visualization and a visualizer in the config.')
@@ -296,18 +307,3 @@ def _move_data(cfg: Config, old: str, new: str) -> None:
         for part in (f'{phase}_dataloader', f'{phase}_evaluator'):
             if cfg.get(part):
                 cfg[part] = moved(cfg[part])
-
-
-def _check_file(path: str) -> None:
-    if '://' not in path and not Path(path).expanduser().is_file():
-        raise UsageError(f'There is no checkpoint {path}.{_similar(Path(path))}')
-
-
-def _similar(path: Path) -> str:
-    """A hint at files of almost this name in the folder that was meant."""
-    folder = path.parent if path.parent.is_dir() else Path('configs')
-    names = [file.name for file in folder.glob(f'*{path.suffix}')] if folder.is_dir() else []
-    close = [name for name in difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) if name != path.name]
-    if close:
-        return ' Did you mean ' + ' or '.join(str(folder / name) for name in close) + '?'
-    return ' Check the path.'

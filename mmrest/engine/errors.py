@@ -1,6 +1,7 @@
 """Errors that are the user's to mend: shown as one message, without a traceback."""
 from __future__ import annotations
 
+import errno
 import sys
 from contextlib import contextmanager
 from typing import Iterator
@@ -9,6 +10,9 @@ from ..checkpoints import CheckpointError
 from ..checkpoints.storage import NO_SPACE
 from ..datasets.faults import DataError
 from ..hooks import InvalidLossError
+
+# Of a path that was given: it is missing, not what it should be, or not to be written to.
+OF_PATHS = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class UsageError(Exception):
@@ -23,10 +27,13 @@ def clear_errors() -> Iterator[None]:
     except (UsageError, CheckpointError, DataError, InvalidLossError) as error:
         message = error
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno in NO_SPACE:
+            message = f'{error.filename or "A file, perhaps a log,"} could not be written: {error.strerror}. Make ' \
+                      'room, then go on with --resume.'
+        elif error.errno in OF_PATHS and error.filename:
+            message = f'{error.filename}: {error.strerror}.'
+        else:
             raise
-        message = f'{error.filename or "A file, perhaps a log,"} could not be written: {error.strerror}. Make room, ' \
-                  'then go on with --resume.'
     else:
         return
     print(f'error: {message}', file=sys.stderr)

@@ -46,7 +46,10 @@ def prepare_resume(cfg: Config, source: str) -> None:
     # mmengine takes the seed over as well, but only after it has built the data loader with another one.
     seed = meta.get('seed')
     if type(seed) is int:
-        randomness = cfg.setdefault('randomness', dict(seed=None))
+        if not cfg.get('randomness'):
+            cfg.randomness = dict(seed=None)
+        # What setdefault() returns is not what it keeps.
+        randomness = cfg.randomness
         if randomness.get('seed') not in (None, seed):
             print_log(f'The run that is resumed has the random seed {seed}, which counts; the config has '
                       f'{randomness["seed"]}.', logger='current', level=logging.WARNING)

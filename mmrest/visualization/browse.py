@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 from ..analysis.subject import with_progress
-from ..engine import UsageError, check_data
+from ..datasets.guard import data_errors, guard_dataset
+from ..engine import UsageError, base_datasets, check_data
 from .files import save_picture
 from .painting import _font
 from .samples import draw_sample
@@ -64,7 +65,8 @@ def build_dataset(cfg: Config, phase: str) -> Any:
     """The dataset of a phase, complete with its pipeline.
 
     Raises:
-        UsageError: The config has none, its data are missing, or it is empty.
+        UsageError: The config has none, or its data are missing.
+        DataError: It is empty, or a file cannot be used.
     """
     loader = cfg.get(f'{phase}_dataloader')
     if not loader or not loader.get('dataset'):
@@ -72,9 +74,9 @@ def build_dataset(cfg: Config, phase: str) -> Any:
         raise UsageError(f'This config has no dataset for {phase}: it has {", ".join(there) or "none at all"}.')
     check_data(cfg, (phase, ))
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    dataset = DATASETS.build(loader.dataset)
-    if not len(dataset):
-        raise UsageError(f'The dataset for {phase} is empty.')
+    with data_errors(list(base_datasets(loader))):
+        dataset = DATASETS.build(loader.dataset)
+    guard_dataset(dataset)
     return dataset
 
 

@@ -13,7 +13,8 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.utils import ProgressBar
 
-from ..analysis.subject import IMAGE_SUFFIXES, Subject, find_images, with_progress
+from ..analysis.subject import Subject, find_images, with_progress
+from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError
 from .files import save_picture
 from .samples import draw_sample
@@ -59,7 +60,10 @@ def paint_predictions(subject: Subject, source: str | Path, out_dir: str | Path,
     root = source if source.is_dir() else source.parent
     if out_dir.resolve() == root.resolve():
         raise UsageError(f'The pictures would overwrite the images in {root}: choose another --out-dir.')
-    images = [path for path in find_images(source, sys.maxsize) if out_dir.resolve() not in path.resolve().parents]
+    images = find_images(source, sys.maxsize)
+    if any(out_dir.resolve() in path.resolve().parents for path in images):
+        raise UsageError(f'{out_dir} lies in {source} and holds images, which may be to be painted or painted already: '
+                         'choose another --out-dir.')
     painted = Painted()
     for path in with_progress(images, f'Painting {len(images)} image{"s" * (len(images) != 1)}'):
         try:

@@ -133,3 +133,14 @@ def test_classes_of_images():
 def test_contact_sheets():
     sheet = contact_sheet([(np.full((300, 200 + i, 3), 7, np.uint8), f'{i}: name') for i in range(5)], width=100)
     assert sheet.shape[1] == 4 * 108 + 8 and share(sheet, (7, 7, 7)) > 0.25
+
+
+def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
+    from mmrest.engine import UsageError
+    from mmrest.visualization import paint_predictions
+    for name in ('src/a.png', 'src/sub/a.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'kept')
+    with pytest.raises(UsageError, match='holds images'):
+        paint_predictions(None, tmp_path / 'src', tmp_path / 'src/sub')
+    assert (tmp_path / 'src/sub/a.png').read_bytes() == b'kept'

@@ -1,0 +1,50 @@
+"""What is found out about files and folders before work starts."""
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmrest.engine import UsageError, check_target, clear_errors, load_config, prepare_train
+from mmrest.engine.resuming import prepare_resume
+
+
+@pytest.mark.parametrize('name, text', [
+    ('c.png', 'x'), ('c.py', 'model = dict('), ('c.py', "_base_ = 'gone.py'"), ('c.py', 'model = undefined')])
+def test_what_is_no_config_is_named(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f'{name} cannot be read as a config: '):
+        load_config(str(path))
+
+
+def test_a_config_without_training(tmp_path):
+    path = tmp_path / 'c.py'
+    path.write_text('model = dict(type="A")')
+    with pytest.raises(UsageError, match='has no train_dataloader, train_cfg, optim_wrapper to train with'):
+        prepare_train(load_config(str(path)))
+
+
+def test_targets(tmp_path):
+    file = tmp_path / 'file'
+    file.write_text('')
+    for good in (None, tmp_path, tmp_path / 'new/folder', 's3://bucket/x'):
+        check_target(good, '--out')
+    check_target(tmp_path / 'new/x.json', '--out', folder=False)
+    for bad, folder in ((file, True), (file / 'x/y', True), (file / 'x.json', False), (tmp_path, False)):
+        with pytest.raises(UsageError, match='^--out '):
+            check_target(bad, '--out', folder=folder)
+
+
+def test_errors_of_paths_are_one_message(tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(SystemExit), clear_errors():
+        (tmp_path / 'file/x').mkdir()
+    assert capsys.readouterr().err == f'error: {tmp_path}/file/x: Not a directory.\n'
+
+
+@pytest.mark.parametrize('own', [{}, dict(randomness=dict(seed=None)), dict(randomness=dict(seed=3))])
+def test_the_seed_of_the_resumed_run_counts(tmp_path, own):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(meta=dict(epoch=1, iter=5, seed=77), state_dict={}, optimizer={}, message_hub={}), path)
+    cfg = Config(dict(work_dir=str(tmp_path), **own))
+    prepare_resume(cfg, 'auto')
+    assert cfg.randomness.seed == 77 and cfg.load_from == str(path)
