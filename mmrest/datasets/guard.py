@@ -103,7 +103,7 @@ def _check_size(data: dict) -> None:
 
 
 def _check_labels(data: dict, classes: int, ignored: int) -> None:
-    """Check the label map that was just loaded; about a millisecond for a map of some megapixels."""
+    """Check the label map that was just loaded."""
     labels, path = data['gt_seg_map'], data.get('seg_map_path')
     if labels.ndim != 2:
         raise DataError(f'{path} is no label map: it has {labels.shape[-1]} channels, not one with the number of the '
