@@ -46,7 +46,8 @@ class GuardedPipeline(Compose):
             new = [key for key in ('img', 'gt_seg_map') if key not in data]
             path = data.get('seg_map_path') or image if name == 'LoadAnnotations' else image
             try:
-                if name.startswith('Load'):
+                # Other storage may have what looks like a local path.
+                if name.startswith('Load') and not _is_remote(transform):
                     self._check_file(path)
                 data = transform(data)
             except DataError:
@@ -76,6 +77,12 @@ class GuardedPipeline(Compose):
             # mmseg would take them modulo 256; an image of 16 bits is brought down to 8 by OpenCV.
             raise DataError(f'{path} is no label map: it has values above 255. {ADVICE}')
         self._known.add(hash(path))
+
+
+def _is_remote(transform: Any) -> bool:
+    """Whether a transform reads from something else than a local disk."""
+    backend = getattr(transform, 'backend_args', None) or getattr(transform, 'file_client_args', None) or {}
+    return backend.get('backend', 'local') not in ('local', 'disk')
 
 
 def _greatest_value(path: str) -> int:

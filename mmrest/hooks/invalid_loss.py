@@ -50,7 +50,7 @@ class InvalidLossHook(Hook):
 
         def parse_losses(losses: Any) -> Any:
             loss, shown = parsed = parse(losses)
-            # mmengine fetches the loss for its log after every step in any case, so this waits for no more.
+            # This waits for the device; mmengine does so for its log after every step in any case.
             if isinstance(loss, Tensor) and not torch.isfinite(loss).all():
                 self._stop(runner, shown)
             return parsed

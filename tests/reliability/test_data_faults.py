@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.datasets.coco import check_coco
 from mmrest.datasets.faults import DataError, Report
-from mmrest.datasets.guard import data_errors, guard_dataset
+from mmrest.datasets.guard import GuardedPipeline, data_errors, guard_dataset
 from mmrest.engine import base_datasets, clear_errors
 
 pytest.importorskip('mmdet')
@@ -236,3 +236,19 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
                            (['nothere.py'], 'error: There is no config nothere.py')]:
         out = run_process([*tool, *wrong], tmp_path, status=2)
         assert message in out and 'Traceback' not in out
+
+
+@pytest.mark.parametrize('backend_args', [dict(backend='petrel', path_mapping={'data/': 's3://'}), None])
+def test_paths_on_other_storage_are_left_to_their_loader(backend_args):
+    class LoadFromStorage:
+
+        def __call__(self, data):
+            return {**data, 'img': None}
+
+    LoadFromStorage.backend_args = backend_args
+    pipeline = GuardedPipeline([LoadFromStorage()])
+    if backend_args:
+        assert pipeline(dict(img_path='data/x.jpg')) == dict(img_path='data/x.jpg', img=None)
+    else:
+        with pytest.raises(DataError, match='data/x.jpg'):
+            pipeline(dict(img_path='data/x.jpg'))
