@@ -42,6 +42,8 @@ def _convolves(x: Tensor, weight: Tensor) -> bool:
     # In graphs for others a linear layer stays what it is called, and compilers choose for themselves.
     if torch.compiler.is_compiling() or is_exporting() or not torch.backends.mkldnn.is_available():
         return False
+    if torch.get_num_threads() == 1:  # then PyTorch has another, slower form of 1x1 convolutions
+        return False
     if x.device.type != 'cpu' or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
     if x.ndim not in (2, 3) or not x.is_contiguous() or autocast_dtype(x) is not None:

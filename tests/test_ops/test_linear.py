@@ -19,7 +19,15 @@ def tensors(tokens, channels, out, dtype=torch.float64, batch=2):
 
 
 @pytest.fixture
-def convolutions(monkeypatch):
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def convolutions(monkeypatch, two_threads):
     """How many linear layers went to the convolution."""
     calls = []
     original = F.conv2d
@@ -46,11 +54,13 @@ def test_errors_are_those_of_a_linear_layer(convolutions, shape, bias):
         assert errors[0] <= 2 * errors[1], errors
 
 
-@pytest.mark.parametrize('case', ['few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported'])
+@pytest.mark.parametrize('case', ['one thread', 'few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported'])
 def test_others_are_stock(convolutions, case):
     x, weight, bias = tensors(**LARGE, dtype={'float64': torch.float64, 'bfloat16': torch.bfloat16}.get(
         case, torch.float32))
-    if case == 'few tokens':
+    if case == 'one thread':
+        torch.set_num_threads(1)
+    elif case == 'few tokens':
         x = x[:1, :20].contiguous()
     elif case == 'small':
         weight, bias = weight[:8], bias[:8]
