@@ -54,7 +54,8 @@ def test_errors_are_those_of_a_linear_layer(convolutions, shape, bias):
         assert errors[0] <= 2 * errors[1], errors
 
 
-@pytest.mark.parametrize('case', ['one thread', 'few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported'])
+@pytest.mark.parametrize('case', [
+    'one thread', 'few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported'])
 def test_others_are_stock(convolutions, case):
     x, weight, bias = tensors(**LARGE, dtype={'float64': torch.float64, 'bfloat16': torch.bfloat16}.get(
         case, torch.float32))
