@@ -91,6 +91,10 @@ def stir(target):
     return target
 
 
+def worst(differences):
+    return max(found.file for found in differences.values())
+
+
 def operators(onnx, path):
     """Names of a graph's operators; all of them ONNX's own."""
     graph = onnx.load(str(path)).graph
@@ -115,7 +119,7 @@ def test_program_of_a_backbone(tmp_path, backbone, options):
     assert 'mmrest' not in str(program.graph)
     differences = compare(target, tmp_path / 'backbone.pt2', SHAPES[::2], (1, 3))
     assert list(differences) == [f'stage{i + 1}' for i in target.original.backbone.out_indices]
-    assert max(differences.values()) < 1e-5
+    assert worst(differences) < 1e-5
 
 
 @pytest.mark.slow
@@ -134,7 +138,7 @@ def test_graph_of_a_backbone(onnx, tmp_path, backbone, options):
     path = tmp_path / 'backbone.onnx'
     export(target, path, verify=False)
     assert 'Softmax' in operators(onnx, path)
-    assert max(compare(target, path, (*SHAPES, (20, 40)), (1, 3)).values()) < 1e-4
+    assert worst(compare(target, path, (*SHAPES, (20, 40)), (1, 3))) < 1e-4
     check_dims(onnx, path, target)
 
 
@@ -187,7 +191,7 @@ def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
     assert 'Resize' in operators(onnx, tmp_path / 'upernet.onnx')
     check_dims(onnx, tmp_path / 'upernet.onnx', target)
     differences = compare(target, tmp_path / 'upernet.onnx', SHAPES, (1, 2))
-    assert differences['logits'] < 1e-4 and differences['labels'] < 1e-3
+    assert differences['logits'].file < 1e-4 and differences['labels'].file < 1e-3
     metadata = read_metadata(tmp_path / 'upernet.onnx')
     assert metadata['task'] == 'segmentation' and metadata['classes'][0] == 'background'
     # What is compared with is what the segmentor itself predicts.
@@ -217,14 +221,14 @@ def test_windows_are_exported_at_one_size(tmp_path, style):
         export(target, tmp_path / 'backbone.pt2')
     assert not list(tmp_path.iterdir())
     differences = export(target, tmp_path / 'backbone.pt2', static_shape=(75, 141))
-    assert len(differences) == 1 and max(differences.values()) < 1e-5
+    assert len(differences) == 1 and worst(differences) < 1e-5
 
 
 def test_a_wrong_graph_is_not_kept(tmp_path, monkeypatch):
     target, other = backbone_target('ResT', options=ONE), backbone_target('ResT', options=ONE)
     stir(other)
     monkeypatch.setattr(target, 'exportable', other.exportable, raising=False)
-    with pytest.raises(UsageError, match='does not compute what the model does: it is off in stage1 by'):
+    with pytest.raises(UsageError, match='(?s)does not compute what the model does.*off in stage1 by'):
         export(target, tmp_path / 'backbone.pt2')
     assert not list(tmp_path.iterdir())
 
@@ -234,8 +238,8 @@ def test_a_wrong_graph_is_not_kept(tmp_path, monkeypatch):
 def test_detectors_on_whole_backbones(onnx, configs, tmp_path, backbone):
     target = stir(config_target(str(configs[backbone])))
     differences = export(target, tmp_path / 'retinanet.onnx')
-    assert set(differences) == {'boxes', 'scores', 'levels'} and differences['levels'] == 0
-    assert max(compare(target, tmp_path / 'retinanet.onnx', SHAPES, (1, 2)).values()) < 1e-4
+    assert set(differences) == {'boxes', 'scores', 'levels'} and differences['levels'].file == 0
+    assert worst(compare(target, tmp_path / 'retinanet.onnx', SHAPES, (1, 2))) < 1e-4
 
 
 @pytest.mark.slow
