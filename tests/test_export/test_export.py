@@ -103,8 +103,8 @@ def operators(onnx, path):
 
 
 @pytest.mark.parametrize('backbone, options', [
-    ('ResT', ONE),
     ('ResTv2', ONE),
+    pytest.param('ResT', ONE, marks=pytest.mark.slow),
     pytest.param('ResT', dict(SMALL, position='le', stem='pvt', reduction='avgpool', head_interaction='conv'),
                  marks=pytest.mark.slow),
     pytest.param('ResTv2', dict(SMALL, head_mixing=True, upsample_strategy='bilinear', upsample_target='x'),
@@ -119,7 +119,7 @@ def test_program_of_a_backbone(tmp_path, backbone, options):
     assert 'mmrest' not in str(program.graph)
     differences = compare(target, tmp_path / 'backbone.pt2', SHAPES[::2], (1, 3))
     assert list(differences) == [f'stage{i + 1}' for i in target.original.backbone.out_indices]
-    assert worst(differences) < 1e-5
+    assert worst(differences) < 1e-4
 
 
 @pytest.mark.slow
@@ -185,22 +185,29 @@ def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
         torch.testing.assert_close(found['scores'], expected.scores, rtol=1e-4, atol=1e-5)
 
 
-def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
+def test_what_is_exported_of_a_segmentor_is_what_it_predicts(upernet):
     target = stir(config_target(upernet))
-    export(target, tmp_path / 'upernet.onnx', verify=False)
-    assert 'Resize' in operators(onnx, tmp_path / 'upernet.onnx')
-    check_dims(onnx, tmp_path / 'upernet.onnx', target)
-    differences = compare(target, tmp_path / 'upernet.onnx', SHAPES, (1, 2))
-    assert differences['logits'].file < 1e-4 and differences['labels'].file < 1e-3
-    metadata = read_metadata(tmp_path / 'upernet.onnx')
-    assert metadata['task'] == 'segmentation' and metadata['classes'][0] == 'background'
-    # What is compared with is what the segmentor itself predicts.
     images = torch.randn(2, 3, 97, 131)
     with torch.no_grad():
         logits, labels = target.original(images)
+        rewritten, _ = target.exportable()(images)
         samples = target.original.segmentor.predict(images)
     torch.testing.assert_close(logits, torch.stack([sample.seg_logits.data for sample in samples]))
+    torch.testing.assert_close(rewritten, logits, rtol=1e-4, atol=1e-5)
     assert torch.equal(labels, torch.cat([sample.pred_sem_seg.data for sample in samples]))
+
+
+@pytest.mark.slow
+def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
+    target = stir(config_target(upernet))
+    path = tmp_path / 'upernet.onnx'
+    export(target, path, verify=False)
+    assert 'Resize' in operators(onnx, path)
+    check_dims(onnx, path, target)
+    differences = compare(target, path, SHAPES, (1, 2))
+    assert differences['logits'].file < 1e-4 and differences['labels'].file < 1e-3
+    metadata = read_metadata(path)
+    assert metadata['task'] == 'segmentation' and metadata['classes'][0] == 'background'
 
 
 def test_outputs_of_a_segmentor(upernet):
@@ -286,5 +293,6 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 
 def test_metadata_are_json_where_they_have_structure(configs):
     target = config_target(str(configs['ResTv2']), part='backbone')
+    assert target.name == 'restv2 (initial weights)'
     assert target.task == 'backbone' and json.loads(target.metadata['mean']) == [127.5] * 3
     assert [meaning.split('stride ')[1] for meaning in target.outputs.values()] == ['8', '16', '32']
