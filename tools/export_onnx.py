@@ -56,8 +56,10 @@ def main() -> None:
         if not args.checkpoint:
             print('The weights are initial ones: no --checkpoint was given.')
         if differences:
-            worst = ', '.join(f'{output} {value:.1e}' for output, value in differences.items())
-            print(f"Largest differences from the model, relative to an output's largest value: {worst}")
+            print("Largest differences from the model in float64, relative to an output's largest value; in brackets "
+                  "the model's own in float32:")
+            for output, found in differences.items():
+                print(f'  {output}: {found.file:.1e} ({found.model:.1e})')
         else:
             print('Not compared with the model (--no-verify).')
 

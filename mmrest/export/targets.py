@@ -186,8 +186,8 @@ def _of_backbone(name: str, backbone: nn.Module) -> Target:
         raise UsageError(f'The backbone of {name} does not say which stages it emits (out_indices).')
     strides = getattr(backbone, 'out_strides', None)
     outputs = {f'stage{i + 1}': 'float32 (batch, channels, rows, columns)' for i in backbone.out_indices}
-    for name, stride in zip(outputs, strides or ()):
-        outputs[name] += f', stride {stride}'
+    for output, stride in zip(outputs, strides or ()):
+        outputs[output] += f', stride {stride}'
     return Target(name, 'backbone', FeatureMaps(backbone).eval(), outputs)
 
 

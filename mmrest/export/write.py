@@ -16,7 +16,7 @@ import torch
 from ..engine import UsageError
 from ..version import __version__
 from .targets import Target
-from .verify import SHAPES, check, compare
+from .verify import SHAPES, Difference, check, compare
 
 # The size at which a graph of dynamic size is recorded. Odd, so that nothing in it divides evenly by chance.
 EXAMPLE = (2, (151, 213))
@@ -25,7 +25,7 @@ DIMS = {0: 'batch', 2: 'height', 3: 'width'}
 
 
 def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None = None, opset: int | None = None,
-           verify: bool = True) -> dict[str, float]:
+           verify: bool = True) -> dict[str, Difference]:
     """Export a model to a file, which appears only when it is complete and has been found right.
 
     Args:
@@ -36,7 +36,7 @@ def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None
         verify (bool): Compare the file with the model, by onnxruntime or torch.
 
     Returns:
-        dict[str, float]: What :func:`~mmrest.export.compare` returns; empty without ``verify``.
+        dict[str, Difference]: What :func:`~mmrest.export.compare` returns; empty without ``verify``.
 
     Raises:
         UsageError: A package is missing, the model cannot be exported so, or the result is not right.

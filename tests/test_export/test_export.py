@@ -91,6 +91,10 @@ def stir(target):
     return target
 
 
+def worst(differences):
+    return max(found.file for found in differences.values())
+
+
 def operators(onnx, path):
     """Names of a graph's operators; all of them ONNX's own."""
     graph = onnx.load(str(path)).graph
@@ -99,8 +103,8 @@ def operators(onnx, path):
 
 
 @pytest.mark.parametrize('backbone, options', [
-    ('ResT', ONE),
     ('ResTv2', ONE),
+    pytest.param('ResT', ONE, marks=pytest.mark.slow),
     pytest.param('ResT', dict(SMALL, position='le', stem='pvt', reduction='avgpool', head_interaction='conv'),
                  marks=pytest.mark.slow),
     pytest.param('ResTv2', dict(SMALL, head_mixing=True, upsample_strategy='bilinear', upsample_target='x'),
@@ -115,7 +119,7 @@ def test_program_of_a_backbone(tmp_path, backbone, options):
     assert 'mmrest' not in str(program.graph)
     differences = compare(target, tmp_path / 'backbone.pt2', SHAPES[::2], (1, 3))
     assert list(differences) == [f'stage{i + 1}' for i in target.original.backbone.out_indices]
-    assert max(differences.values()) < 1e-5
+    assert worst(differences) < 1e-4
 
 
 @pytest.mark.slow
@@ -134,7 +138,7 @@ def test_graph_of_a_backbone(onnx, tmp_path, backbone, options):
     path = tmp_path / 'backbone.onnx'
     export(target, path, verify=False)
     assert 'Softmax' in operators(onnx, path)
-    assert max(compare(target, path, (*SHAPES, (20, 40)), (1, 3)).values()) < 1e-4
+    assert worst(compare(target, path, (*SHAPES, (20, 40)), (1, 3))) < 1e-4
     check_dims(onnx, path, target)
 
 
@@ -181,22 +185,29 @@ def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
         torch.testing.assert_close(found['scores'], expected.scores, rtol=1e-4, atol=1e-5)
 
 
-def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
+def test_what_is_exported_of_a_segmentor_is_what_it_predicts(upernet):
     target = stir(config_target(upernet))
-    export(target, tmp_path / 'upernet.onnx', verify=False)
-    assert 'Resize' in operators(onnx, tmp_path / 'upernet.onnx')
-    check_dims(onnx, tmp_path / 'upernet.onnx', target)
-    differences = compare(target, tmp_path / 'upernet.onnx', SHAPES, (1, 2))
-    assert differences['logits'] < 1e-4 and differences['labels'] < 1e-3
-    metadata = read_metadata(tmp_path / 'upernet.onnx')
-    assert metadata['task'] == 'segmentation' and metadata['classes'][0] == 'background'
-    # What is compared with is what the segmentor itself predicts.
     images = torch.randn(2, 3, 97, 131)
     with torch.no_grad():
         logits, labels = target.original(images)
+        rewritten, _ = target.exportable()(images)
         samples = target.original.segmentor.predict(images)
     torch.testing.assert_close(logits, torch.stack([sample.seg_logits.data for sample in samples]))
+    torch.testing.assert_close(rewritten, logits, rtol=1e-4, atol=1e-5)
     assert torch.equal(labels, torch.cat([sample.pred_sem_seg.data for sample in samples]))
+
+
+@pytest.mark.slow
+def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
+    target = stir(config_target(upernet))
+    path = tmp_path / 'upernet.onnx'
+    export(target, path, verify=False)
+    assert 'Resize' in operators(onnx, path)
+    check_dims(onnx, path, target)
+    differences = compare(target, path, SHAPES, (1, 2))
+    assert differences['logits'].file < 1e-4 and differences['labels'].file < 1e-3
+    metadata = read_metadata(path)
+    assert metadata['task'] == 'segmentation' and metadata['classes'][0] == 'background'
 
 
 def test_outputs_of_a_segmentor(upernet):
@@ -217,14 +228,14 @@ def test_windows_are_exported_at_one_size(tmp_path, style):
         export(target, tmp_path / 'backbone.pt2')
     assert not list(tmp_path.iterdir())
     differences = export(target, tmp_path / 'backbone.pt2', static_shape=(75, 141))
-    assert len(differences) == 1 and max(differences.values()) < 1e-5
+    assert len(differences) == 1 and worst(differences) < 1e-5
 
 
 def test_a_wrong_graph_is_not_kept(tmp_path, monkeypatch):
     target, other = backbone_target('ResT', options=ONE), backbone_target('ResT', options=ONE)
     stir(other)
     monkeypatch.setattr(target, 'exportable', other.exportable, raising=False)
-    with pytest.raises(UsageError, match='does not compute what the model does: it is off in stage1 by'):
+    with pytest.raises(UsageError, match='(?s)does not compute what the model does.*off in stage1 by'):
         export(target, tmp_path / 'backbone.pt2')
     assert not list(tmp_path.iterdir())
 
@@ -234,8 +245,8 @@ def test_a_wrong_graph_is_not_kept(tmp_path, monkeypatch):
 def test_detectors_on_whole_backbones(onnx, configs, tmp_path, backbone):
     target = stir(config_target(str(configs[backbone])))
     differences = export(target, tmp_path / 'retinanet.onnx')
-    assert set(differences) == {'boxes', 'scores', 'levels'} and differences['levels'] == 0
-    assert max(compare(target, tmp_path / 'retinanet.onnx', SHAPES, (1, 2)).values()) < 1e-4
+    assert set(differences) == {'boxes', 'scores', 'levels'} and differences['levels'].file == 0
+    assert worst(compare(target, tmp_path / 'retinanet.onnx', SHAPES, (1, 2))) < 1e-4
 
 
 @pytest.mark.slow
@@ -282,5 +293,6 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 
 def test_metadata_are_json_where_they_have_structure(configs):
     target = config_target(str(configs['ResTv2']), part='backbone')
+    assert target.name == 'restv2 (initial weights)'
     assert target.task == 'backbone' and json.loads(target.metadata['mean']) == [127.5] * 3
     assert [meaning.split('stride ')[1] for meaning in target.outputs.values()] == ['8', '16', '32']
