@@ -20,13 +20,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config file of a RetinaNet, UPerNet or any model with a backbone')
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
-    parser.add_argument('--options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='further arguments of the backbone, e.g. stem=resnet')
     parser.add_argument('--checkpoint', help='weights, published or own; default: initial ones')
     parser.add_argument('--out', help='file to write, .onnx, or .pt2 for torch.export; default: '
                         'work_dirs/export/<name>.onnx')
-    parser.add_argument('--part', choices=PARTS, default='auto', help="of a config's model; auto: whole")
-    parser.add_argument('--outputs', nargs='+', choices=SEGMENTATION_OUTPUTS, default=SEGMENTATION_OUTPUTS,
+    parser.add_argument('--part', choices=PARTS, help="of a config's model; default, auto: whole")
+    parser.add_argument('--outputs', nargs='+', choices=SEGMENTATION_OUTPUTS,
                         help='of a segmentor; default: both')
     parser.add_argument('--static-shape', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
                         help='fix the size of images; default: it is dynamic')
@@ -42,11 +42,16 @@ def main() -> None:
     with clear_errors():
         if bool(args.config) == bool(args.backbone):
             raise UsageError('Give either a config or --backbone with --arch.')
+        idle = ('part', 'outputs', 'cfg_options') if args.backbone else ('arch', 'options')
+        idle = [f'--{name.replace("_", "-")}' for name in idle if getattr(args, name) is not None]
+        if idle:
+            raise UsageError(f'{", ".join(idle)} does nothing with {"--backbone" if args.backbone else "a config"}.')
         if args.backbone:
-            target = backbone_target(args.backbone, args.arch, args.checkpoint, args.options)
+            target = backbone_target(args.backbone, args.arch, args.checkpoint, args.options or {})
             name = '_'.join(filter(None, (args.backbone.lower(), args.arch)))
         else:
-            target = config_target(args.config, args.checkpoint, args.cfg_options, args.part, args.outputs)
+            target = config_target(args.config, args.checkpoint, args.cfg_options, args.part or 'auto',
+                                   args.outputs or SEGMENTATION_OUTPUTS)
             name = Path(args.config).stem + '_backbone' * (args.part == 'backbone')
         out = Path(args.out or f'work_dirs/export/{name}.onnx')
         differences = export(target, out, args.static_shape, args.opset, not args.no_verify)

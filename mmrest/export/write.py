@@ -51,6 +51,7 @@ def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None
             "the image: a graph holds them at one size only. Give --static-shape HEIGHT WIDTH, or use style='global'.")
     if static_shape is not None and min(static_shape) < 1:
         raise UsageError(f'--static-shape takes two positive numbers, got {static_shape}.')
+    _check_opset(opset, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.unfinished-{os.getpid()}-{out.name}')
     try:
@@ -67,6 +68,17 @@ def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None
     finally:
         unfinished.unlink(missing_ok=True)
     return differences
+
+
+def _check_opset(opset: int | None, out: Path) -> None:
+    if opset is None:
+        return
+    if out.suffix != '.onnx':
+        raise UsageError('--opset is for .onnx files.')
+    import onnx
+    newest = onnx.defs.onnx_opset_version()
+    if not 18 <= opset <= newest:  # 18 is the oldest that torch writes
+        raise UsageError(f'--opset {opset}: choose from 18 to {newest}.')
 
 
 def record(target: Target, static_shape: tuple[int, int] | None = None) -> torch.export.ExportedProgram:
@@ -117,6 +129,9 @@ def _write_onnx(target: Target, program: torch.export.ExportedProgram, path: Pat
         converted = torch.onnx.export(program, dynamo=True, input_names=['images'], opset_version=opset, verbose=False,
                                       output_names=list(target.outputs))
     model = converted.model_proto
+    written = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
+    if opset not in (None, written):
+        raise UsageError(f'--opset {opset}: torch could write the graph in version {written} only.')
     strangers = {node.domain for node in model.graph.node} - {'', 'ai.onnx'}
     if strangers or model.functions:
         raise UsageError(f'The graph of {target.name} holds operators that are not of ONNX, of '

@@ -3,6 +3,7 @@ import copy
 import importlib.util
 import json
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -296,3 +297,22 @@ def test_metadata_are_json_where_they_have_structure(configs):
     assert target.name == 'restv2 (initial weights)'
     assert target.task == 'backbone' and json.loads(target.metadata['mean']) == [127.5] * 3
     assert [meaning.split('stride ')[1] for meaning in target.outputs.values()] == ['8', '16', '32']
+
+
+@pytest.mark.parametrize('name, opset, message', [
+    ('x.onnx', 5, '--opset 5: choose from 18'), ('x.onnx', 999, 'choose from'), ('x.pt2', 18, 'is for .onnx files')])
+def test_versions_that_cannot_be_written(tmp_path, name, opset, message):
+    pytest.importorskip('onnx')
+    with pytest.raises(UsageError, match=message):
+        export(backbone_target('ResT', options=ONE), tmp_path / 'new' / name, opset=opset)
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--backbone', 'ResT', '--arch', 'lite', '--part', 'backbone'], '--part does nothing with --backbone'),
+    (['configs/retinanet_rest_lite_fpn_shapes.py', '--arch', 'large'], '--arch does nothing with a config')])
+def test_options_without_an_effect(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, 'argv', ['export_onnx.py', *arguments])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(TOOLS / 'export_onnx.py'), run_name='__main__')
+    assert message in capsys.readouterr().err
