@@ -218,7 +218,12 @@ def test_the_promised_configs_are_there():
     assert promised <= set(NAMES)
 
 
-@pytest.mark.parametrize('name', NAMES)
+# Large models, and longer schedules of which another model's is tested: seconds each.
+HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_large_|mask_rcnn_restv2_(small|base)_fpn_3x')
+
+
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES])
 def test_config(name):
     cfg = read(name)
     assert cfg.custom_imports.imports == ['mmrest']

@@ -47,7 +47,9 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize('name', ['rest_lite_8xb256_in1k', 'restv2_tiny_8xb256_in1k', 'rest_lite_8xb256-ablation_in1k'])
+@pytest.mark.parametrize('name', [
+    'restv2_tiny_8xb256_in1k', pytest.param('rest_lite_8xb256_in1k', marks=pytest.mark.slow),
+    pytest.param('rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow)])
 def test_train_and_test(repo, folder, tmp_path, name):
     (tmp_path / 'cls.py').write_text(CONFIG.format(repo=repo, name=name, classes=CLASSES))
 

@@ -24,6 +24,8 @@ def pretrained(path: Path) -> None:
 
 def unregistered(path: Path) -> None:
     from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+    init_default_scope('mmdet')
     MODELS.build(dict(type='NoSuchBackbone'))
 
 
