@@ -219,7 +219,7 @@ def test_the_promised_configs_are_there():
 
 
 # Large models, and longer schedules of which another model's is tested: seconds each.
-HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_large_|mask_rcnn_restv2_(small|base)_fpn_3x')
+HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small_fpn_3x')
 
 
 @pytest.mark.parametrize('name', [

@@ -127,7 +127,8 @@ def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> 
     return run_process([*command, '--cfg-options', *options], cwd, environment)
 
 
-@pytest.mark.parametrize('config', [DETECTOR, SEGMENTOR], ids=['detector', 'segmentor'])
+@pytest.mark.parametrize('config', [
+    pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)])
 def test_half_the_batch_in_two_processes(repo, pairs, tmp_path, config):
     """The same losses, after the first step too: so the same gradients."""
     options = [f'data_root={pairs}', 'randomness.seed=0']
@@ -140,7 +141,8 @@ def test_half_the_batch_in_two_processes(repo, pairs, tmp_path, config):
     assert two == pytest.approx(one, rel=2e-5)
 
 
-@pytest.mark.parametrize('config', [DETECTOR, SEGMENTOR], ids=['detector', 'segmentor'])
+@pytest.mark.parametrize('config', [
+    pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)])
 def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
     """With find_unused_parameters=False; SyncBN, which CPUs do not have, becomes BN."""
     config = config.replace("type='GN', num_groups=4", "type='SyncBN'")

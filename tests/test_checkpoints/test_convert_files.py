@@ -165,7 +165,8 @@ def small_heads(layout: str) -> dict:
 
 
 @pytest.mark.parametrize('version, layout, name, metric', [
-    ('rest', 'detectron2-retinanet', 'retinanet_rest_small_fpn_1x_coco', 'bbox_mAP'),
+    pytest.param('rest', 'detectron2-retinanet', 'retinanet_rest_small_fpn_1x_coco', 'bbox_mAP',
+                 marks=pytest.mark.slow),
     pytest.param('restv2', 'detectron2-mask_rcnn', 'mask_rcnn_restv2_tiny_fpn_3x_coco', 'segm_mAP',
                  marks=pytest.mark.slow),
     pytest.param('restv2', 'mmseg-upernet', 'upernet_restv2_tiny_512x512_160k_ade20k', 'mIoU', marks=pytest.mark.slow),
