@@ -1,6 +1,7 @@
 """What tests share: where reference files are, weights by name, and the small network they run on."""
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -111,3 +112,16 @@ def grad_cam():
     """The package that makes class-activation maps."""
     need_torchvision()
     return pytest.importorskip('pytorch_grad_cam')
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run a tool in this process, in a directory outside the repository."""
+    def run_tool(name, *args):
+        spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
+        tool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tool)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        tool.main()
+    return run_tool

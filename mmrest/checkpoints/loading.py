@@ -232,6 +232,13 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
     return report
 
 
+def inner_model(model: nn.Module) -> nn.Module:
+    """The model inside wrappers of distributed training and of test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
 @HOOKS.register_module()
 class LoadReportHook(Hook):
     """Reports, when a runner loads a checkpoint, what of it fits the model; stops if next to nothing does.
@@ -249,7 +256,4 @@ class LoadReportHook(Hook):
             # When it resumes, mmengine runs this as Python, to compare a number that only its first versions had.
             checkpoint['meta'].pop('config', None)
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        compare_state_dict(model, checkpoint['state_dict'], source).check()
+        compare_state_dict(inner_model(runner.model), checkpoint['state_dict'], source).check()

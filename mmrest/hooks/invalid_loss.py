@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from ..checkpoints.loading import inner_model
 from ..checkpoints.storage import WHOLE_FILES, write_whole
 from .randomness import PositionedBatches
 
@@ -38,9 +39,7 @@ class InvalidLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Have the losses checked where the model sums them up."""
-        model = runner.model
-        while is_model_wrapper(model):
-            model = model.module
+        model = inner_model(runner.model)
         self._batch: Any = None
         self._batch_idx = 0
         if not hasattr(model, 'parse_losses'):

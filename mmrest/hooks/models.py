@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
+
+from ..checkpoints.loading import inner_model
 
 
 def keep_mmcv_in_float32(model: nn.Module) -> None:
@@ -33,13 +34,6 @@ def _to_float32(value: Any) -> Any:
         lacking = value.dtype == torch.bfloat16 or value.dtype == torch.float16 and value.device.type == 'cpu'
         return value.float() if lacking else value
     return type(value)(map(_to_float32, value)) if isinstance(value, (tuple, list)) else value
-
-
-def _inner_model(model: nn.Module) -> nn.Module:
-    """The model inside wrappers of distributed training and of test-time augmentation."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 @HOOKS.register_module()
@@ -88,7 +82,7 @@ class CompileBackboneHook(Hook):
         self._compile(runner)
 
     def _compile(self, runner: Any) -> None:
-        model = _inner_model(runner.model)
+        model = inner_model(runner.model)
         try:
             part = model.get_submodule(self.module)
         except AttributeError:
@@ -114,4 +108,4 @@ class KeepMMCVInFloat32Hook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Set the model up; validation and testing are not in bfloat16."""
-        keep_mmcv_in_float32(_inner_model(runner.model))
+        keep_mmcv_in_float32(inner_model(runner.model))

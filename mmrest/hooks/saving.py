@@ -52,7 +52,8 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save a checkpoint, then the note of it, and only then remove what ``max_keep_ckpts`` leaves no room for."""
         surplus = []
-        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+        counts = self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step)
+        if counts:
             ids = [*self.keep_ckpt_ids, step]
             surplus = ids[:-self.max_keep_ckpts]
             # With the surplus: should the run be killed before it is removed, the resumed one does that.
@@ -66,7 +67,7 @@ class WholeCheckpointHook(CheckpointHook):
                                    backend_args=self.backend_args, **self.args)
             if is_main_process():
                 write_whole(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())
-        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+        if counts:
             self.keep_ckpt_ids.append(step)
         if is_main_process():
             for old in surplus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..ops import autocast_dtype, is_exporting
+from ..ops import autocast_dtype, is_recording
 
 
 class Conv2d(nn.Conv2d):
@@ -23,7 +23,7 @@ class Conv2d(nn.Conv2d):
             return self._conv_forward(x.float(), self.weight.float(), bias).to(torch.bfloat16)
 
     def _in_float32(self, x: Tensor) -> bool:
-        if x.device.type != 'cpu' or not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_exporting():
+        if x.device.type != 'cpu' or not torch.is_grad_enabled() or is_recording():
             return False
         small = any(length < kernel for length, kernel in zip(x.shape[2:], self.kernel_size))
         return small and torch.bfloat16 in (x.dtype, autocast_dtype(x))

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import autocast_dtype, is_exporting
+from ..ops import autocast_dtype, is_recording
 
 
 def in_inference(module: nn.Module) -> bool:
     """Whether a module runs for its output alone: eval mode, no gradients, no graph being recorded or compiled."""
-    return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or is_exporting())
+    return not (module.training or torch.is_grad_enabled() or is_recording())
 
 
 def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:

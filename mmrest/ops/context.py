@@ -11,6 +11,11 @@ def is_exporting() -> bool:
     return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or (exporting is not None and exporting())
 
 
+def is_recording() -> bool:
+    """Whether a graph is being made, by ``torch.compile`` or for use elsewhere: sizes may be symbols then."""
+    return torch.compiler.is_compiling() or is_exporting()
+
+
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The dtype to which autocast would bring a matrix product of this tensor; None: it leaves it alone."""
     device = x.device.type

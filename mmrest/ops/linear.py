@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .context import autocast_dtype, is_exporting
+from .context import autocast_dtype, is_recording
 
 # Below, putting the weights in the order that oneDNN wants costs more than is gained (measured on two cores).
 MIN_TOKENS = 128
@@ -40,7 +40,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _convolves(x: Tensor, weight: Tensor) -> bool:
     # In graphs for others a linear layer stays what it is called, and compilers choose for themselves.
-    if torch.compiler.is_compiling() or is_exporting() or not torch.backends.mkldnn.is_available():
+    if is_recording() or not torch.backends.mkldnn.is_available():
         return False
     if torch.get_num_threads() == 1:  # then PyTorch has another, slower form of 1x1 convolutions
         return False

@@ -1,11 +1,11 @@
 """Writing pictures, complete or not at all."""
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..checkpoints.storage import write_whole
 from ..engine import UsageError
 
 
@@ -22,11 +22,5 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
         done = False
     if not done:
         raise UsageError(f'Pictures cannot be written as {path.suffix or "files without a suffix"}: {path}')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.unfinished-{os.getpid()}-{path.name}')
-    try:
-        unfinished.write_bytes(content.tobytes())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, content.tobytes())
     return path

@@ -1,8 +1,6 @@
 """tools/analyze.py and tools/get_flops.py: pictures and numbers are written, mistakes are one message."""
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,19 +8,6 @@ import numpy as np
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path):
-    """Run a tool in this process."""
-    def run_tool(name, *args):
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        tool.main()
-    return run_tool
 
 
 def check_picture(path):

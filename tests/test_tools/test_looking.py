@@ -1,8 +1,6 @@
 """tools/demo.py and tools/browse_dataset.py: pictures of what a model finds, and of what a pipeline feeds."""
-import importlib.util
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +31,6 @@ train_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultS
 test_dataloader = train_dataloader
 test_evaluator = dict(type='Accuracy')
 """
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path):
-    """Run a tool in this process, in a directory outside the repository."""
-    def run_tool(name, *args):
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        tool.main()
-    return run_tool
 
 
 @pytest.fixture
