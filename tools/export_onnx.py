@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmrest.engine import UsageError, clear_errors
+from mmrest.analysis.subject import BACKBONES, check_choice
+from mmrest.engine import clear_errors
 from mmrest.export import backbone_target, config_target, export
-from mmrest.export.targets import BACKBONES, PARTS, SEGMENTATION_OUTPUTS
+from mmrest.export.targets import PARTS, SEGMENTATION_OUTPUTS
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,12 +41,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with clear_errors():
-        if bool(args.config) == bool(args.backbone):
-            raise UsageError('Give either a config or --backbone with --arch.')
-        idle = ('part', 'outputs', 'cfg_options') if args.backbone else ('arch', 'options')
-        idle = [f'--{name.replace("_", "-")}' for name in idle if getattr(args, name) is not None]
-        if idle:
-            raise UsageError(f'{", ".join(idle)} does nothing with {"--backbone" if args.backbone else "a config"}.')
+        check_choice(args, ('part', 'outputs', 'cfg_options'))
         if args.backbone:
             target = backbone_target(args.backbone, args.arch, args.checkpoint, args.options or {})
             name = '_'.join(filter(None, (args.backbone.lower(), args.arch)))

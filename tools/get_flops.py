@@ -14,10 +14,8 @@ from mmengine.config import DictAction
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
-from mmrest.backbones import ResT, ResTv2
+from mmrest.analysis.subject import BACKBONES, build_backbone, check_choice
 from mmrest.engine import UsageError, clear_errors, load_config
-
-BACKBONES = dict(ResT=ResT, ResTv2=ResTv2)
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config file of any model with a backbone')
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
-    parser.add_argument('--options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='further arguments of the backbone, e.g. stem=resnet style=win')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override settings of the config')
@@ -60,17 +58,13 @@ def main() -> None:
         if len(args.shape) > 2 or min(args.shape) < 1:
             raise UsageError('--shape takes one or two positive numbers.')
         shape = (args.shape[0], args.shape[-1])
-        if bool(args.config) == bool(args.backbone):
-            raise UsageError('Give either a config or --backbone with --arch.')
+        check_choice(args, ('cfg_options', ))
         if args.config:
             costs = count_model(load_config(args.config, args.cfg_options), args.config, shape)
         else:
-            try:
-                with torch.device('meta'):
-                    backbone = BACKBONES[args.backbone](**({'arch': args.arch} if args.arch else {}), **args.options)
-            except (TypeError, ValueError) as error:
-                raise UsageError(str(error)) from error
-            costs, _ = count_backbone(backbone, shape, args.options.get('in_channels', 3), args.backbone)
+            with torch.device('meta'):
+                backbone = build_backbone(args.backbone, args.arch, args.options)
+            costs, _ = count_backbone(backbone, shape, (args.options or {}).get('in_channels', 3), args.backbone)
         show(costs, shape)
         if args.json:
             with open(args.json, 'w', encoding='utf-8') as file:

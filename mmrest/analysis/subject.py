@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
@@ -15,11 +16,14 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from ..backbones import ResT, ResTv2
 from ..checkpoints import load_pretrained
 from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
 from ..engine.machine import replace_sync_bn
+
+BACKBONES = dict(ResT=ResT, ResTv2=ResTv2)
 
 
 @dataclass
@@ -129,6 +133,43 @@ def build_model(cfg: Config, name: str) -> nn.Module:
         return MODELS.build(cfg.model)
     except (ImportError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f'The model of {name} cannot be built: {error}') from error
+
+
+def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] | None = None) -> nn.Module:
+    """A backbone of this package, on its own.
+
+    Args:
+        name (str): 'ResT' or 'ResTv2'.
+        arch (str, optional): Its architecture; default: the backbone's.
+        options (dict, optional): Further arguments of the backbone.
+
+    Raises:
+        UsageError: There is no such backbone, or it refuses an argument.
+    """
+    if name not in BACKBONES:
+        raise UsageError(f'There is no backbone {name}: choose from {", ".join(BACKBONES)}, or give a config.')
+    try:
+        return BACKBONES[name](**({'arch': arch} if arch else {}), **(options or {}))
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def check_choice(args: Namespace, config_only: Sequence[str]) -> None:
+    """Stop where a command line does not name one thing to build, or has options that would change nothing of it.
+
+    Args:
+        args (Namespace): With ``config`` or ``backbone``; ``arch`` and ``options`` are of a backbone.
+        config_only (Sequence[str]): Those that are of a config. What was not given is None.
+
+    Raises:
+        UsageError: Neither or both are named, or an option goes with the other one.
+    """
+    if bool(args.config) == bool(args.backbone):
+        raise UsageError('Give either a config or --backbone with --arch.')
+    idle = [f'--{name.replace("_", "-")}' for name in (config_only if args.backbone else ('arch', 'options'))
+            if getattr(args, name) is not None]
+    if idle:
+        raise UsageError(f'{", ".join(idle)} does nothing with {"--backbone" if args.backbone else "a config"}.')
 
 
 def _init_weights(model: nn.Module) -> None:

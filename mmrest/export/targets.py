@@ -14,15 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..analysis.subject import Subject, load_subject
-from ..backbones import ResT, ResTv2
+from ..analysis.subject import Subject, build_backbone, load_subject
 from ..checkpoints import load_pretrained
 from ..engine import UsageError
 from ..layers import EMSAv2
 from ..layers.attention import HeadAttention
 from .pooling import replace_adaptive_pools
 
-BACKBONES = dict(ResT=ResT, ResTv2=ResTv2)
 PARTS = ('auto', 'backbone', 'model')
 SEGMENTATION_OUTPUTS = ('logits', 'labels')
 
@@ -146,12 +144,7 @@ def backbone_target(name: str, arch: str | None = None, checkpoint: str | None =
         UsageError: There is no such backbone, or it refuses an argument.
         CheckpointError: The checkpoint cannot be read, or does not fit.
     """
-    if name not in BACKBONES:
-        raise UsageError(f'There is no backbone {name}: choose from {", ".join(BACKBONES)}, or give a config.')
-    try:
-        backbone = BACKBONES[name](**({'arch': arch} if arch else {}), **(options or {}))
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+    backbone = build_backbone(name, arch, options)
     if checkpoint:
         load_pretrained(backbone, checkpoint)
     return _of_backbone(f'{name} {arch or ""}'.strip(), backbone.eval())

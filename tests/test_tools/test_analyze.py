@@ -91,6 +91,8 @@ def test_costs_of_a_config(run, configs, capsys):
     (['--backbone', 'ResT', '--shape', '0'], '--shape takes one or two positive numbers'),
     (['none.py'], 'There is no config none.py'),
     (['{config}', '--cfg-options', 'model.backbone.stem=vit'], "cannot be built: .*Unknown stem 'vit'"),
+    (['{config}', '--arch', 'lite', '--options', 'stem=resnet'], '--arch, --options does nothing with a config'),
+    (['--backbone', 'ResT', '--cfg-options', 'a=1'], '--cfg-options does nothing with --backbone'),
     (['{config}', '--cfg-options', 'model.backbone=None'], 'has no model with a backbone'),
 ])
 def test_mistakes_in_counting_are_one_message(run, configs, capsys, args, message):
