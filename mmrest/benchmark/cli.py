@@ -12,7 +12,8 @@ from ..engine.errors import UsageError
 from .baselines import BASELINES
 from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
 from .measure import compare_times, peak_memory
-from .report import fit_power, format_table, plot_bars, plot_sweep
+from .profiling import operator_shares
+from .report import fit_power, fit_quadratic, format_table, plot_bars, plot_sweep
 
 MODES = ('forward', 'train')
 SWEEP = ('512x512', '800x1344', '1080x1920', '1600x2688', '2160x3840')
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rounds', type=int, default=5, help='how often each is timed; 0: memory only')
     parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument('--sweep', action='store_true', help='memory alone, at sizes from 512x512 to 2160x3840')
+    parser.add_argument('--profile', action='store_true',
+                        help='instead of times and memory, what share of the time goes to which operators')
     parser.add_argument('--memory-limit', type=float, metavar='GB',
                         help='what a process may have in all when memory is measured (CPU)')
     parser.add_argument('--out', help='json file for all that was measured')
@@ -54,14 +57,18 @@ def run(args: argparse.Namespace) -> list[dict]:
         raise UsageError('--batch must be 1 or more and --rounds 0 or more.')
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UsageError(f'--device {args.device}: torch sees no GPU here.')
+    if args.profile and (args.sweep or args.plot):
+        raise UsageError('--profile prints shares of time: it goes with neither --sweep nor --plot.')
     settings = dict(part=args.part, batch=args.batch, dtype=args.dtype, device=args.device, compiled=args.compile)
     rows, tables = [], []
     for mode in dict.fromkeys(args.mode):
         for shape in shapes:
             new = [dict(model=c.label, mode=mode, shape=shape, **settings) for c in contestants]
-            if args.rounds and not args.sweep:
+            if args.profile:
+                _add_shares(new, contestants, mode, shape, settings)
+            elif args.rounds and not args.sweep:
                 _add_times(new, contestants, mode, shape, args.rounds, settings)
-            if args.sweep or not args.no_memory:
+            if args.sweep or not (args.no_memory or args.profile):
                 _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
             tables.append(f'{args.part}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
@@ -83,6 +90,12 @@ def _add_times(rows, contestants, mode, shape, rounds, settings) -> None:
                     'all_seconds': result['seconds']})
 
 
+def _add_shares(rows, contestants, mode, shape, settings) -> None:
+    for row, contestant in zip(rows, contestants):
+        row['shares'] = operator_shares(contestant.build(shape=shape, **settings), mode == 'train')
+        row.update({kind: f'{share:.1%}' for kind, share in row['shares'].items()})
+
+
 def _add_memory(rows, mode, shape, limit, process, settings) -> None:
     for row in rows:
         result = peak_memory(row['model'], mode == 'train', limit, process, shape=shape, **settings)
@@ -95,15 +108,19 @@ def _add_memory(rows, mode, shape, limit, process, settings) -> None:
 
 def _columns(rows: list[dict]) -> list[str]:
     keys = ('model', 'seconds', 'images/s', 'speedup', 'quartiles', 'MB', 'MB, process', 'less memory')
+    # Kinds of operators are columns too, in the order of the first row.
+    keys = (*keys, *dict.fromkeys(kind for row in rows for kind in row.get('shares', {})))
     return [key for key in keys if any(key in row for row in rows)]
 
 
 def _print_fits(rows: list[dict]) -> None:
     for model in dict.fromkeys(row['model'] for row in rows):
-        points = [(row['shape'][0] * row['shape'][1], row['MB']) for row in rows
+        points = [(row['shape'][0] * row['shape'][1] / 1e6, row['MB']) for row in rows
                   if row['model'] == model and not isinstance(row['MB'], str)]
         if len(points) > 1:
-            print(f'{model}, {rows[0]["mode"]}: memory ~ pixels^{fit_power(points):.2f} over {len(points)} sizes')
+            linear, quadratic = fit_quadratic(points)
+            print(f'{model}, {rows[0]["mode"]}: memory ~ pixels^{fit_power(points):.2f} over {len(points)} sizes; '
+                  f'MB = {linear:.0f} x {quadratic:+.0f} x^2 at x megapixels', flush=True)
 
 
 def _write(args, rows: list[dict], titles: list[str]) -> None:
@@ -113,8 +130,9 @@ def _write(args, rows: list[dict], titles: list[str]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(dict(**machine, rows=rows), indent=1))
     if args.plot and args.sweep:
+        limit = f', out of {args.memory_limit:g} GB' if args.memory_limit else ''
         plot_sweep([row for row in rows if row['mode'] == rows[0]['mode']], f'{args.part}, {rows[0]["mode"]}, '
-                   f'batch {args.batch}, {args.dtype}', args.plot)
+                   f'batch {args.batch}, {args.dtype}{limit}', args.plot)
     elif args.plot:
         for i, title in enumerate(titles):
             part = rows[i * len(args.models):(i + 1) * len(args.models)]

@@ -48,7 +48,7 @@ def plot_bars(rows: Sequence[dict], columns: Sequence[str], title: str, out: str
 
 
 def plot_sweep(rows: Sequence[dict], title: str, out: str | Path) -> Path:
-    """Peak memory against pixels on logarithmic axes, a line for each model; a cross ends one that ran out.
+    """Peak memory against pixels on logarithmic axes, lines with their power laws; a word where one ran out.
 
     Args:
         rows (Sequence[dict]): With 'model', 'shape' (h, w), 'MB' (a number, or why there is none).
@@ -66,12 +66,17 @@ def plot_sweep(rows: Sequence[dict], title: str, out: str | Path) -> Path:
         points = [(row['shape'][0] * row['shape'][1] / 1e6, row['MB']) for row in own if not isinstance(row['MB'], str)]
         if not points:
             continue
-        line, = axis.plot(*zip(*points), marker='o', markersize=4, label=model)
+        label = f'{model} ~ pixels^{fit_power(points):.2f}' if len(points) > 1 else model
+        line, = axis.plot(*zip(*points), marker='o', markersize=4, label=label)
         if len(points) < len(own):
             failed = own[len(points)]
             axis.annotate(failed['MB'], points[-1], xytext=(6, 4), textcoords='offset points', fontsize=8,
                           color=line.get_color())
-    axis.set(xscale='log', yscale='log', xlabel='megapixels of the image', ylabel='peak memory, MB', title=title)
+    axis.set(xscale='log', yscale='log', xlabel='image, pixels (logarithmic)', ylabel='peak memory, MB', title=title)
+    sizes = {row['shape'][0] * row['shape'][1] / 1e6: '{}x{}'.format(*row['shape']) for row in rows}
+    axis.set_xticks(list(sizes), list(sizes.values()), fontsize=8)
+    axis.set_xticks([], minor=True)
+    axis.yaxis.set_major_formatter('{x:,.0f}')
     axis.grid(alpha=0.3, which='both')
     axis.legend(frameon=False)
     return _save(figure, out)
@@ -83,6 +88,14 @@ def fit_power(points: Sequence[tuple[float, float]]) -> float:
     logs = [(log(x), log(y)) for x, y in points]
     mean_x, mean_y = (sum(values) / len(logs) for values in zip(*logs))
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x)**2 for x, _ in logs)
+
+
+def fit_quadratic(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """(a, b) of the fit y = a x + b x^2 with least squares of relative errors, over (x, y) with y > 0."""
+    import numpy as np
+    x, y = np.array(points, dtype=float).T
+    a, b = np.linalg.lstsq(np.stack([x / y, x**2 / y], axis=1), np.ones(len(x)), rcond=None)[0]
+    return float(a), float(b)
 
 
 def _save(figure, out: str | Path) -> Path:

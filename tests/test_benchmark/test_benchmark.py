@@ -13,7 +13,8 @@ from mmrest.benchmark.baselines import BASELINES, Baseline
 from mmrest.benchmark.cli import add_arguments, run
 from mmrest.benchmark.contestants import AttentionAlone
 from mmrest.benchmark.measure import MEGABYTE, _allocated
-from mmrest.benchmark.report import fit_power, plot_bars, plot_sweep
+from mmrest.benchmark.profiling import _kind
+from mmrest.benchmark.report import fit_power, fit_quadratic, plot_bars, plot_sweep
 from mmrest.engine import UsageError
 
 
@@ -100,10 +101,40 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
     assert 'rest-lite:released' in capsys.readouterr().out
 
 
-def test_compiled_and_attention_alone():
+@pytest.mark.slow
+def test_compiled():
+    row, = measure('rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory')
+    assert row['compiled'] and row['seconds'] > 0
+
+
+def test_attention_alone():
     rows = measure('rest-lite', 'rest-lite:matmul', '--part', 'attention', '--shape', '64x64', '--rounds', 1,
                    '--no-memory', '--dtype', 'float64')
     assert len(rows) == 4 and all(row['seconds'] > 0 for row in rows)
+
+
+def test_shares_of_operators(monkeypatch):
+    monkeypatch.setattr(sys.modules['mmrest.ops.linear'], 'MIN_PRODUCTS', 0)
+    rows = measure('rest-lite:chunked', '--shape', '64x64', '--profile')
+    for row in rows:
+        assert sum(row['shares'].values()) == pytest.approx(1)
+        assert {'matrix products of attention', 'linear layers', 'mixing of heads', 'convolutions', 'softmax',
+                'norms'} <= {kind for kind, share in row['shares'].items() if share > 0}
+
+
+@pytest.mark.parametrize('name, shapes, kind', [
+    ('aten::bmm', [[2, 50, 32], [2, 32, 7]], 'matrix products of attention'),
+    ('aten::mm', [[8, 8], [8, 300]], 'mixing of heads'),
+    ('aten::addmm', [[64], [300, 16], [16, 64]], 'linear layers'),
+    ('aten::mkldnn_convolution', [[1, 64, 300, 1], [128, 64, 1, 1], [128]], 'linear layers'),
+    ('aten::mkldnn_convolution', [[1, 64, 9, 9], [128, 64, 3, 3], []], 'convolutions'),
+    ('aten::convolution_backward', [[1, 64, 9, 9], [1, 64, 9, 9], [64, 1, 3, 3]], 'convolutions'),
+    ('aten::mkldnn_convolution_backward', [[1, 128, 9, 1], [1, 64, 9, 1], [128, 64, 1, 1]], 'linear layers'),
+    ('aten::_softmax_backward_data', [], 'softmax'),
+    ('mmrest::emsa_chunked', [], 'others'),
+])
+def test_kinds_of_operators(name, shapes, kind):
+    assert _kind(name, shapes) == kind
 
 
 @pytest.mark.slow
@@ -129,6 +160,7 @@ def test_peers(part):
     (['rest-lite', '--shape', '800'], 'height x width'),
     (['rest-lite', '--shape', '0x5'], 'height x width'),
     (['rest-lite', '--batch', '0'], '--batch must be 1'),
+    (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
     (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
 ])
 def test_bad_input_is_named(words, message):
@@ -152,3 +184,4 @@ def test_table_and_plots(tmp_path):
 
 def test_fit():
     assert fit_power([(x, 3 * x**2) for x in (1, 2, 5)]) == pytest.approx(2)
+    assert fit_quadratic([(x, 4 * x + 3 * x**2) for x in (1, 2, 5)]) == pytest.approx((4, 3))
