@@ -126,7 +126,7 @@ def _check_labels(data: dict, classes: int, ignored: int) -> None:
 
 
 def guard_dataset(dataset: Any) -> None:
-    """Guard the pipelines of a built dataset and of those that it wraps.
+    """Guard the pipelines of a built dataset and of those that it wraps; those that are guarded already stay.
 
     Raises:
         DataError: It has no images, or not the classes that it should have.
@@ -145,7 +145,7 @@ def guard_dataset(dataset: Any) -> None:
         raise DataError(f'{dataset.ann_file} has no category {missing}, which the dataset is to have '
                         f'(metainfo.classes); it has {", ".join(names[:20])}.')
     pipeline = getattr(dataset, 'pipeline', None)
-    if type(pipeline) is Compose:
+    if type(pipeline).__name__ == 'Compose':  # mmengine's, or mmcv's, which need not be there
         labels = None
         if classes and hasattr(dataset, 'reduce_zero_label'):  # mmseg's
             labels = len(classes), getattr(dataset, 'ignore_index', 255)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -32,3 +33,13 @@ def guard_loaders(runner: Runner, check: bool = True) -> None:
         return loader
 
     runner.build_dataloader = build_guarded
+    if check:
+        runner.register_hook(_SwitchedPipelineHook())
+
+
+class _SwitchedPipelineHook(Hook):
+    """Guards a pipeline that another hook puts in between epochs, as mmdet's ``PipelineSwitchHook`` does."""
+    priority = 'VERY_LOW'  # after that hook, and still before worker processes get the dataset
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        guard_dataset(runner.train_dataloader.dataset)

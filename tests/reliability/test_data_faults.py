@@ -9,6 +9,7 @@ from copy import deepcopy
 import pytest
 from conftest import run_process
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
@@ -156,6 +157,24 @@ def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_proces
     message = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line][-1]
     assert status.value.code == 2 and re.match(rf'error: {image_of(damaged)} cannot be loaded: it is no image', message)
     assert 'Traceback' not in message and 'check_dataset.py' in message
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_pipeline_that_is_put_in_between_epochs(config, damaged, own_process_state, workers):
+    runner = build(config('epochs', workers=workers), damaged / 'run')
+    runner.register_hook(dict(type='mmdet.PipelineSwitchHook', switch_epoch=1,
+                              switch_pipeline=runner.cfg.train_dataloader.dataset.pipeline))
+
+    class Damage(Hook):
+
+        def after_train_epoch(self, runner):
+            IMAGES['text'].damage(damaged)
+
+    runner.register_hook(Damage())
+    with pytest.raises(DataError, match=f'{image_of(damaged)} cannot be loaded: it is no image'):
+        runner.train()
+    stop_workers(runner)
+    assert runner.epoch == 1
 
 
 def test_one_message_at_validation(config, damaged, own_process_state):
