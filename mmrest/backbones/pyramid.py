@@ -3,13 +3,12 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints import load_pretrained, translate_backbone_keys
-from ..layers import CrossWindowConv, to_map, to_tokens
+from ..layers import CrossWindowConv, as_channels_last, to_map, to_tokens
 
 OUT_NORMS = ('branch', 'trunk', 'none')
 ARCH_KEYS = ('embed_dims', 'depths', 'num_heads', 'sr_ratios')
@@ -35,6 +34,8 @@ def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[in
         raise ValueError(f'arch must be a name ({", ".join(table)}) or a dict, got {arch!r}.')
     if set(arch) != set(ARCH_KEYS):
         raise ValueError(f'An arch dict has exactly the keys {", ".join(ARCH_KEYS)}; got {", ".join(map(str, arch))}.')
+    if not all(isinstance(arch[key], (list, tuple)) for key in ARCH_KEYS):
+        raise ValueError(f'An arch dict gives one value per stage for every key; got {arch}.')
     settings = {key: tuple(arch[key]) for key in ARCH_KEYS}
     lengths = {key: len(values) for key, values in settings.items()}
     if len(set(lengths.values())) > 1 or not lengths['depths']:
@@ -42,6 +43,31 @@ def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[in
     if not all(isinstance(value, int) and value > 0 for values in settings.values() for value in values):
         raise ValueError(f'The values of an arch dict are positive ints; got {settings}.')
     return settings
+
+
+def check_settings(embed_dims: Sequence[int], in_channels: int, mlp_ratio: float, **rates: float) -> None:
+    """Check what both backbones are given.
+
+    Args:
+        embed_dims (Sequence[int]): Channels of the stages.
+        in_channels (int): Channels of the image.
+        mlp_ratio (float): Hidden channels of an FFN in multiples of its input's.
+        rates (float): Probabilities of dropout and the like, by name of the argument.
+
+    Raises:
+        ValueError: One is out of its range.
+    """
+    if not _is_int(in_channels) or in_channels < 1:
+        raise ValueError(f'in_channels must be a positive int, got {in_channels!r}.')
+    if not isinstance(mlp_ratio, (int, float)) or int(min(embed_dims) * mlp_ratio) < 1:
+        raise ValueError(f'mlp_ratio must be a positive number that leaves a hidden channel, got {mlp_ratio!r}.')
+    for name, rate in rates.items():
+        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise ValueError(f'{name} must be a probability from 0 to less than 1, got {rate!r}.')
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class PyramidBackbone(BaseModule):
@@ -93,8 +119,8 @@ class PyramidBackbone(BaseModule):
         self.out_indices = self._check_out_indices(out_indices, len(depths))
         if out_norm not in OUT_NORMS:
             raise ValueError(f'Unknown out_norm {out_norm!r}: choose from {", ".join(OUT_NORMS)}.')
-        if not -1 <= frozen_stages <= len(depths):
-            raise ValueError(f'frozen_stages must be between -1 and {len(depths)}, got {frozen_stages}.')
+        if not _is_int(frozen_stages) or not -1 <= frozen_stages <= len(depths):
+            raise ValueError(f'frozen_stages must be an int between -1 and {len(depths)}, got {frozen_stages!r}.')
         self.out_norm = out_norm
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -121,8 +147,7 @@ class PyramidBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> per emitted stage (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
-        # Tokens in memory are a channels-last map; so the image is made one, and nothing is ever reordered.
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = as_channels_last(x)
         outs = []
         for i in range(self.num_stages):
             x, out = self._run_stage(i, getattr(self, self.embed_names[i])(x))
@@ -210,11 +235,12 @@ class PyramidBackbone(BaseModule):
 
     @staticmethod
     def _check_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
-        given = (out_indices, ) if isinstance(out_indices, int) else tuple(out_indices)
-        indices = tuple(i + num_stages if i < 0 else i for i in given)
+        given = (out_indices, ) if _is_int(out_indices) else out_indices
+        valid = isinstance(given, (list, tuple, range)) and all(_is_int(i) for i in given)
+        indices = tuple(i + num_stages if i < 0 else i for i in given) if valid else ()
         if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < num_stages:
             raise ValueError(f'out_indices must be ascending stages between 0 and {num_stages - 1} '
-                             f'(negative ones count from the end), got {out_indices}.')
+                             f'(negative ones count from the end), got {out_indices!r}.')
         return indices
 
 

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ..layers import EMSA, MSA, REDUCTIONS, STEMS, PatchEmbed, TransformerBlock
-from .pyramid import PyramidBackbone, resolve_arch
+from .pyramid import PyramidBackbone, check_settings, resolve_arch
 
 ARCHS = {
     'lite': dict(embed_dims=(64, 128, 256, 512), depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
@@ -110,8 +110,10 @@ class ResT(PyramidBackbone):
         if attention == 'msa' and (reduction, head_interaction) != ('dwconv', 'conv+in'):
             raise ValueError("attention='msa' has no reduction and no interaction of heads: leave reduction and "
                              'head_interaction at their defaults.')
-        if pretrain_img_size < 1:
-            raise ValueError(f'pretrain_img_size must be 1 or more, got {pretrain_img_size}.')
+        if not isinstance(pretrain_img_size, int) or pretrain_img_size < 1:
+            raise ValueError(f'pretrain_img_size must be a positive int, got {pretrain_img_size!r}.')
+        check_settings(dims, in_channels, mlp_ratio, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate,
+                       drop_path_rate=drop_path_rate)
         head_mixing, head_norm = HEAD_INTERACTIONS[head_interaction]
 
         def make_embed(i: int) -> nn.Module:

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ..layers import CrossWindowConv, EMSAv2, PatchEmbedV2, StemV2, TransformerBlock
-from .pyramid import PyramidBackbone, resolve_arch
+from .pyramid import PyramidBackbone, check_settings, resolve_arch
 
 ARCHS = {
     'tiny': dict(embed_dims=(96, 192, 384, 768), depths=(1, 2, 6, 2), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
@@ -18,6 +18,7 @@ ARCHS = {
         embed_dims=(128, 256, 512, 1024), depths=(2, 3, 16, 2), num_heads=(2, 4, 8, 16), sr_ratios=(8, 4, 2, 1)),
 }
 STYLES = ('global', 'win', 'cwin', 'hwin')
+POSITIONS = ('pa', 'gl', 'gl_dw', 'none')
 
 
 @MODELS.register_module(name=['ResTv2', 'ResTV2'])
@@ -51,7 +52,7 @@ class ResTv2(PyramidBackbone):
             'none' for no branch; see :class:`~mmrest.layers.EMSAv2`.
         upsample_strategy (str): 'pixel_shuffle' (default), 'nearest' or 'bilinear'.
         head_mixing (bool): Interaction of heads with InstanceNorm as in ResT. Default: False.
-        position (str): Position encoding, 'pa' (default) or 'none'.
+        position (str): Position encoding, 'pa' (default), 'gl', 'gl_dw' or 'none', as in ResT.
         mlp_ratio (float): Hidden channels of the FFN in multiples of its input's. Default: 4.
         drop_rate (float): Dropout after linear layers. Default: 0.
         attn_drop_rate (float): Dropout of attention maps. Default: 0.
@@ -101,13 +102,20 @@ class ResTv2(PyramidBackbone):
         dims, depths = arch['embed_dims'], arch['depths']
         if style not in STYLES:
             raise ValueError(f'Unknown style {style!r}: choose from {", ".join(STYLES)}.')
-        if style != 'global' and (len(window_sizes) != len(dims) or min(window_sizes) < 1):
-            raise ValueError(f'window_sizes must be {len(dims)} positive numbers, one per stage; got {window_sizes}.')
+        if style != 'global':
+            sizes = window_sizes if isinstance(window_sizes, (list, tuple)) else ()
+            if len(sizes) != len(dims) or not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise ValueError(f'window_sizes must be {len(dims)} positive ints, one per stage; got '
+                                 f'{window_sizes!r}.')
+        if position not in POSITIONS:
+            raise ValueError(f'Unknown position {position!r}: choose from {", ".join(POSITIONS)}.')
+        check_settings(dims, in_channels, mlp_ratio, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate,
+                       drop_path_rate=drop_path_rate)
         if hwin_global_stages is None:
             hwin_global_stages = self._check_out_indices(out_indices, len(dims))
-        elif not set(hwin_global_stages) <= set(range(len(dims))):
+        elif not isinstance(hwin_global_stages, (list, tuple)) or not set(hwin_global_stages) <= set(range(len(dims))):
             raise ValueError(f'hwin_global_stages must be stages between 0 and {len(dims) - 1}; '
-                             f'got {hwin_global_stages}.')
+                             f'got {hwin_global_stages!r}.')
         norm_layer = partial(nn.LayerNorm, eps=1e-6)
 
         def make_embed(i: int) -> nn.Module:

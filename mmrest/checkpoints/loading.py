@@ -35,6 +35,7 @@ class LoadReport:
         fraction (float): Share of the model's values, counted in numbers, that are filled.
         depths (list[str]): Stages of a backbone that have another number of blocks in the state dict.
         other_shapes (list[str]): Backbones that are in the state dict, but for the most part in other shapes.
+        untouched (list[str]): Modules of the model, by name, with parameters of which the state dict has none.
     """
     source: str
     matched: list[str] = field(default_factory=list)
@@ -44,6 +45,7 @@ class LoadReport:
     fraction: float = 0.0
     depths: list[str] = field(default_factory=list)
     other_shapes: list[str] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -60,13 +62,22 @@ class LoadReport:
                 lines.append(f'  {len(keys)} {name}: {_shorten(keys)}')
         return '\n'.join(lines)
 
-    def check(self) -> LoadReport:
+    def check(self, testing: bool = False) -> LoadReport:
         """Raise if next to nothing fits, else log the report, as a warning if the model is not complete.
+
+        Args:
+            testing (bool): The model is not to be trained: a head without weights has no use.
 
         Raises:
             CheckpointError: Less than a tenth of the model's values would be filled, or its backbone is
-                in the checkpoint with other numbers of channels.
+                in the checkpoint with other numbers of channels; in testing, a part other than an auxiliary
+                head would not be filled at all.
         """
+        # Auxiliary heads are for training only, and published files may leave them out.
+        unfilled = [name for name in self.untouched if not name.startswith('aux')] if testing else []
+        if unfilled:
+            raise CheckpointError(f'The checkpoint has nothing for {", ".join(unfilled)} of the model, which would be '
+                                  f'tested with random weights; of another model, or of its backbone alone? {self}')
         if self.fraction < LEAST_MATCH or self.other_shapes:
             raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
         fine = self.complete and not self.depths
@@ -164,6 +175,9 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
             filled += value.numel()
     report.unexpected = [key for key in state_dict if key not in own]
     report.fraction = filled / max(total, 1)
+    matched = {key.split('.')[0] for key in report.matched}
+    report.untouched = [name for name, part in model.named_children()
+                        if next(part.parameters(), None) is not None and name not in matched]
     for prefix in _backbones(model):
         _compare_backbone(report, own, state_dict, prefix)
     return report
@@ -244,10 +258,16 @@ class LoadReportHook(Hook):
     """Reports, when a runner loads a checkpoint, what of it fits the model; stops if next to nothing does.
 
     It also unwraps files that keep their weights elsewhere than under ``state_dict``.
+
+    Args:
+        testing (bool): Stop, too, if a head gets nothing. Default: False.
     """
 
     # Before hooks that read checkpoint['state_dict'], such as EMAHook.
     priority = 'VERY_HIGH'
+
+    def __init__(self, testing: bool = False) -> None:
+        self.testing = testing
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Called by mmengine between reading the file and filling the model."""
@@ -256,4 +276,4 @@ class LoadReportHook(Hook):
             # When it resumes, mmengine runs this as Python, to compare a number that only its first versions had.
             checkpoint['meta'].pop('config', None)
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
-        compare_state_dict(inner_model(runner.model), checkpoint['state_dict'], source).check()
+        compare_state_dict(inner_model(runner.model), checkpoint['state_dict'], source).check(self.testing)

@@ -105,7 +105,7 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
             raise
         raise UsageError(f'The config cannot be used: {error}') from error
     # Not in the config, which the runner saves and others may run without this package.
-    runner.register_hook(LoadReportHook())
+    runner.register_hook(LoadReportHook(testing=not train))
     runner.register_hook(BatchReportHook())
     if isinstance(runner, Runner):
         guard_loaders(runner, cfg.get('check_samples', True))

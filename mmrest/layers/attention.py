@@ -60,7 +60,7 @@ class EMSA(nn.Module):
     Args:
         embed_dims (int): Number of channels C.
         num_heads (int): Number of heads k; must divide C.
-        sr_ratio (int): Spatial reduction of keys and values, s. 1: none.
+        sr_ratio (int): Spatial reduction of keys and values, s, an even number. 1: none.
         head_mixing (bool): Interaction of heads, and InstanceNorm; a single head never has them.
         attn_drop_rate (float): Dropout of the attention map.
         proj_drop_rate (float): Dropout of the output.
@@ -214,6 +214,8 @@ class EMSAv2(EMSA):
 
 def _build_reduction(reduction: str, embed_dims: int, sr_ratio: int) -> nn.Module:
     """What shrinks a map ``sr_ratio`` times in both directions, sizes rounded up."""
+    if sr_ratio % 2:  # its windows would not reach the border, and a small map would have none
+        raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
     window = dict(kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2)
     if reduction == 'dwconv':
         return Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..ops import autocast_dtype, ffn_recomputed, is_exporting, tokens_per_block
-from .inference import in_inference
+from ..ops import autocast_dtype, ffn_recomputed, is_exporting, is_transformed, tokens_per_block
+from .inference import in_inference, is_hooked
 from .linear import TokenLinear
 
 
@@ -59,7 +59,8 @@ class FFN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         size = tokens_per_block(x.device.type, self.fc1.out_features)
-        if not in_inference(self) or x.shape[:-1].numel() <= size:  # in this order: export must not compare sizes
+        whole = not in_inference(self) or is_hooked(self.fc1, self.act, self.drop, self.fc2)
+        if whole or x.shape[:-1].numel() <= size:  # in this order: export must not compare sizes
             return self._whole(x)
         tokens, out = x.flatten(0, -2), None
         for i in range(0, len(tokens), size):
@@ -106,7 +107,8 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        saving = torch.is_grad_enabled() and not is_exporting()
+        # Neither graphs for elsewhere nor transforms of torch.func know recomputation.
+        saving = torch.is_grad_enabled() and not is_exporting() and not is_transformed()
         if saving and self.ffn_recompute:
             x = _checkpoint(self._attend, x, hw_shape) if self.with_cp else self._attend(x, hw_shape)
             return x + self.drop_path(self._recomputed_ffn(x))
@@ -119,7 +121,7 @@ class TransformerBlock(nn.Module):
 
     def _plain(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         x = self._attend(x, hw_shape)
-        if in_inference(self):  # the sum is new and nobody else's
+        if in_inference(self) and not is_hooked(self.norm2):  # the sum is new and nobody else's
             return x.add_(self.mlp(self.norm2(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -127,6 +129,7 @@ class TransformerBlock(nn.Module):
         norm, fc1, fc2 = self.norm2, self.mlp.fc1, self.mlp.fc2
         drops = self.training and self.mlp.drop.p > 0
         stock = type(norm) is nn.LayerNorm and type(fc1) is type(fc2) is TokenLinear
+        stock = stock and not is_hooked(norm, self.mlp, fc1, self.mlp.act, fc2, self.mlp.drop)
         if drops or not stock or autocast_dtype(x) is not None or x.dtype != fc1.weight.dtype:
             return _checkpoint(lambda x: self.mlp(self.norm2(x)), x)
         return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, fc1.weight, fc1.bias, fc2.weight, fc2.bias)

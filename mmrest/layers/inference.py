@@ -13,6 +13,12 @@ def in_inference(module: nn.Module) -> bool:
     return not (module.training or torch.is_grad_enabled() or is_recording())
 
 
+def is_hooked(*modules: nn.Module) -> bool:
+    """Whether somebody has hooks on one of the modules, which must be called as usual then."""
+    return any(hooks for module in modules for hooks in (module._forward_hooks, module._forward_pre_hooks,
+                                                         module._backward_hooks, module._backward_pre_hooks))
+
+
 def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     """``norm(conv(x))``; in inference the BatchNorm is folded into the convolution.
 
@@ -38,7 +44,7 @@ def _foldable(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> bool:
         return False
     if x.dtype not in (torch.float32, torch.float64) or autocast_dtype(x) is not None:
         return False
-    if any(module._forward_hooks or module._forward_pre_hooks for module in (conv, norm)):
+    if is_hooked(conv, norm):
         return False
     pixels = x.numel() // x.shape[1] // (conv.stride[0] * conv.stride[1])
     return pixels * conv.out_channels > conv.weight.numel()

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from ..ops import is_exporting
 from .convolution import Conv2d
-from .inference import in_inference
+from .inference import in_inference, is_hooked
 
 POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
 
@@ -28,7 +28,8 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        if in_inference(self):  # the convolution's output is not needed for anything else
+        # The convolution's output is not needed for anything else, unless somebody looks at it.
+        if in_inference(self) and not is_hooked(self.pa_conv):
             return self.pa_conv(x).sigmoid_().mul_(x)
         return x * self.pa_conv(x).sigmoid()
 

@@ -1,7 +1,17 @@
 """The two forms of a feature map: (B, C, H, W) between stages, tokens (B, H * W, C) inside a stage."""
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from ..ops import is_transformed
+
+
+def as_channels_last(x: Tensor) -> Tensor:
+    """A map (B, C, H, W) in the memory layout of tokens; with it between stages nothing is ever reordered."""
+    if is_transformed():  # vmap has no memory layouts
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def to_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:

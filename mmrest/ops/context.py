@@ -16,6 +16,16 @@ def is_recording() -> bool:
     return torch.compiler.is_compiling() or is_exporting()
 
 
+def is_transformed() -> bool:
+    """Whether derivatives are taken otherwise than by ``backward``: in forward mode, or by ``torch.func``.
+
+    Functions with a backward pass of their own know of neither, and the first would get zeros from them.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+
+
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The dtype to which autocast would bring a matrix product of this tensor; None: it leaves it alone."""
     device = x.device.type

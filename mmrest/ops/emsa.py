@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .chunked import emsa_chunked
-from .context import autocast_dtype, is_exporting
+from .context import autocast_dtype, is_exporting, is_transformed
 
 IMPLS = ('auto', 'reference', 'direct', 'chunked')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time.
@@ -29,11 +29,11 @@ def resolve_impl(attn_impl: str = 'auto') -> str:
     Raises:
         ValueError: Either is none of these.
     """
-    given = os.environ.get(ENV_IMPL)
-    for source, impl in (('attn_impl', attn_impl), (f'the environment variable {ENV_IMPL}', given)):
-        if impl not in (*IMPLS, None):
+    given = os.environ.get(ENV_IMPL) or attn_impl  # one that is empty is one that is not set
+    for source, impl in (('attn_impl', attn_impl), (f'value of the environment variable {ENV_IMPL}', given)):
+        if impl not in IMPLS:
             raise ValueError(f'Unknown {source} {impl!r}: choose from {", ".join(IMPLS)}.')
-    return attn_impl if given is None else given
+    return given
 
 
 def emsa(q: Tensor,
@@ -48,10 +48,10 @@ def emsa(q: Tensor,
     """Attention with optional interaction of the heads; picks the implementation.
 
     Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
-    whose memory is linear. Dropout of the map, the meta device and export always take
-    :func:`emsa_reference`. Without head mixing this is plain attention, and on a GPU it goes through
-    PyTorch's ``scaled_dot_product_attention``. Head mixing without InstanceNorm takes the formula of
-    :func:`emsa_reference` by blocks of queries. The implementations agree up to rounding.
+    whose memory is linear. Dropout of the map, the meta device, export, derivatives in forward mode and
+    transforms of ``torch.func`` always take :func:`emsa_reference`. Without head mixing this is plain attention,
+    and on a GPU it goes through PyTorch's ``scaled_dot_product_attention``. Head mixing without InstanceNorm
+    takes the formula of :func:`emsa_reference` by blocks of queries. The implementations agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -69,13 +69,19 @@ def emsa(q: Tensor,
         Tensor: (B, k, n, d), in the dtype of ``v``, or that of autocast.
 
     Raises:
-        ValueError: There is no such implementation.
+        ValueError: There is no such implementation, or the shapes do not go together.
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
-    if mix_weight is None and q.is_cuda and impl == 'auto' and not is_exporting():
+    if is_exporting() or is_transformed():
+        return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
+    if k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
+        raise ValueError(f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
+                         f'{tuple(k.shape)} and {tuple(v.shape)}.')
+    if mix_weight is None and q.is_cuda and impl == 'auto':
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
-    if impl == 'reference' or dropout_p > 0 or q.is_meta or is_exporting():
+    empty = 0 in (*q.shape, k.shape[2])
+    if impl == 'reference' or dropout_p > 0 or q.is_meta or empty:
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if mix_weight is not None and not normalize:
         return _mixed_by_rows(q, k, v, mix_weight, mix_bias)

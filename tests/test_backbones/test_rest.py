@@ -139,6 +139,22 @@ def test_initial_weights(tiny):
     (dict(out_indices=(2, 1)), 'out_indices'),
     (dict(out_indices=()), 'out_indices'),
     (dict(frozen_stages=5), 'frozen_stages'),
+    (dict(frozen_stages='1'), 'frozen_stages'),
+    (dict(out_indices='01'), 'out_indices'),
+    (dict(out_indices=None), 'out_indices'),
+    (dict(out_indices=True), 'out_indices'),
+    (dict(out_indices=(0.0, 1.0)), 'out_indices'),
+    (dict(arch=dict(embed_dims=8, depths=1, num_heads=1, sr_ratios=1)), 'one value per stage'),
+    (dict(arch=dict(embed_dims=(8, ), depths=(1, ), num_heads=(1, ), sr_ratios=(3, )), out_indices=0), 'even, got 3'),
+    (dict(in_channels='a'), 'in_channels'),
+    (dict(in_channels=0), 'in_channels'),
+    (dict(mlp_ratio=-1), 'mlp_ratio'),
+    (dict(mlp_ratio=0.001), 'mlp_ratio'),
+    (dict(drop_rate=1), 'drop_rate'),
+    (dict(attn_drop_rate=-1), 'attn_drop_rate'),
+    (dict(drop_path_rate=-0.5), 'drop_path_rate'),
+    (dict(pretrain_img_size='big'), 'pretrain_img_size'),
+    (dict(attn_impl=None), 'attn_impl None'),
 ])
 def test_bad_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):

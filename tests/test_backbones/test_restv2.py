@@ -177,6 +177,12 @@ def test_head_mixing_and_position_switches():
     (dict(upsample_target='y'), 'upsample_target'),
     (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
     (dict(position='gps'), 'position'),
+    (dict(position='le'), "Unknown position 'le'"),
+    (dict(style='win', window_sizes=4), 'window_sizes'),
+    (dict(style='win', window_sizes=(4.5, 4, 4, 4)), 'window_sizes'),
+    (dict(style='hwin', hwin_global_stages=3), 'hwin_global_stages'),
+    (dict(in_channels=0), 'in_channels'),
+    (dict(attn_drop_rate=2), 'attn_drop_rate'),
 ])
 def test_bad_arguments_are_named(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -102,6 +102,20 @@ def test_a_head_that_fits_does_not_hide_a_backbone_of_other_width(tiny):
     assert not compare_state_dict(detector(tiny), head).check().other_shapes
 
 
+def test_a_head_without_weights_is_not_tested(tiny):
+    """Unless it is an auxiliary one; training may begin so."""
+    model = detector(tiny)
+    state = {key: value for key, value in model.state_dict().items() if key.startswith('backbone')}
+    model.head = nn.Linear(3, 3)
+    report = compare_state_dict(model, state)
+    assert report.check().untouched == ['head']
+    with pytest.raises(CheckpointError, match='has nothing for head of the model, which would be tested with random'):
+        report.check(testing=True)
+    model.auxiliary_head = model.head
+    del model.head
+    assert compare_state_dict(model, state).check(testing=True).untouched == ['auxiliary_head']
+
+
 @pytest.mark.parametrize('depths', [(1, 3, 1, 1), (1, 1, 1, 1)])
 def test_another_depth_is_said_and_a_warning(tiny, monkeypatch, depths):
     logged = []

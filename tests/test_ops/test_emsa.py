@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmrest.ops import emsa, emsa_reference
+from mmrest.ops import IMPLS, emsa, emsa_reference, resolve_impl
 from mmrest.ops.emsa import instance_norm
 
 
@@ -82,3 +82,26 @@ def test_dropout_keeps_the_mean():
 def test_instance_norm_equals_stock_layer():
     maps = torch.rand(2, 3, 5, 7, dtype=torch.float64)
     torch.testing.assert_close(instance_norm(maps), F.instance_norm(maps), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('impl', IMPLS)
+@pytest.mark.parametrize('mixing', [True, False])
+@pytest.mark.parametrize('sizes', [dict(n=0), dict(m=0), dict(batch=0)], ids=str)
+def test_nothing_to_attend_to(impl, mixing, sizes):
+    q, k, v, *mix = inputs(**sizes)
+    out = emsa(q, k, v, *(mix if mixing else ()), impl=impl)
+    assert out.shape == q.shape and (out == 0).all()
+
+
+@pytest.mark.parametrize('impl', IMPLS)
+@pytest.mark.parametrize('wrong', [1, 2])
+def test_shapes_that_do_not_go_together(impl, wrong):
+    args = list(inputs())
+    args[wrong] = args[wrong][..., :5]
+    with pytest.raises(ValueError, match=r"keys and values \(B, k, n', d\); got"):
+        emsa(*args, impl=impl)
+
+
+def test_an_empty_environment_variable_is_not_set(monkeypatch):
+    monkeypatch.setenv('MMREST_ATTN_IMPL', '')
+    assert resolve_impl('chunked') == 'chunked'

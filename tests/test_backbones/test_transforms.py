@@ -1,0 +1,112 @@
+"""Derivatives other than by ``backward``, and models that somebody has hooks on: as with the plain formula."""
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, jvp, vmap
+from torch.nn.utils import prune
+
+from mmrest import ResT, ResTv2
+from mmrest.ops import emsa
+
+OPTIONS = [dict(attn_impl='direct'), dict(attn_impl='chunked'), dict(ffn_recompute=True), dict(with_cp=True),
+           dict(attn_impl='chunked', ffn_recompute=True, with_cp=True)]
+
+
+def draw(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def close(out, expected):
+    return (out - expected).abs().max() <= 1e-9 * expected.std()
+
+
+@pytest.mark.parametrize('mixing', [True, False])
+@pytest.mark.parametrize('impl', ['auto', 'direct', 'chunked'])
+def test_forward_mode_of_the_function(impl, mixing):
+    q, k, v, tangent = draw(2, 4, 15, 8), draw(2, 4, 6, 8), draw(2, 4, 6, 8), draw(2, 4, 15, 8)
+    mix = (draw(4, 4), draw(4)) if mixing else ()
+    expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q, ), (tangent, ))[1]
+    assert close(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q, ), (tangent, ))[1], expected)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(q, tangent)
+        out = torch.autograd.forward_ad.unpack_dual(emsa(dual, k, v, *mix, impl=impl))
+    assert close(out.tangent, expected)
+    step = 1e-6
+    difference = emsa(q + step * tangent, k, v, *mix, impl=impl) - emsa(q - step * tangent, k, v, *mix, impl=impl)
+    assert (expected - difference / (2 * step)).abs().max() < 1e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize('cls', [ResT, ResTv2])
+@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('train', [True, False])
+def test_transforms_of_a_backbone(tiny, cls, options, train):
+    model = cls(tiny, norm_eval=True, **options).double().train(train)
+    plain = cls(tiny, norm_eval=True, attn_impl='reference').double().train(train)
+    plain.load_state_dict(model.state_dict())
+    x, tangent = draw(2, 3, 40, 36), draw(2, 3, 40, 36)
+    assert close(jvp(lambda x: model(x)[-1], (x, ), (tangent, ))[1],
+                 jvp(lambda x: plain(x)[-1], (x, ), (tangent, ))[1])
+
+    def loss(params, x):
+        return sum(out.square().sum() for out in functional_call(model, params, (x, )))
+
+    params = {key: p.detach() for key, p in model.named_parameters()}
+    grads = grad(loss)(params, x)
+    sum(out.square().sum() for out in plain(x)).backward()
+    scale = max(p.grad.abs().max() for p in plain.parameters())
+    for key, p in plain.named_parameters():
+        assert (grads[key] - p.grad).abs().max() <= 1e-9 * scale, key
+    if not train:  # one gradient for each image
+        each = vmap(grad(lambda params, x: loss(params, x[None])), in_dims=(None, 0))(params, x)
+        assert all((each[key].sum(0) - p.grad).abs().max() <= 1e-9 * scale for key, p in plain.named_parameters())
+
+
+def compare_with_hooks(tiny, hook, **options):
+    """Train for two steps with and without options, after ``hook`` did something to each model."""
+    models = [ResT(tiny, attn_impl='reference').double(), ResT(tiny, attn_impl='reference', **options).double()]
+    models[1].load_state_dict(models[0].state_dict())
+    x, seen = draw(1, 3, 40, 36), []
+    for model in models:
+        torch.manual_seed(0)
+        hook(model.train())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(2):
+            optimizer.zero_grad()
+            sum(out.square().mean() for out in model(x)).backward()
+            optimizer.step()
+        seen.append({key: (p.detach(), p.grad) for key, p in model.named_parameters()})
+    for key, (value, gradient) in seen[0].items():
+        torch.testing.assert_close(seen[1][key], (value, gradient), rtol=1e-9, atol=1e-12, msg=key)
+
+
+@pytest.mark.parametrize('what', ['weight_norm', 'prune', 'output'])
+@pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
+def test_hooks_on_an_ffn_that_is_recomputed(tiny, what):
+    def hook(model):
+        mlp = model.stage1[0].mlp
+        if what == 'output':
+            mlp.register_forward_hook(lambda module, args, out: 0.5 * out)
+        elif what == 'prune':
+            prune.l1_unstructured(mlp.fc1, 'weight', amount=0.5)
+        else:
+            nn.utils.weight_norm(mlp.fc1)
+
+    compare_with_hooks(tiny, hook, ffn_recompute=True)
+
+
+def test_what_hooks_keep_in_inference_stays(tiny, monkeypatch):
+    monkeypatch.setattr('mmrest.layers.block.tokens_per_block', lambda *_: 16)
+    model = ResT(tiny).double().eval()
+    kept = {}
+    names = ('stage1.0.norm2', 'stage1.0.mlp.fc1', 'stage1.0.mlp.act', 'patch_embed_2.pos.pa_conv', 'stage2.0.attn')
+    for name in names:
+        model.get_submodule(name).register_forward_hook(
+            lambda module, args, out, name=name: kept.setdefault(name, []).append((args[0], out)))
+    x = draw(1, 3, 64, 48)
+    model(x)
+    expected, kept = kept, {}
+    with torch.no_grad():
+        model(x)
+    assert set(kept) == set(expected) == set(names)
+    for name in names:
+        torch.testing.assert_close(kept[name], expected[name], rtol=1e-9, atol=1e-12, msg=name)
