@@ -64,7 +64,7 @@ def main() -> None:
         else:
             with torch.device('meta'):
                 backbone = build_backbone(args.backbone, args.arch, args.options)
-            costs, _ = count_backbone(backbone, shape, (args.options or {}).get('in_channels', 3), args.backbone)
+            costs, _ = count_backbone(backbone, shape, args.backbone)
         show(costs, shape)
         if args.json:
             with open(args.json, 'w', encoding='utf-8') as file:
