@@ -15,7 +15,8 @@ from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
 from mmrest.analysis.subject import BACKBONES, build_backbone, check_choice, refuse_idle
-from mmrest.engine import UsageError, clear_errors, load_config
+from mmrest.checkpoints.storage import write_whole
+from mmrest.engine import UsageError, check_target, clear_errors, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +58,7 @@ def main() -> None:
                         '--published' if args.published else '--ablations')
             print('\n\n'.join([comparison_table()] * args.published + [ablation_table()] * args.ablations))
             return
+        check_target(args.json, '--json', folder=False)
         given = args.shape or [224]
         if len(given) > 2 or min(given) < 1:
             raise UsageError('--shape takes one or two positive numbers.')
@@ -70,8 +72,8 @@ def main() -> None:
             costs, _ = count_backbone(backbone, shape, args.backbone)
         show(costs, shape)
         if args.json:
-            with open(args.json, 'w', encoding='utf-8') as file:
-                json.dump(dict(shape=shape, parts=[vars(cost) for cost in costs]), file, indent=1)
+            numbers = dict(shape=shape, parts=[vars(cost) for cost in costs])
+            write_whole(args.json, json.dumps(numbers, indent=1).encode())
 
 
 if __name__ == '__main__':
