@@ -9,6 +9,7 @@ tested with made-up facts.
 """
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -325,8 +326,12 @@ def report(findings: list[Finding]) -> int:
 
 
 def main() -> int:
-    if sys.argv[1:2] == ['--probe']:
-        for name in sys.argv[2:]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     epilog='Exit status: 0 where all is fine, 1 where something is to be mended.')
+    parser.add_argument('--probe', nargs='+', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.probe:
+        for name in args.probe:
             print('\n' + MARK + json.dumps([name, probe(name)]), flush=True)
         return 0
     print(f'mmrest doctor: {sys.executable}\n')

@@ -174,6 +174,17 @@ def test_a_crashing_import_does_not_hide_the_others(tmp_path, monkeypatch):
     assert facts['regex']['installed'] and 'error' not in facts['regex']
 
 
+@pytest.mark.parametrize('words, status, message', [
+    (['--help'], 0, 'Exit status: 0 where all is fine'), (['--nonsense'], 2, 'unrecognized arguments: --nonsense'),
+    (['nonsense'], 2, 'unrecognized arguments: nonsense')])
+@pytest.mark.parametrize('file', ['tools/doctor.py', 'mmrest/doctor.py'])
+def test_other_words_than_none_check_nothing(tmp_path, file, words, status, message):
+    result = subprocess.run([sys.executable, str(ROOT / file), *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.STDOUT)
+    assert result.returncode == status and message in result.stdout
+    assert 'mmrest doctor:' not in result.stdout
+
+
 def test_runs_as_a_file_without_torch(tmp_path):
     """What a user without torch sees: here, an environment whose installed packages are hidden."""
     doctor_file = str(ROOT / 'tools' / 'doctor.py')

@@ -14,7 +14,7 @@ from mmrest.analysis.figures import save_numbers
 from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
 from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
 from mmrest.analysis.subject import Subject, find_images, load_subject
-from mmrest.engine import UsageError, clear_errors
+from mmrest.engine import UsageError, check_target, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -128,6 +128,9 @@ def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
 def main() -> None:
     args = parse_args()
     with clear_errors():
+        check_target(args.out, '--out')
+        for suffix in ('png', 'json'):
+            check_target(Path(args.out) / f'{args.command}.{suffix}', '--out', folder=False)
         picture, numbers = args.run(args)
         print(f'Picture: {picture}\nNumbers: {numbers}')
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmrest.engine import clear_errors, load_config
+from mmrest.engine import check_target, clear_errors, load_config
 from mmrest.visualization import browse_dataset
 from mmrest.visualization.browse import PHASES
 
@@ -27,8 +27,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with clear_errors():
-        cfg = load_config(args.config, args.cfg_options)
         out_dir = args.out_dir or f'work_dirs/browse/{Path(args.config).stem}_{args.phase}'
+        check_target(out_dir, '--out-dir')
+        cfg = load_config(args.config, args.cfg_options)
         sheet, *pictures = browse_dataset(cfg, args.phase, args.number, out_dir, args.show)
         print(f'Contact sheet: {sheet}\n{len(pictures)} pictures: {sheet.parent}')
 

@@ -7,6 +7,7 @@ import sys
 
 from mmengine.config import DictAction
 
+from mmrest.checkpoints.storage import write_whole
 from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.datasets.faults import Report
 from mmrest.engine import UsageError, base_datasets, check_data, check_target, clear_errors, load_config
@@ -68,8 +69,7 @@ def main() -> None:
         check(args, report)
         print(report)
         if args.out:
-            with open(args.out, 'w', encoding='utf-8') as file:
-                json.dump(report.as_dict(), file, indent=2)
+            write_whole(args.out, json.dumps(report.as_dict(), indent=2).encode())
     raise SystemExit(1 if report.errors else 0)
 
 

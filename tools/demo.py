@@ -7,7 +7,7 @@ import torch
 from mmengine.config import DictAction
 
 from mmrest.analysis.subject import load_subject
-from mmrest.engine import clear_errors
+from mmrest.engine import check_target, clear_errors
 from mmrest.visualization import paint_predictions
 
 
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with clear_errors():
+        check_target(args.out_dir, '--out-dir')
         subject = load_subject(args.config, args.checkpoint, args.cfg_options, args.device)
         painted = paint_predictions(subject, args.inputs, args.out_dir, args.score_thr)
         if painted.unreadable:

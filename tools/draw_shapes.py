@@ -1,9 +1,13 @@
 """Draw the shapes data set into a folder: COCO instance annotations and ADE20K-style label maps."""
+from __future__ import annotations
+
 import argparse
 import json
 from collections import Counter
+from pathlib import Path
 
 from mmrest.datasets import CLASSES, draw_shapes
+from mmrest.engine import UsageError, check_target, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,13 +29,23 @@ def print_progress(done: int, total: int) -> None:
         print(f'{done} of {total} images', flush=True)
 
 
+def draw(args: argparse.Namespace) -> Path:
+    """Draw what the arguments say; the folder."""
+    if not Path(args.root).is_dir():  # one that holds the data set already need not be writable
+        check_target(args.root, 'root')
+    try:
+        return draw_shapes(args.root, args.num_train, args.num_val, args.size, args.seed, args.overwrite,
+                           print_progress)
+    except (ValueError, OSError) as error:
+        if getattr(error, 'errno', None) is not None:  # of the system
+            raise
+        raise UsageError(str(error)) from error
+
+
 def main() -> None:
     args = parse_args()
-    try:
-        root = draw_shapes(args.root, args.num_train, args.num_val, args.size, args.seed, args.overwrite,
-                           print_progress)
-    except (ValueError, FileExistsError) as error:
-        raise SystemExit(f'error: {error}') from error
+    with clear_errors():
+        root = draw(args)
     print(f'The shapes data set is in {root.resolve()}')
     for split in ('train', 'val'):
         content = json.loads((root / 'annotations' / f'instances_{split}.json').read_text(encoding='utf-8'))

@@ -1,6 +1,7 @@
 """Export a backbone, a RetinaNet up to its decoded boxes or a UPerNet up to its logits to ONNX, at any size and batch.
 
-Before the file appears, onnxruntime compares it with the model at two sizes and two batches (--no-verify: not).
+Before the file appears, onnxruntime compares it with the model at two sizes (with --static-shape, at that one) and two
+batches (--no-verify: not).
 Normalisation stays outside, as does the suppression of overlapping boxes: see docs/export.md.
 """
 from __future__ import annotations

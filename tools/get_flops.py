@@ -14,8 +14,9 @@ from mmengine.config import DictAction
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
-from mmrest.analysis.subject import BACKBONES, build_backbone, check_choice
-from mmrest.engine import UsageError, clear_errors, load_config
+from mmrest.analysis.subject import BACKBONES, build_backbone, check_choice, refuse_idle
+from mmrest.checkpoints.storage import write_whole
+from mmrest.engine import UsageError, check_target, clear_errors, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
                         help='further arguments of the backbone, e.g. stem=resnet style=win')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override settings of the config')
-    parser.add_argument('--shape', nargs='+', type=int, default=[224], metavar='PX',
+    parser.add_argument('--shape', nargs='+', type=int, metavar='PX',
                         help='height and width of the image, or one number for both; default: 224')
     parser.add_argument('--json', metavar='FILE', help='write the numbers there, too')
     parser.add_argument('--published', action='store_true',
@@ -53,22 +54,26 @@ def main() -> None:
     args = parse_args()
     with clear_errors():
         if args.published or args.ablations:
+            refuse_idle(args, ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'json'),
+                        '--published' if args.published else '--ablations')
             print('\n\n'.join([comparison_table()] * args.published + [ablation_table()] * args.ablations))
             return
-        if len(args.shape) > 2 or min(args.shape) < 1:
+        check_target(args.json, '--json', folder=False)
+        given = args.shape or [224]
+        if len(given) > 2 or min(given) < 1:
             raise UsageError('--shape takes one or two positive numbers.')
-        shape = (args.shape[0], args.shape[-1])
+        shape = (given[0], given[-1])
         check_choice(args, ('cfg_options', ))
         if args.config:
             costs = count_model(load_config(args.config, args.cfg_options), args.config, shape)
         else:
             with torch.device('meta'):
                 backbone = build_backbone(args.backbone, args.arch, args.options)
-            costs, _ = count_backbone(backbone, shape, (args.options or {}).get('in_channels', 3), args.backbone)
+            costs, _ = count_backbone(backbone, shape, args.backbone)
         show(costs, shape)
         if args.json:
-            with open(args.json, 'w', encoding='utf-8') as file:
-                json.dump(dict(shape=shape, parts=[vars(cost) for cost in costs]), file, indent=1)
+            numbers = dict(shape=shape, parts=[vars(cost) for cost in costs])
+            write_whole(args.json, json.dumps(numbers, indent=1).encode())
 
 
 if __name__ == '__main__':

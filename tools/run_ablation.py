@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from mmrest.analysis import METRICS, read_scalars
 from mmrest.engine import UsageError, clear_errors, load_config
@@ -39,13 +39,30 @@ def run_dir(work_dir: str, variant: str, seed: int) -> Path:
     return Path(work_dir) / f'{re.sub("[^A-Za-z0-9+_.-]+", "-", variant)}_seed{seed}'
 
 
-def result_of(folder: Path, metric: str, max_epochs: int) -> float | None:
-    """The metric after the last epoch; None while a training is not finished."""
+def last_step(cfg: Config, name: str) -> int:
+    """The step of the last validation in the log of a training: its number of epochs, or of iterations.
+
+    Raises:
+        UsageError: The config has neither, or its log counts the other one.
+    """
+    unit = next((unit for unit in ('epochs', 'iters') if (cfg.get('train_cfg') or {}).get(f'max_{unit}')), None)
+    if unit is None:
+        raise UsageError(f'{name} has no train_cfg with max_epochs or max_iters: how long trainings are is not known.')
+    logger = (cfg.get('default_hooks') or {}).get('logger') or {}
+    by_epoch = unit == 'epochs'
+    if logger.get('log_metric_by_epoch', True) != by_epoch:
+        raise UsageError(f'{name} trains for max_{unit}, which its log does not count. Set --cfg-options '
+                         f'default_hooks.logger.log_metric_by_epoch={by_epoch}')
+    return cfg.train_cfg[f'max_{unit}']
+
+
+def result_of(folder: Path, metric: str, last: int) -> float | None:
+    """The metric at the last step; None while a training is not finished."""
     try:
         _, val = read_scalars(folder)
     except FileNotFoundError:
         return None
-    return next((record[metric] for record in reversed(val) if record['step'] >= max_epochs and metric in record), None)
+    return next((record[metric] for record in reversed(val) if record['step'] >= last and metric in record), None)
 
 
 def options_of(variant: str) -> list[str]:
@@ -75,9 +92,9 @@ def train(args: argparse.Namespace, variant: str, seed: int) -> None:
         checkpoint.unlink()  # only needed to resume
 
 
-def tabulate(args: argparse.Namespace, max_epochs: int) -> str:
+def tabulate(args: argparse.Namespace, last: int) -> str:
     """Write the results as JSON, and return them as a table."""
-    results = {variant: {seed: result_of(run_dir(args.work_dir, variant, seed), args.metric, max_epochs)
+    results = {variant: {seed: result_of(run_dir(args.work_dir, variant, seed), args.metric, last)
                          for seed in args.seeds} for variant in args.variants}
     Path(args.work_dir).mkdir(parents=True, exist_ok=True)
     (Path(args.work_dir) / 'results.json').write_text(json.dumps(dict(metric=args.metric, results=results), indent=1))
@@ -94,17 +111,19 @@ def tabulate(args: argparse.Namespace, max_epochs: int) -> str:
 def main() -> None:
     args = parse_args()
     with clear_errors():
+        if args.limit < 0:
+            raise UsageError('--limit must be 0 or more.')
         # Read as training will, so that mistakes show before the first one.
         for variant in args.variants:
             options_of(variant)
-        max_epochs = load_config(args.config, read_options(args.cfg_options)).train_cfg.max_epochs
+        last = last_step(load_config(args.config, read_options(args.cfg_options)), args.config)
         # Seed by seed, so that a table of fewer seeds is there early.
         todo = [(variant, seed) for seed in args.seeds for variant in args.variants
-                if result_of(run_dir(args.work_dir, variant, seed), args.metric, max_epochs) is None]
+                if result_of(run_dir(args.work_dir, variant, seed), args.metric, last) is None]
         for i, (variant, seed) in enumerate(todo[:args.limit], 1):
             print(f'\nTraining {i} of {len(todo)}: {variant}, seed {seed}', flush=True)
             train(args, variant, seed)
-        print(tabulate(args, max_epochs))
+        print(tabulate(args, last))
 
 
 if __name__ == '__main__':

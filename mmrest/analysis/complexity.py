@@ -69,7 +69,12 @@ def count_attention_macs(model: nn.Module, image_shape: tuple[int, int], in_chan
     return sum(count.macs.values())
 
 
-def count_backbone(backbone: nn.Module, image_shape: tuple[int, int], in_channels: int = 3,
+def image_channels(model: nn.Module) -> int:
+    """Channels of the images that a model takes: those of its first convolution; 3 where it has none."""
+    return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
+
+
+def count_backbone(backbone: nn.Module, image_shape: tuple[int, int],
                    name: str = 'backbone') -> tuple[list[Cost], list[Tensor]]:
     """Cost of each stage of a backbone for one image, in order, and the maps that it emits.
 
@@ -81,13 +86,12 @@ def count_backbone(backbone: nn.Module, image_shape: tuple[int, int], in_channel
         backbone (nn.Module): Any; moved to the meta device for good. A stage of one of this package is its
             embedding, its blocks and its output norm; of another, each of its children is a part.
         image_shape (tuple[int, int]): (H, W) in pixels.
-        in_channels (int): Channels of the image.
         name (str): Stands before the names of the parts.
 
     Returns:
         tuple[list[Cost], list[Tensor]]: Parts in order, and maps on the meta device.
     """
-    x = torch.empty(1, in_channels, *image_shape, device='meta')
+    x = torch.empty(1, image_channels(backbone), *image_shape, device='meta')
     per_module, outs = _count(backbone, x)
     stages: dict[str, list[str]] = {}
     for child, _ in backbone.named_children():

@@ -166,10 +166,27 @@ def check_choice(args: Namespace, config_only: Sequence[str]) -> None:
     """
     if bool(args.config) == bool(args.backbone):
         raise UsageError('Give either a config or --backbone with --arch.')
-    idle = [f'--{name.replace("_", "-")}' for name in (config_only if args.backbone else ('arch', 'options'))
+    if args.backbone:
+        refuse_idle(args, config_only, '--backbone')
+    else:
+        refuse_idle(args, ('arch', 'options'), 'a config')
+
+
+def refuse_idle(args: Namespace, names: Sequence[str], beside: str) -> None:
+    """Stop where a command line has options that would change nothing.
+
+    Args:
+        args (Namespace): What was not given is None.
+        names (Sequence[str]): Those that would change nothing; 'config' is the one without dashes.
+        beside (str): What makes them idle.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    idle = ['a config' if name == 'config' else f'--{name.replace("_", "-")}' for name in names
             if getattr(args, name) is not None]
     if idle:
-        raise UsageError(f'{", ".join(idle)} does nothing with {"--backbone" if args.backbone else "a config"}.')
+        raise UsageError(f'{", ".join(idle)} does nothing with {beside}.')
 
 
 def _init_weights(model: nn.Module) -> None:

@@ -56,6 +56,19 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
         raise UsageError(f'Data of this config are missing:\n{listed}\n{_advice(cfg)}')
 
 
+def check_batch_sizes(cfg: Config, phases: tuple[str, ...]) -> None:
+    """Check that the batches of a config's data loaders hold images; one that leaves them to a sampler has no size.
+
+    Raises:
+        UsageError: A size is no positive integer.
+    """
+    for phase in phases:
+        loader = cfg.get(f'{phase}_dataloader')
+        size = loader.get('batch_size') if isinstance(loader, dict) else None
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise UsageError(f'{phase}_dataloader.batch_size must be a positive integer, got {size!r}.')
+
+
 def _refuse_pickles(dataset: dict) -> None:
     for key in ('ann_file', 'proposal_file'):
         for path in _strings(dataset.get(key)):

@@ -27,18 +27,18 @@ def check_target(path: str | Path | None, option: str, folder: bool = True) -> N
         folder (bool): It is a folder to be made if need be, rather than a file.
 
     Raises:
-        UsageError: It lies under a file, or in a folder that cannot be written to.
+        UsageError: It lies under a file or in a folder that cannot be written to, or a folder is where a file goes.
     """
     if path is None or '://' in str(path):
         return
     target = Path(path).expanduser().absolute()
     if not folder:
         if target.is_dir():
-            raise UsageError(f'{option} {path}: that is a folder, and a file is to be written.')
+            raise UsageError(f'{option} {path}: that is a folder, and a file is to be written. Give the name of one.')
         target = target.parent
     there = next(place for place in (target, *target.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f'{option} {path}: {there} is no folder that can be written to.')
+        raise UsageError(f'{option} {path}: {there} is no folder that can be written to. Choose another place.')
 
 
 def similar(path: Path) -> str:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..analysis.complexity import image_channels
 from ..analysis.subject import Subject, build_backbone, load_subject
 from ..checkpoints import load_pretrained
 from ..engine import UsageError
@@ -44,7 +45,7 @@ class Target:
 
     @property
     def in_channels(self) -> int:
-        return next(module.in_channels for module in self.original.modules() if isinstance(module, nn.Conv2d))
+        return image_channels(self.original)
 
     @property
     def windowed(self) -> bool:

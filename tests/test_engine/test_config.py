@@ -166,6 +166,20 @@ def test_base_lr_is_scaled_too(shapes, tmp_path):
     assert {group['lr'] for group in runner.optim_wrapper.param_groups} == {1e-3 * 2 / 8}
 
 
+@pytest.mark.parametrize('phase', ['train', 'val', 'test'])
+@pytest.mark.parametrize('size', [0, -1, 1.5, '8x'])
+def test_batches_of_no_images(shapes, tmp_path, phase, size):
+    cfg = load_config(DEMO, {'data_root': str(shapes), f'{phase}_dataloader.batch_size': size})
+    with pytest.raises(UsageError, match=f'{phase}_dataloader.batch_size must be a positive integer, got {size!r}'):
+        prepare_test(cfg, write(tmp_path / 'some.pth', 'x')) if phase == 'test' else prepare_train(cfg)
+
+
+def test_batches_of_a_sampler_have_no_size(shapes):
+    cfg = load_config(DEMO, dict(data_root=str(shapes)))
+    del cfg.train_dataloader['batch_size']
+    prepare_train(cfg)
+
+
 def test_no_augmentation_of_masks(shapes, tmp_path):
     (tmp_path / 'file.pth').touch()
     cfg = load_config('configs/mask_rcnn_rest_lite_fpn_shapes.py', dict(data_root=str(shapes)))

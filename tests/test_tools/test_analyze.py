@@ -84,6 +84,26 @@ def test_costs_of_a_config(run, configs, capsys):
     assert lines[0] == 'One image of 64 x 96 (height x width)'
 
 
+def test_costs_of_other_images_than_rgb(run, configs, tmp_path):
+    """One more channel of the image is one more of each filter of the first convolution, 3 x 3 with a stride of 2."""
+    for channels in (3, 4):
+        run('get_flops', configs['ResTv2'], '--shape', 64, 96, '--json', f'{channels}.json',
+            '--cfg-options', f'model.backbone.in_channels={channels}')
+    three, four = (json.loads((tmp_path / f'{channels}.json').read_text())['parts'][0] for channels in (3, 4))
+    filters = (four['params'] - three['params']) // 9
+    assert filters > 0 and four['layers'] - three['layers'] == filters * 9 * 32 * 48
+
+
+def test_costs_of_a_segmentor_that_does_not_fit(run, repo, capsys):
+    pytest.importorskip('mmseg')
+    pytest.importorskip('mmcv._ext')
+    with pytest.raises(SystemExit) as exit_status:
+        run('get_flops', repo / 'configs/upernet_rest_lite_shapes.py',
+            '--cfg-options', 'model.backbone.out_indices=(0,1)')
+    assert exit_status.value.code == 2
+    assert re.search('decode_head .* does not fit its backbone', capsys.readouterr().err)
+
+
 @pytest.mark.parametrize('args, message', [
     ([], 'Give either a config or --backbone'),
     (['--backbone', 'ResT', '--arch', 'huge'], "Unknown arch 'huge'"),
@@ -93,7 +113,12 @@ def test_costs_of_a_config(run, configs, capsys):
     (['{config}', '--cfg-options', 'model.backbone.stem=vit'], "cannot be built: .*Unknown stem 'vit'"),
     (['{config}', '--arch', 'lite', '--options', 'stem=resnet'], '--arch, --options does nothing with a config'),
     (['--backbone', 'ResT', '--cfg-options', 'a=1'], '--cfg-options does nothing with --backbone'),
+    (['--published', '{config}', '--cfg-options', 'a=1'], 'a config, --cfg-options does nothing with --published'),
+    (['--ablations', '--backbone', 'ResT', '--arch', 'lite', '--options', 'stem=resnet', '--shape', '224', '--json',
+      'cost.json'], '--backbone, --arch, --options, --shape, --json does nothing with --ablations'),
     (['{config}', '--cfg-options', 'model.backbone=None'], 'has no model with a backbone'),
+    (['{config}', '--cfg-options', 'model.neck.in_channels=[1,2,3]'], 'neck .* not fit its backbone.* 16, 24, 32 ch'),
+    (['{config}', '--cfg-options', 'model.backbone.out_indices=(0,1)'], 'neck .* not fit its backbone.* 2 maps'),
 ])
 def test_mistakes_in_counting_are_one_message(run, configs, capsys, args, message):
     with pytest.raises(SystemExit) as exit_status:
