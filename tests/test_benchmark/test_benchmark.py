@@ -8,7 +8,7 @@ import torch
 from conftest import run_process
 
 from mmrest import ResT
-from mmrest.benchmark import compare_times, format_table, peak_memory
+from mmrest.benchmark import compare_times, exactness, format_table, peak_memory
 from mmrest.benchmark.baselines import BASELINES, Baseline
 from mmrest.benchmark.cli import add_arguments, run
 from mmrest.benchmark.contestants import AttentionAlone
@@ -267,6 +267,13 @@ def test_pictures_are_written_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         plot_bars([dict(model='a', MB=1.0)], ['MB'], 'title', tmp_path / 'bars.png')
     assert [path.read_text() for path in tmp_path.iterdir()] == ['old']
+
+
+def test_exactness_refuses_arguments(monkeypatch):
+    monkeypatch.setattr('mmrest.benchmark.exactness.mean_errors', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr(sys, 'argv', ['exactness', '--nonsense'])
+    with pytest.raises(SystemExit, match='2'):
+        exactness.main()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
