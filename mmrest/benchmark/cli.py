@@ -3,19 +3,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 from pathlib import Path
 
 import torch
 
+from ..checkpoints.storage import write_whole
 from ..engine.errors import UsageError
+from ..engine.paths import check_target
 from .baselines import BASELINES
 from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
 from .measure import compare_times, peak_memory
 from .profiling import operator_shares
-from .report import fit_power, fit_quadratic, format_table, plot_bars, plot_sweep
+from .report import check_format, fit_power, fit_quadratic, format_table, plot_bars, plot_sweep
 
 MODES = ('forward', 'train')
+SHAPES, ROUNDS = ('800x1344', ), 5
 SWEEP = ('512x512', '800x1344', '1080x1920', '1600x2688', '2160x3840')
 
 
@@ -23,26 +27,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command line."""
     names = ', '.join([*OWN, *PEERS])
     parser.add_argument('models', nargs='+', metavar='MODEL',
-                        help=f'what to compare, the first with each of the others: {names} or a config file; our own '
-                        f'with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
+                        help=f'what to compare, the first with each of the others: {names} or a config file of mmdet; '
+                        f'our own with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
                         f'rest-small:{",".join(FLAGS)}')
-    parser.add_argument('--part', choices=PARTS, default='backbone', help='what of a model to measure')
+    parser.add_argument('--part', choices=PARTS, default='backbone',
+                        help='what of a model to measure; that of a config is measured whole')
     parser.add_argument('--mode', choices=MODES, nargs='+', default=list(MODES),
                         help='train: forward and backward pass, without the optimiser')
-    parser.add_argument('--shape', nargs='+', default=['800x1344'], metavar='HxW', help='image sizes in pixels')
+    parser.add_argument('--shape', nargs='+', metavar='HxW', help=f'image sizes in pixels; default: {" ".join(SHAPES)}')
     parser.add_argument('--batch', type=int, default=1, help='images at a time')
     parser.add_argument('--dtype', choices=list(DTYPES), default='float32')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ...')
     parser.add_argument('--compile', action='store_true', help='through torch.compile')
-    parser.add_argument('--rounds', type=int, default=5, help='how often each is timed; 0: memory only')
+    parser.add_argument('--rounds', type=int, help=f'how often each is timed; 0: memory only; default: {ROUNDS}')
     parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument('--sweep', action='store_true', help='memory alone, at sizes from 512x512 to 2160x3840')
     parser.add_argument('--profile', action='store_true',
-                        help='instead of times and memory, what share of the time goes to which operators')
+                        help='instead of times and memory, what share of the time on a CPU goes to which operators')
     parser.add_argument('--memory-limit', type=float, metavar='GB',
                         help='what a process may have in all when memory is measured (CPU)')
     parser.add_argument('--out', help='json file for all that was measured')
-    parser.add_argument('--plot', help='PNG file')
+    parser.add_argument('--plot', help='PNG file; for several pictures a number, or the mode, is added to its name')
 
 
 def run(args: argparse.Namespace) -> list[dict]:
@@ -51,35 +56,88 @@ def run(args: argparse.Namespace) -> list[dict]:
     Raises:
         UsageError: An argument cannot work.
     """
+    _check(args)
     contestants = [parse_contestant(text) for text in args.models]
-    shapes = [_shape(text) for text in (SWEEP if args.sweep else args.shape)]
-    if args.batch < 1 or args.rounds < 0:
-        raise UsageError('--batch must be 1 or more and --rounds 0 or more.')
-    if args.device.startswith('cuda') and not torch.cuda.is_available():
-        raise UsageError(f'--device {args.device}: torch sees no GPU here.')
-    if args.profile and (args.sweep or args.plot):
-        raise UsageError('--profile prints shares of time: it goes with neither --sweep nor --plot.')
+    shapes = [_shape(text) for text in (SWEEP if args.sweep else args.shape or SHAPES)]
+    rounds = ROUNDS if args.rounds is None else args.rounds
+    modes = list(dict.fromkeys(args.mode))
+    plots = _plot_files(args.plot, modes if args.sweep else list(range(1, len(modes) * len(shapes) + 1)))
+    for contestant in contestants:
+        contestant.check(args.part, shapes, args.dtype)
     settings = dict(part=args.part, batch=args.batch, dtype=args.dtype, device=args.device, compiled=args.compile)
     rows, tables = [], []
-    for mode in dict.fromkeys(args.mode):
+    for mode in modes:
         for shape in shapes:
-            new = [dict(model=c.label, mode=mode, shape=shape, **settings) for c in contestants]
+            new = [dict(settings, model=c.label, mode=mode, shape=shape, part=c.part(args.part)) for c in contestants]
             if args.profile:
                 _add_shares(new, contestants, mode, shape, settings)
-            elif args.rounds and not args.sweep:
-                _add_times(new, contestants, mode, shape, args.rounds, settings)
+            elif rounds and not args.sweep:
+                _add_times(new, contestants, mode, shape, rounds, settings)
             if args.sweep or not (args.no_memory or args.profile):
                 _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
-            tables.append(f'{args.part}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
+            tables.append(f'{_parts(new)}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
                           f'{torch.get_num_threads()} threads{", compiled" * args.compile}')
             print(f'\n{tables[-1]}\n' + format_table(new, _columns(new)), flush=True)
             rows += new
     if args.sweep:
-        for mode in dict.fromkeys(args.mode):
+        for mode in modes:
             _print_fits([row for row in rows if row['mode'] == mode])
-    _write(args, rows, tables)
+    _write(args, rows, tables, plots)
     return rows
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work, or would be ignored, whatever the models and shapes."""
+    if args.batch < 1 or args.rounds is not None and args.rounds < 0:
+        raise UsageError('--batch must be 1 or more and --rounds 0 or more.')
+    if args.memory_limit is not None and not 0 < args.memory_limit < math.inf:
+        raise UsageError(f'--memory-limit {args.memory_limit:g}: give the gigabytes of a process, more than 0.')
+    if args.profile and (args.sweep or args.plot):
+        raise UsageError('--profile prints shares of time: it goes with neither --sweep nor --plot.')
+    for name, does, others in (('profile', 'measures no times and no memory', ('rounds', 'memory_limit', 'no_memory')),
+                               ('sweep', 'measures memory alone, at sizes of its own',
+                                ('shape', 'rounds', 'no_memory'))):
+        values = ((other, getattr(args, other)) for other in others)
+        given = [f'--{other.replace("_", "-")}' for other, value in values if value is not None and value is not False]
+        if getattr(args, name) and given:
+            raise UsageError(f'--{name} {does}: leave {" and ".join(given)} out.')
+    if args.no_memory and args.rounds == 0:
+        raise UsageError('--rounds 0 and --no-memory leave nothing to measure: leave one of them out.')
+    if args.no_memory and args.memory_limit is not None:
+        raise UsageError('--memory-limit is for measuring memory: it does not go with --no-memory.')
+    _check_device(args.device, args.profile)
+    check_target(args.out, '--out', folder=False)
+    if args.plot:
+        check_format(args.plot, '--plot')
+
+
+def _check_device(name: str, profile: bool) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f'--device {name}: there is no such device; give cpu, cuda, cuda:1 ...') from None
+    if device.type not in ('cpu', 'cuda'):
+        raise UsageError(f'--device {name}: only cpu and cuda are measured.')
+    if device.type == 'cuda' and profile:
+        raise UsageError(f"--profile gives shares of the CPU's time: it does not go with --device {name}.")
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f'--device {name}: torch sees {torch.cuda.device_count() or "no"} GPU here.')
+
+
+def _plot_files(plot: str | None, names: list[str | int]) -> list[Path]:
+    """A file for each picture: the one that was given, or with several of them that with a name added."""
+    if not plot:
+        return []
+    path = Path(plot)
+    files = [path] if len(names) == 1 else [path.with_name(f'{path.stem}_{name}{path.suffix}') for name in names]
+    for file in files:
+        check_target(file, '--plot', folder=False)
+    return files
+
+
+def _parts(rows: list[dict]) -> str:
+    return ' and '.join(dict.fromkeys(row['part'] for row in rows))
 
 
 def _add_times(rows, contestants, mode, shape, rounds, settings) -> None:
@@ -123,22 +181,18 @@ def _print_fits(rows: list[dict]) -> None:
                   f'MB = {linear:.0f} x {quadratic:+.0f} x^2 at x megapixels', flush=True)
 
 
-def _write(args, rows: list[dict], titles: list[str]) -> None:
+def _write(args, rows: list[dict], titles: list[str], plots: list[Path]) -> None:
     if args.out:
         machine = dict(machine=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
-        out = Path(args.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(dict(**machine, rows=rows), indent=1))
-    if args.plot and args.sweep:
-        limit = f', out of {args.memory_limit:g} GB' if args.memory_limit else ''
-        plot_sweep([row for row in rows if row['mode'] == rows[0]['mode']], f'{args.part}, {rows[0]["mode"]}, '
-                   f'batch {args.batch}, {args.dtype}{limit}', args.plot)
-    elif args.plot:
-        for i, title in enumerate(titles):
-            part = rows[i * len(args.models):(i + 1) * len(args.models)]
-            path = Path(args.plot)
-            path = path if len(titles) == 1 else path.with_name(f'{path.stem}_{i + 1}{path.suffix}')
-            plot_bars(part, [key for key in ('seconds', 'MB') if key in part[0]], title, path)
+        write_whole(args.out, json.dumps(dict(**machine, rows=rows), indent=1).encode())
+    size = len(rows) // max(len(plots), 1)
+    for i, path in enumerate(plots):
+        part = rows[i * size:(i + 1) * size]
+        if args.sweep:
+            limit = f', out of {args.memory_limit:g} GB' if args.memory_limit else ''
+            plot_sweep(part, f'{_parts(part)}, {part[0]["mode"]}, batch {args.batch}, {args.dtype}{limit}', path)
+        else:
+            plot_bars(part, [key for key in ('seconds', 'MB') if key in part[0]], titles[i], path)
 
 
 def _shape(text: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ PEERS = {
                         gap_before_final_norm=False), (96, 192, 384, 768)),
 }
 FLAGS = ('with_cp', 'ffn_recompute')
+LAST_STRIDE = 32  # of the last stage of the own backbones
 PARTS = ('backbone', 'attention', 'retinanet')
 DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -38,6 +39,43 @@ class Contestant:
     name: str
     options: dict = field(default_factory=dict)
     baseline: str | None = None
+
+    def part(self, part: str) -> str:
+        """What is measured where a part is asked for: a config's model is always whole."""
+        return 'model' if self.is_config else part
+
+    def check(self, part: str, shapes: Sequence[tuple[int, int]], dtype: str) -> None:
+        """Check that this can be measured, before anything is.
+
+        Args:
+            part (str): As :meth:`build` takes it.
+            shapes (Sequence[tuple[int, int]]): Heights and widths of the images.
+            dtype (str): Of parameters and images.
+
+        Raises:
+            UsageError: It cannot, or an option would do nothing.
+        """
+        if part == 'attention':
+            if self.name not in OWN:
+                raise UsageError(f'{self.label}: attention alone is measured for backbones of this package only.')
+            useless = [flag for flag in FLAGS if flag in self.options]
+            if useless:
+                raise UsageError(f'{self.label}: {" and ".join(useless)} would change nothing in attention alone.')
+        if dtype != 'float32' and (self.is_config or part == 'retinanet'):
+            raise UsageError('Whole detectors are measured in float32.')
+        # A map of one element has no variance. The heads of ResTv2 do not mix, and nothing is normalised.
+        if self.baseline == 'released' and OWN[self.name][0] is ResT:
+            for height, width in shapes:
+                if max(height, width) <= LAST_STRIDE:
+                    raise UsageError(f'{self.label}, {height}x{width}: the released form needs larger maps; give '
+                                     f'images with a side of more than {LAST_STRIDE} pixels.')
+        if self.is_config:
+            _load_config(self.name)
+
+    @property
+    def is_config(self) -> bool:
+        """Whether this is the model of a config."""
+        return self.name.endswith('.py')
 
     def build(self, part: str, shape: tuple[int, int], batch: int, dtype: str = 'float32', device: str = 'cpu',
               compiled: bool = False) -> Callable[[bool], None]:
@@ -55,14 +93,13 @@ class Contestant:
         Raises:
             UsageError: The contestant cannot be built like this.
         """
+        self.check(part, [shape], dtype)
         torch.manual_seed(0)
-        if self.name.endswith('.py'):
-            return _detector_step(_config_model(self.name), shape, batch, dtype, device, compiled)
+        if self.is_config:
+            return _detector_step(_config_model(self.name), shape, batch, device, compiled)
         if part == 'retinanet':
-            return _detector_step(self._retinanet(), shape, batch, dtype, device, compiled)
+            return _detector_step(self._retinanet(), shape, batch, device, compiled)
         if part == 'attention':
-            if self.name not in OWN:
-                raise UsageError(f'{self.label}: attention alone is measured for backbones of this package only.')
             model = AttentionAlone(self._own(), shape, batch, self.baseline)
             inputs = ()
         else:
@@ -115,11 +152,14 @@ def parse_contestant(text: str) -> Contestant:
     """
     name, _, given = text.partition(':')
     if name.endswith('.py'):
+        if given:
+            raise UsageError(f'{text}: options are for backbones of this package only.')
         return Contestant(text, name)
     name = name.lower()
     if name not in OWN and name not in PEERS:
         raise UsageError(f'Unknown model {name!r}: choose from {", ".join([*OWN, *PEERS])}, or give a config file.')
     contestant = Contestant(text, name)
+    forms = []
     for option in filter(None, given.split(',')):
         if name not in OWN:
             raise UsageError(f'{text}: options are for backbones of this package only.')
@@ -132,6 +172,10 @@ def parse_contestant(text: str) -> Contestant:
         else:
             raise UsageError(f'{text}: unknown option {option!r}: choose from '
                              f'{", ".join([*BASELINES, *FLAGS, *IMPLS])}.')
+        if option not in (*FLAGS, *forms):
+            forms.append(option)
+    if len(forms) > 1:
+        raise UsageError(f'{text}: attention takes one form at a time: choose one of {", ".join(forms)}.')
     return contestant
 
 
@@ -196,19 +240,25 @@ def _peer(label: str, cfg: dict) -> nn.Module:
     return modules.build(dict(cfg))
 
 
+def _load_config(path: str):
+    from ..engine import load_config
+    cfg = load_config(path)
+    if cfg.get('default_scope') != 'mmdet' or 'model' not in cfg:
+        raise UsageError(f'{path}: only models of configs of mmdet are measured, with default_scope mmdet; backbones '
+                         'of others can be measured by name.')
+    return cfg
+
+
 def _config_model(path: str) -> nn.Module:
     modules = _mmdet(path)
-    from ..engine import load_config
-    cfg = load_config(path).model
+    cfg = _load_config(path).model
     cfg.backbone.pop('init_cfg', None)
     return modules.build(cfg)
 
 
-def _detector_step(model: nn.Module, shape: tuple[int, int], batch: int, dtype: str, device: str,
+def _detector_step(model: nn.Module, shape: tuple[int, int], batch: int, device: str,
                    compiled: bool) -> Callable[[bool], None]:
     from mmdet.testing import demo_mm_inputs
-    if dtype != 'float32':
-        raise UsageError('Whole detectors are measured in float32.')
     model = model.to(device)
     model.backbone = torch.compile(model.backbone) if compiled else model.backbone
     data = demo_mm_inputs(batch, image_shapes=[(3, *shape)] * batch, num_items=[8] * batch, num_classes=80)

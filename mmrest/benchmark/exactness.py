@@ -1,6 +1,7 @@
 """How far each implementation of EMSA is from the formula in float64; prints a table when run as a module."""
 from __future__ import annotations
 
+import argparse
 from typing import Callable
 
 import torch
@@ -66,6 +67,7 @@ def mean_errors(function: Callable[..., Tensor], sharpness: float, keys: int, dt
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     rows = []
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         for sharpness in SHARPNESS:

@@ -1,8 +1,14 @@
 """Tables and plots of what was measured."""
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Sequence
+
+from ..checkpoints.storage import write_whole
+from ..engine.errors import UsageError
+
+FORMATS = ('png', 'jpg', 'jpeg', 'pdf', 'svg')
 
 
 def format_table(rows: Sequence[dict], columns: Sequence[str]) -> str:
@@ -26,7 +32,7 @@ def plot_bars(rows: Sequence[dict], columns: Sequence[str], title: str, out: str
         rows (Sequence[dict]): With 'model' and the columns.
         columns (Sequence[str]): Numbers to draw; the name is the panel's title.
         title (str): Above all.
-        out (str | Path): PNG file to write.
+        out (str | Path): File to write, in one of :data:`FORMATS`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -53,7 +59,7 @@ def plot_sweep(rows: Sequence[dict], title: str, out: str | Path) -> Path:
     Args:
         rows (Sequence[dict]): With 'model', 'shape' (h, w), 'MB' (a number, or why there is none).
         title (str): Above the plot.
-        out (str | Path): PNG file to write.
+        out (str | Path): File to write, in one of :data:`FORMATS`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -98,8 +104,26 @@ def fit_quadratic(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return float(a), float(b)
 
 
+def check_format(path: str | Path, option: str) -> None:
+    """Check that a picture can be written in the format that the name of its file says.
+
+    Args:
+        path (str | Path): The file.
+        option (str): What the user gave it as.
+
+    Raises:
+        UsageError: It has another ending, or none.
+    """
+    if _format(path) not in FORMATS:
+        raise UsageError(f'{option} {path}: give a file that ends in .{", .".join(FORMATS)}.')
+
+
+def _format(path: str | Path) -> str:
+    return Path(path).suffix[1:].lower()
+
+
 def _save(figure, out: str | Path) -> Path:
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=90)
-    return out
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=90, format=_format(out))
+    write_whole(out, picture.getvalue())
+    return Path(out)

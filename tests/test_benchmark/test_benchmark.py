@@ -8,13 +8,13 @@ import torch
 from conftest import run_process
 
 from mmrest import ResT
-from mmrest.benchmark import compare_times, format_table, peak_memory
+from mmrest.benchmark import compare_times, exactness, format_table, peak_memory
 from mmrest.benchmark.baselines import BASELINES, Baseline
 from mmrest.benchmark.cli import add_arguments, run
 from mmrest.benchmark.contestants import AttentionAlone
 from mmrest.benchmark.measure import MEGABYTE, _allocated
 from mmrest.benchmark.profiling import _kind
-from mmrest.benchmark.report import fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.benchmark.report import FORMATS, fit_power, fit_quadratic, plot_bars, plot_sweep
 from mmrest.engine import UsageError
 
 
@@ -122,9 +122,32 @@ def test_shares_of_operators(monkeypatch):
                 'norms'} <= {kind for kind, share in row['shares'].items() if share > 0}
 
 
+@pytest.mark.parametrize('model', ['rest-lite:chunked', 'rest-lite:direct', 'rest-lite:matmul', 'rest-lite:released'])
+@pytest.mark.parametrize('batch', [1, 2])
+def test_shares_of_attention_alone(model, batch):
+    # Of 5 x 5 tokens at the end, more than heads.
+    for row in measure(model, '--part', 'attention', '--shape', '160x160', '--batch', batch, '--profile'):
+        assert row['shares']['mixing of heads'] > 0 and 'linear layers' not in row['shares']
+
+
+def test_heads_that_do_not_mix_have_no_share_of_it():
+    for row in measure('restv2-tiny:chunked', '--part', 'attention', '--shape', '160x160', '--profile'):
+        assert {'mixing of heads', 'linear layers'}.isdisjoint(row['shares'])
+
+
 @pytest.mark.parametrize('name, shapes, kind', [
     ('aten::bmm', [[2, 50, 32], [2, 32, 7]], 'matrix products of attention'),
+    ('aten::baddbmm_', [[8, 7, 64], [8, 7, 50], [8, 50, 64], [], []], 'matrix products of attention'),
     ('aten::mm', [[8, 8], [8, 300]], 'mixing of heads'),
+    ('aten::bmm', [[2, 8, 8], [2, 8, 300], [2, 8, 300]], 'mixing of heads'),
+    ('aten::matmul', [[8, 8], [2, 8, 300], [2, 8, 300]], 'mixing of heads'),
+    ('aten::bmm', [[1, 8, 300], [1, 300, 8]], 'mixing of heads'),
+    ('aten::bmm', [[50, 8, 20], [50, 20, 8]], 'mixing of heads'),
+    ('aten::_slow_conv2d_backward', [[2, 8, 9, 9], [2, 8, 9, 9], [8, 8, 1, 1], [], []], 'mixing of heads'),
+    ('aten::matmul', [[2, 300, 64], [64, 16]], 'linear layers'),
+    ('aten::matmul', [[2, 8, 50, 64], [2, 8, 64, 20]], 'matrix products of attention'),
+    ('aten::_scaled_dot_product_flash_attention_for_cpu', [[1, 8, 9, 9], [1, 8, 9, 9], [1, 8, 9, 9]],
+     'matrix products of attention'),
     ('aten::addmm', [[64], [300, 16], [16, 64]], 'linear layers'),
     ('aten::mkldnn_convolution', [[1, 64, 300, 1], [128, 64, 1, 1], [128]], 'linear layers'),
     ('aten::mkldnn_convolution', [[1, 64, 9, 9], [128, 64, 3, 3], []], 'convolutions'),
@@ -162,10 +185,95 @@ def test_peers(part):
     (['rest-lite', '--batch', '0'], '--batch must be 1'),
     (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
     (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
+    (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
+    (['rest-lite', '--profile', '--rounds', '5'], '--profile .*: leave --rounds out'),
+    (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
+    (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
+    (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
+    (['rest-lite', '--rounds', '0', '--no-memory'], 'nothing to measure'),
+    (['rest-lite', '--rounds', '-1'], '--rounds 0 or more'),
+    (['rest-lite', '--memory-limit', '0'], 'more than 0'),
+    (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
+    (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
+    (['rest-lite', '--sweep', '--shape', '800x1344'], '--sweep .*: leave --shape out'),
+    (['rest-lite', '--sweep', '--rounds', '0', '--no-memory'], 'leave --rounds and --no-memory out'),
+    (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
+    (['rest-lite', '--plot', 'x'], 'ends in .png'),
+    (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
+    (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
+    (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
+    (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
+    (['rest-lite', 'rest-lite:released', '--shape', '64x64', '32x32'], 'rest-lite:released, 32x32: .* larger maps'),
+    (['a.py:with_cp'], 'options are for backbones of this package only'),
+    (['a.py', '--part', 'attention'], 'attention alone'),
 ])
-def test_bad_input_is_named(words, message):
+def test_bad_input_is_named(words, message, nothing_measured):
     with pytest.raises(UsageError, match=message):
         measure(*words)
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    for name in ('compare_times', 'operator_shares', 'peak_memory'):
+        monkeypatch.setattr(f'mmrest.benchmark.cli.{name}', lambda *_, **__: pytest.fail('measured'))
+
+
+@pytest.mark.parametrize('option', ['--out', '--plot'])
+def test_targets_that_cannot_be_written(tmp_path, option, nothing_measured):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder_2.png').mkdir()
+    with pytest.raises(UsageError, match=f'{option} .*no folder that can be written'):
+        measure('rest-lite', option, tmp_path / 'file' / 'x.png')
+    with pytest.raises(UsageError, match=f'{option} .*is a folder'):
+        measure('rest-lite', option, tmp_path / ('folder_2.png' if option == '--out' else 'folder.png'))
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain'])
+def test_configs_of_others_are_refused(tmp_path, scope, nothing_measured):
+    config = tmp_path / 'config.py'
+    config.write_text(f'default_scope = {scope!r}\nmodel = dict(type="X")\n')
+    with pytest.raises(UsageError, match='only models of configs of mmdet'):
+        measure(config)
+
+
+def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
+    monkeypatch.setattr('mmrest.benchmark.contestants.Contestant.build', lambda self, **_: lambda train: None)
+    words = ('--mode', 'forward', '--rounds', 1, '--no-memory')
+    assert measure(config, *words)[0]['part'] == 'model'
+    assert '\nmodel, forward' in capsys.readouterr().out
+    assert [row['part'] for row in measure('rest-lite', config, *words)] == ['backbone', 'model']
+    assert '\nbackbone and model, forward' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('modes, files', [(['train'], ['sweep.png']),
+                                          (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])])
+def test_a_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
+    monkeypatch.setattr('mmrest.benchmark.cli.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
+    measure('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize('ending', FORMATS)
+def test_pictures_in_all_formats(tmp_path, ending):
+    out = plot_bars([dict(model='a', MB=1.0)], ['MB'], 'title', tmp_path / f'bars.{ending}')
+    assert out.stat().st_size > 1000
+
+
+def test_pictures_are_written_whole(tmp_path, monkeypatch):
+    (tmp_path / 'bars.png').write_text('old')
+    monkeypatch.setattr('mmrest.checkpoints.storage._write', lambda *_: (_ for _ in ()).throw(OSError(28, 'full')))
+    with pytest.raises(OSError):
+        plot_bars([dict(model='a', MB=1.0)], ['MB'], 'title', tmp_path / 'bars.png')
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['old']
+
+
+def test_exactness_refuses_arguments(monkeypatch):
+    monkeypatch.setattr('mmrest.benchmark.exactness.mean_errors', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr(sys, 'argv', ['exactness', '--nonsense'])
+    with pytest.raises(SystemExit, match='2'):
+        exactness.main()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
