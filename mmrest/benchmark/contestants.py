@@ -261,7 +261,10 @@ def _detector_step(model: nn.Module, shape: tuple[int, int], batch: int, device:
     from mmdet.testing import demo_mm_inputs
     model = model.to(device)
     model.backbone = torch.compile(model.backbone) if compiled else model.backbone
-    data = demo_mm_inputs(batch, image_shapes=[(3, *shape)] * batch, num_items=[8] * batch, num_classes=80)
+    # An RPN has a class too.
+    classes = max((part.num_classes for part in model.modules() if hasattr(part, 'num_classes')), default=80)
+    data = demo_mm_inputs(batch, image_shapes=[(3, *shape)] * batch, num_items=[8] * batch, num_classes=classes,
+                          with_mask=getattr(model, 'with_mask', False))
 
     def step(train: bool) -> None:
         model.train(train)

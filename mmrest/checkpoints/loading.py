@@ -73,13 +73,13 @@ class LoadReport:
                 in the checkpoint with other numbers of channels; in testing, a part other than an auxiliary
                 head would not be filled at all.
         """
+        if self.fraction < LEAST_MATCH or self.other_shapes:
+            raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
         # Auxiliary heads are for training only, and published files may leave them out.
         unfilled = [name for name in self.untouched if not name.startswith('aux')] if testing else []
         if unfilled:
             raise CheckpointError(f'The checkpoint has nothing for {", ".join(unfilled)} of the model, which would be '
                                   f'tested with random weights; of another model, or of its backbone alone? {self}')
-        if self.fraction < LEAST_MATCH or self.other_shapes:
-            raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
         fine = self.complete and not self.depths
         print_log(str(self), logger='current', level=logging.INFO if fine else logging.WARNING)
         return self

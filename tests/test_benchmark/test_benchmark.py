@@ -161,6 +161,15 @@ def test_kinds_of_operators(name, shapes, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', ['retinanet', 'mask_rcnn'])
+def test_configs_with_classes_and_masks_of_their_own(repo, name):
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmcv._ext')
+    rows = measure(repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', '64x96', '--rounds', 1, '--no-memory')
+    assert len(rows) == 2 and all(row['seconds'] > 0 for row in rows)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('part', ['backbone', 'retinanet'])
 def test_peers(part):
     pytest.importorskip('mmdet')
