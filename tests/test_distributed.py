@@ -127,8 +127,8 @@ def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> 
     return run_process([*command, '--cfg-options', *options], cwd, environment)
 
 
-@pytest.mark.parametrize('config', [
-    pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor')])
 def test_half_the_batch_in_two_processes(repo, pairs, tmp_path, config):
     """The same losses, after the first step too: so the same gradients."""
     options = [f'data_root={pairs}', 'randomness.seed=0']
@@ -152,6 +152,7 @@ def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
     assert len(json.loads((tmp_path / 'two/losses.json').read_text())) >= 4
 
 
+@pytest.mark.slow
 def test_masks_where_one_process_sees_no_object(repo, shapes, tmp_path):
     """Its mask head has nothing to do, but has to join in; the second image is without objects."""
     out = train(repo, tmp_path / 'two', MASKS, 2, f'data_root={shapes}', 'model.backbone.with_cp=True')

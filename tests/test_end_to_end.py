@@ -97,6 +97,7 @@ def test_testing_with_augmentation(trained, repo, shapes):
     assert 'coco/bbox_mAP:' in out and '100.0%' in out
 
 
+@pytest.mark.slow
 def test_masks_are_trained_and_evaluated(repo, shapes, tmp_path):
     config = SMALL.replace('retinanet_', 'mask_rcnn_')[:SMALL.index('    neck=') + 1] + """
     neck=dict(in_channels=[8, 16, 24, 32], out_channels=16),
