@@ -49,7 +49,7 @@ def add_up(costs: Iterable[Cost], name: str = 'total') -> Cost:
                 sum(c.attention or 0 for c in costs))
 
 
-def count_attention_macs(model: nn.Module, image_shape: tuple[int, int], in_channels: int = 3) -> int:
+def count_attention_macs(model: nn.Module, image_shape: tuple[int, int]) -> int:
     """Multiply-accumulates of the two matrix products of attention, keys with queries and maps with values.
 
     Tools that count layers leave them out. For n queries, n' keys and C channels they are 2 n n' C;
@@ -59,13 +59,12 @@ def count_attention_macs(model: nn.Module, image_shape: tuple[int, int], in_chan
     Args:
         model (nn.Module): A backbone of this package; moved to the meta device for good.
         image_shape (tuple[int, int]): (H, W) in pixels.
-        in_channels (int): Channels of the image.
 
     Returns:
         int: For one image.
     """
     with _AttentionCount(model) as count, torch.no_grad():
-        model.to('meta').eval()(torch.empty(1, in_channels, *image_shape, device='meta'))
+        model.to('meta').eval()(torch.empty(1, image_channels(model), *image_shape, device='meta'))
     return sum(count.macs.values())
 
 

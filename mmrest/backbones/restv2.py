@@ -7,7 +7,7 @@ from typing import Sequence
 from mmengine.registry import MODELS
 from torch import nn
 
-from ..layers import CrossWindowConv, EMSAv2, PatchEmbedV2, StemV2, TransformerBlock
+from ..layers import POSITIONS, CrossWindowConv, EMSAv2, PatchEmbedV2, StemV2, TransformerBlock
 from .pyramid import PyramidBackbone, check_settings, resolve_arch
 
 ARCHS = {
@@ -18,7 +18,8 @@ ARCHS = {
         embed_dims=(128, 256, 512, 1024), depths=(2, 3, 16, 2), num_heads=(2, 4, 8, 16), sr_ratios=(8, 4, 2, 1)),
 }
 STYLES = ('global', 'win', 'cwin', 'hwin')
-POSITIONS = ('pa', 'gl', 'gl_dw', 'none')
+# Nothing here says what size of map 'le' would be made for.
+OWN_POSITIONS = tuple(name for name in POSITIONS if name != 'le')
 
 
 @MODELS.register_module(name=['ResTv2', 'ResTV2'])
@@ -107,8 +108,8 @@ class ResTv2(PyramidBackbone):
             if len(sizes) != len(dims) or not all(isinstance(size, int) and size > 0 for size in sizes):
                 raise ValueError(f'window_sizes must be {len(dims)} positive ints, one per stage; got '
                                  f'{window_sizes!r}.')
-        if position not in POSITIONS:
-            raise ValueError(f'Unknown position {position!r}: choose from {", ".join(POSITIONS)}.')
+        if position not in OWN_POSITIONS:
+            raise ValueError(f'Unknown position {position!r}: choose from {", ".join(OWN_POSITIONS)}.')
         check_settings(dims, in_channels, mlp_ratio, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate,
                        drop_path_rate=drop_path_rate)
         if hwin_global_stages is None:
