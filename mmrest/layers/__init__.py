@@ -9,7 +9,7 @@ from .window import CrossWindowConv, windowed
 
 __all__ = [
     'EMSA', 'FFN', 'MSA', 'POSITIONS', 'REDUCTIONS', 'STEMS', 'BatchNorm2d', 'ConvNorms', 'CrossWindowConv',
-    'DropPath', 'EMSAv2', 'GroupLinear', 'HeadAttention', 'LearnableEmbedding', 'PVTStem', 'PatchEmbed', 'PatchEmbedV2', 'PixelAttention',
-    'ResNetStem', 'Stem', 'StemV2', 'TokenLinear', 'TransformerBlock', 'as_channels_last', 'build_position',
-    'conv_norm', 'in_inference', 'to_map', 'to_tokens', 'windowed'
+    'DropPath', 'EMSAv2', 'GroupLinear', 'HeadAttention', 'LearnableEmbedding', 'PVTStem', 'PatchEmbed',
+    'PatchEmbedV2', 'PixelAttention', 'ResNetStem', 'Stem', 'StemV2', 'TokenLinear', 'TransformerBlock',
+    'as_channels_last', 'build_position', 'conv_norm', 'in_inference', 'to_map', 'to_tokens', 'windowed'
 ]
