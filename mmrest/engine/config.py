@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import traceback
 from copy import deepcopy
@@ -148,6 +149,7 @@ def _distribute_on_cpus(cfg: Config) -> None:
 
 def _leave_group() -> None:
     if torch.distributed.is_initialized():
+        gc.collect()  # a runner is full of cycles, and the model in it holds the group
         torch.distributed.destroy_process_group()
 
 
