@@ -6,24 +6,28 @@ from torch import Tensor, nn
 
 from ..ops import autocast_dtype, is_recording
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 class Conv2d(nn.Conv2d):
-    """``nn.Conv2d`` that trains in bfloat16 on a CPU on maps smaller than its kernel.
+    """``nn.Conv2d`` that is right in half precision on a CPU on maps smaller than its kernel.
 
-    There oneDNN leaves gradients of the weights unwritten (seen with PyTorch 2.13), so they are whatever was in
-    memory; these few convolutions are computed in float32 instead.
+    There oneDNN leaves values unwritten, so they are whatever was in memory: gradients of the weights, and with AMX
+    the outputs of a 3x3 kernel with stride 2 on maps up to 2 wide and 9 or more high (seen in bfloat16 with PyTorch
+    2.13 and 2.14). These few convolutions are computed in float32 and rounded once.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, H', W')."""
-        if not self._in_float32(x):
+        dtype = autocast_dtype(x) or x.dtype
+        if dtype not in HALF or not self._exceeds(x):
             return super().forward(x)
         bias = None if self.bias is None else self.bias.float()
         with torch.autocast('cpu', enabled=False):
-            return self._conv_forward(x.float(), self.weight.float(), bias).to(torch.bfloat16)
+            return self._conv_forward(x.float(), self.weight.float(), bias).to(dtype)
 
-    def _in_float32(self, x: Tensor) -> bool:
-        if x.device.type != 'cpu' or not torch.is_grad_enabled() or is_recording():
+    def _exceeds(self, x: Tensor) -> bool:
+        """Tell whether the kernel is larger than the map of a CPU's tensor."""
+        if x.device.type != 'cpu' or is_recording():
             return False
-        small = any(length < kernel for length, kernel in zip(x.shape[2:], self.kernel_size))
-        return small and torch.bfloat16 in (x.dtype, autocast_dtype(x))
+        return any(length < kernel for length, kernel in zip(x.shape[2:], self.kernel_size))

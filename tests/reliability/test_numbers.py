@@ -4,10 +4,15 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.nn import BatchNorm2d
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmrest import ResT, ResTv2
 from mmrest.layers.convolution import Conv2d
+from mmrest.layers.inference import conv_norm
+from mmrest.ops import linear
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -86,6 +91,60 @@ def test_gradients_on_maps_smaller_than_a_kernel(dtype, autocast):
             exact.zero_grad()
             exact(x.to(dtype).double()).sum().backward()
             torch.testing.assert_close(conv.weight.grad.double(), exact.weight.grad, rtol=0.05, atol=0.05)
+
+
+class Convolutions(TorchDispatchMode):
+    """Notes the dtypes in which convolutions are computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution.default:
+            self.dtypes.add(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize('grad', [False, True])
+@pytest.mark.parametrize('size', [(9, 2), (2, 9), (1, 1), (40, 1), (3, 2)])
+def test_outputs_on_maps_smaller_than_a_kernel(dtype, autocast, grad, size):
+    """Some processors leave them unwritten in half precision; the float32 ones rounded once are right on all."""
+    conv = Conv2d(16, 24, 3, stride=2, padding=1)
+    x = torch.randn(2, 16, *size)
+    if not autocast:
+        conv, x = conv.to(dtype), x.to(dtype)
+    expected = F.conv2d(x.float(), conv.weight.float(), conv.bias.float(), 2, 1).to(dtype)
+    with torch.set_grad_enabled(grad), torch.autocast('cpu', dtype=dtype, enabled=autocast), Convolutions() as seen:
+        out = conv.train(grad)(x)
+    assert seen.dtypes == {torch.float32}
+    torch.testing.assert_close(out, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+def test_a_folded_norm_leaves_small_maps_in_float32(autocast):
+    conv, norm = Conv2d(16, 8, 3, stride=2, padding=1), BatchNorm2d(8)
+    norm.running_mean.uniform_()
+    x = torch.randn(4, 16, 40, 2)
+    expected = norm.double().eval()(copy.deepcopy(conv).double()(x.double()))
+    conv, norm = (conv, norm.float()) if autocast else (conv.bfloat16(), norm.bfloat16())
+    with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16, enabled=autocast), Convolutions() as seen:
+        out = conv_norm(conv.eval(), norm.eval(), x if autocast else x.bfloat16())
+    assert seen.dtypes == {torch.float32}
+    torch.testing.assert_close(out.double(), expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_linear_layers_of_few_rows(dtype):
+    for rows in (1, 2, 3, 5, 17):
+        layer = torch.nn.Linear(64, 40).to(dtype)
+        x = torch.randn(1, rows, 64).to(dtype)
+        with torch.no_grad():
+            out = linear(x, layer.weight, layer.bias)
+        exact = F.linear(x.double(), layer.weight.double(), layer.bias.double())
+        torch.testing.assert_close(out.double(), exact, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
