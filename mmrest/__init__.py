@@ -12,11 +12,14 @@ except ModuleNotFoundError as error:
     raise ImportError(f'mmrest needs torch and mmengine, and {error.name} is not installed. To see what to install, '
                       f'run: python {Path(__file__).with_name("doctor.py")}') from error
 from .installed import get_config_path, list_configs
+from .mmcv_ops import add_finder
 from .version import __version__
 
 # Lets torch's own safe loading accept what checkpoints of mmengine and of the ResT authors hold
 # beside tensors, so that files also load where another project's tool opens them.
 allow_known_types()
+# Lets mmcv be imported without its compiled operators; nothing is loaded before that.
+add_finder()
 
 __all__ = [
     'CompileBackboneHook', 'InvalidLossHook', 'KeepMMCVInFloat32Hook', 'LayerDecayOptimWrapperConstructor', 'ResT',

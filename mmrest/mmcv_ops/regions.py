@@ -1,0 +1,90 @@
+"""Pooling of regions of interest: RoIAlign (He et al., 2017) and RoIPool (Girshick, 2015).
+
+Arguments are those of ``mmcv._ext``. Regions are ``(n, 5)`` with rows ``image, x1, y1, x2, y2``.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .common import UnsupportedOpError, as_compiled, torchvision_ops, widen
+
+AVERAGE = 1  # pool_mode; the other takes the largest sample of a bin
+
+
+def _refuse_max(pool_mode: int) -> None:
+    if pool_mode != AVERAGE:
+        raise UnsupportedOpError("RoIAlign with pool_mode='max' exists only in compiled mmcv. Use pool_mode='avg', or "
+                                 'compile mmcv (docs/installation.md).')
+
+
+@as_compiled
+def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
+                      aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
+                      pool_mode: int, aligned: bool) -> None:
+    """Write (n, C, aligned_height, aligned_width) to ``output``, from ``input`` (B, C, H, W).
+
+    Raises:
+        UnsupportedOpError: ``pool_mode`` is not the average.
+    """
+    _refuse_max(pool_mode)
+    input = widen(input)
+    output.copy_(torchvision_ops().roi_align(input, rois.to(input.dtype), spatial_scale, aligned_height, aligned_width,
+                                             sampling_ratio, aligned))
+
+
+@as_compiled
+def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor,
+                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
+                       pool_mode: int, aligned: bool) -> None:
+    """Write the gradient of the input (B, C, H, W) to ``grad_input``."""
+    _refuse_max(pool_mode)
+    grad_output = widen(grad_output)
+    grad_input.copy_(torchvision_ops()._roi_align_backward(
+        grad_output, rois.to(grad_output.dtype), spatial_scale, aligned_height, aligned_width, *grad_input.shape,
+        sampling_ratio, aligned))
+
+
+@as_compiled
+def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int,
+                     pooled_width: int, spatial_scale: float) -> None:
+    """Write the largest value of each bin to ``output`` and its place to ``argmax``, -1 for an empty bin.
+
+    Bins are mmcv's, which does not round the region to whole pixels as torchvision does. One bin after another: this
+    is for old models, not for speed.
+    """
+    height, width = input.shape[2:]
+    argmax.fill_(-1)
+    rois = widen(rois).cpu()
+    sides = (rois[:, 3:] + 1) * spatial_scale - rois[:, 1:3] * spatial_scale
+    edges = []
+    for axis, bins, size in ((1, pooled_height, height), (0, pooled_width, width)):
+        start = (rois[:, 1 + axis] * spatial_scale)[:, None]
+        step = (sides[:, axis] / bins)[:, None]
+        places = torch.arange(bins + 1).to(rois.dtype) * step
+        edges.append([(places[:, :-1] + start).floor().clamp(0, size).long().tolist(),
+                      (places[:, 1:] + start).ceil().clamp(0, size).long().tolist()])
+    (tops, bottoms), (lefts, rights) = edges
+    for region in torch.nonzero((sides > 0).all(1)).flatten().tolist():
+        image = input[int(rois[region, 0])]
+        for row in range(pooled_height):
+            top, bottom = tops[region][row], bottoms[region][row]
+            for column in range(pooled_width):
+                left, right = lefts[region][column], rights[region][column]
+                if bottom > top and right > left:
+                    value, place = image[:, top:bottom, left:right].flatten(1).max(1)
+                    output[region, :, row, column] = value
+                    argmax[region, :, row, column] = ((top + place // (right - left)) * width + left
+                                                      + place % (right - left)).to(argmax.dtype)
+
+
+@as_compiled
+def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, pooled_height: int,
+                      pooled_width: int, spatial_scale: float) -> None:
+    """Write the gradient of the input to ``grad_input``: each bin's goes to where its largest value was."""
+    batch, channels, height, width = grad_input.shape
+    plane = rois[:, :1].long() * channels + torch.arange(channels, device=rois.device)
+    place = (plane[:, :, None, None] * (height * width) + argmax.clamp(min=0)).flatten()
+    total = torch.zeros(grad_input.numel(), dtype=widen(grad_output).dtype, device=grad_output.device)
+    total.index_add_(0, place, (widen(grad_output) * (argmax >= 0)).flatten())
+    grad_input.copy_(total.view(grad_input.shape))
