@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: ## make .venv with torch, mmcv (compiled), mmdet, mmseg and mmrest; quick when already there
+install: ## make .venv with torch, mmdet, mmseg, mmpretrain and mmrest; quick when already there
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
 demo: install ## run the demo

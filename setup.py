@@ -10,13 +10,17 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 
-# mmdet 3.3 and mmseg 1.2 refuse mmcv 2.2.
-MMCV = 'mmcv>=2.0.0rc4,<2.2'
+# Not among the requirements: the maintained fork has the same modules under another name. setuptools 82 removed
+# pkg_resources, which mmengine imports for configs that inherit `mmdet::...`.
+MMENGINE = ['mmengine>=0.10,<1', 'setuptools<82']
+# An mmcv is an extra of its own: mmcv-lite installed over a compiled mmcv would share its files, and removing it
+# would break both. mmdet 3.3 and mmseg 1.2 refuse mmcv 2.2.
+MMCV_LITE = [*MMENGINE, 'mmcv-lite>=2.1,<2.2', 'torchvision']
+DETECTION = [*MMENGINE, 'mmdet>=3.3,<4']
 # mmseg imports ftfy and regex without declaring them.
-DETECTION = ['mmdet>=3.3,<4', MMCV]
-SEGMENTATION = ['mmsegmentation>=1.2,<2', MMCV, 'ftfy', 'regex']
+SEGMENTATION = [*MMENGINE, 'mmsegmentation>=1.2,<2', 'ftfy', 'regex']
 # mmpretrain imports torchvision without declaring it.
-CLASSIFICATION = ['mmpretrain>=1.2,<2', MMCV, 'torchvision']
+CLASSIFICATION = [*MMENGINE, 'mmpretrain>=1.2,<2', 'torchvision']
 # Class-activation maps in tools/analyze.py; grad-cam imports torchvision as it starts.
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
@@ -70,17 +74,19 @@ setup(
     license_files=['LICENSE'],
     packages=find_packages(include=['mmrest', 'mmrest.*']),
     cmdclass=dict(build_py=BuildWithConfigs),
-    python_requires='>=3.9',
-    install_requires=['torch>=2.4', 'mmengine>=0.10,<1'],
+    python_requires='>=3.10',
+    install_requires=['torch>=2.4'],
     extras_require={
         'det': DETECTION,
         'seg': SEGMENTATION,
         'cls': CLASSIFICATION,
+        'mmcv-lite': MMCV_LITE,
         'analysis': ANALYSIS,
         'export': EXPORT,
         'tensorboard': TENSORBOARD,
         'dev': DEVELOPMENT,
-        'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *ANALYSIS, *EXPORT, *TENSORBOARD, *DEVELOPMENT}),
+        'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *MMCV_LITE, *ANALYSIS, *EXPORT, *TENSORBOARD,
+                       *DEVELOPMENT}),
     },
     classifiers=[
         'Development Status :: 4 - Beta',
@@ -88,10 +94,10 @@ setup(
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
-        'Programming Language :: Python :: 3.9',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],

@@ -2,7 +2,7 @@
 
 Run it as ``python -m mmrest.doctor`` or, where mmrest cannot be imported (no torch, say), as a file:
 ``python mmrest/doctor.py``. It uses the standard library only. Every import under test runs in another
-process, so that one that crashes hides nothing else.
+process (``doctor_probe.py``), so that one that crashes hides nothing else.
 
 `collect` gathers facts; `diagnose` turns facts into findings and touches nothing, so that it can be
 tested with made-up facts.
@@ -10,42 +10,49 @@ tested with made-up facts.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from importlib import metadata
-from importlib.util import find_spec
 from typing import NamedTuple
 
 PIP = 'python -m pip install'
-REBUILD_MMCV = (f'{PIP} "setuptools<82" wheel ninja psutil && MMCV_WITH_OPS=1 {PIP} --no-build-isolation '
-                '--no-cache-dir --force-reinstall --no-deps --no-binary mmcv mmcv==2.1.0')
-HEADLESS = f'{PIP} --force-reinstall --no-deps opencv-python-headless==4.11.0.86'
+UNINSTALL = 'python -m pip uninstall -y'
+INSTALL_OPS = 'python -m mmrest.mmcv_ops --install'
+SETUPTOOLS = f'{PIP} "setuptools<82"'
+TORCHVISION = 'torchvision==0.29.1'
 
-# What pip calls a package whose import name is different.
-DISTRIBUTIONS = {'cv2': 'opencv-python', 'mmseg': 'mmsegmentation', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+# What pip calls a package whose import name is different; of several names the first is the one to install.
+# Those of the maintained fork begin with onedl-.
+DISTRIBUTIONS = {
+    'cv2': ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
+    'PIL': ('pillow',), 'yaml': ('pyyaml',), 'mmengine': ('mmengine', 'onedl-mmengine'),
+    'mmcv': ('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'), 'mmdet': ('mmdet', 'onedl-mmdetection'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
+}
 
-# Error texts users meet: (pattern, cause, command that mends it). The first that matches counts.
+# Error texts users meet: (pattern, cause, command that mends it). The first that matches counts. {opencv} is the
+# version of OpenCV that is there, {mmcv} installs an mmcv anew, {torchvision} the one that goes with torch.
 KNOWN_ERRORS = (
-    (r'libGL|libgthread', 'OpenCV needs a system library (libGL) that this machine lacks', HEADLESS),
-    (r"No module named 'mmcv\._ext'", 'mmcv was built without its compiled ops, or is mmcv-lite',
-     REBUILD_MMCV),
+    (r'libGL|libgthread', 'OpenCV needs a system library (libGL) that this machine lacks',
+     f'{PIP} --force-reinstall --no-deps opencv-python-headless{{opencv}}'),
+    (r"No module named 'mmcv\._ext'", 'mmcv has no compiled operators, and mmrest did not stand in for them',
+     INSTALL_OPS),
     (r'undefined symbol|[Ss]ymbol not found|lib(torch|c10|cudart)\S*: cannot open',
-     "mmcv's ops were compiled for another torch than the one installed", REBUILD_MMCV),
-    (r'MMCV==\S+ is used but incompatible', 'mmdet 3.3 and mmseg 1.2 need mmcv >= 2.0.0rc4 and < 2.2.0',
-     REBUILD_MMCV),
-    (r"No module named 'pkg_resources'", 'setuptools 82 removed pkg_resources', f'{PIP} "setuptools<82"'),
+     'it was compiled for another torch than the one installed', '{mmcv}'),
+    (r'MMCV==\S+ is used but incompatible', 'mmdet 3.3 and mmseg 1.2 need mmcv >= 2.0.0rc4 and < 2.2.0', '{mmcv}'),
+    (r"No module named 'pkg_resources'", 'setuptools 82 removed pkg_resources', SETUPTOOLS),
     (r"No module named '(ftfy|regex)'", 'mmseg needs ftfy and regex but does not declare them',
      f'{PIP} ftfy regex'),
     (r'operator torchvision::', 'torchvision was built for another torch, or for CUDA beside a torch for the CPU',
-     'install the torchvision that goes with torch, from where torch came from (0.28.0 for torch 2.13.0, 0.23.0 for '
-     '2.8.0); without mmpretrain, uninstall it'),
+     f'{PIP} --force-reinstall --no-deps {{torchvision}} (from where torch came from)'),
     (r'numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray',
-     'a compiled package does not work with this NumPy', f'{PIP} numpy==1.26.4'),
+     'a compiled package does not work with this NumPy',
+     f'{PIP} --upgrade --force-reinstall --no-deps pycocotools opencv-python matplotlib scipy'),
+    (r"'pkgutil' has no attribute 'find_loader'", 'Python 3.14 removed pkgutil.find_loader',
+     'make a new environment, e.g. make install PYTHON=python3.11'),
 )
 
 
@@ -67,22 +74,7 @@ def version_key(version: str) -> tuple:
     return (int(major), int(minor or 0), int(patch or 0), int(pre is None), int(pre or 0))
 
 
-def explain(error: str, package: str, install: str) -> tuple[str, str]:
-    """Cause and fix of an import error met while importing `package`, which `install` would install."""
-    for pattern, cause, fix in KNOWN_ERRORS:
-        # torch does not use mmcv: where torch itself lacks a library, mmcv is not to blame.
-        if re.search(pattern, error) and not (package == 'torch' and fix == REBUILD_MMCV):
-            return cause, fix
-    match = re.search(r"No module named '(\w+)", error)
-    if match and match.group(1) != package:
-        missing = match.group(1)
-        return f'{missing} is missing', f'{PIP} {DISTRIBUTIONS.get(missing, missing)}'
-    if '--force-reinstall' not in install:
-        install = install.replace(PIP, f'{PIP} --force-reinstall --no-deps', 1)
-    return 'the installation is broken', install
-
-
-# --- From facts to findings. A fact is {'installed': bool, 'version': str, 'error': str, ...}. ---
+# --- Facts, and what is said with them. A fact is {'installed': bool, 'version': str, 'error': str, ...}. ---
 
 def present(facts: dict, name: str) -> bool:
     return facts[name]['installed']
@@ -92,19 +84,65 @@ def works(facts: dict, name: str) -> bool:
     return present(facts, name) and not facts[name].get('error')
 
 
+def distributions(facts: dict, name: str) -> list[str]:
+    return facts[name].get('distributions') or []
+
+
+def is_fork(facts: dict) -> bool:
+    """Return True where the maintained fork's mmengine is installed."""
+    return distributions(facts, 'mmengine') == ['onedl-mmengine']
+
+
+def install_name(name: str) -> str:
+    """Return what to tell pip for a package to import."""
+    return DISTRIBUTIONS.get(name, (name,))[0]
+
+
+def matching_torchvision(facts: dict) -> str:
+    """Return the torchvision for the installed torch: 0.29.1 for 2.14.1, 0.28.0 for 2.13.0 and so on."""
+    major, minor, patch, *_ = version_key(facts['torch'].get('version') or '')
+    return f'torchvision==0.{minor + 15}.{patch}' if major == 2 else TORCHVISION
+
+
+def renew_mmcv(facts: dict) -> str:
+    """Return the commands that put a pure-Python mmcv and mmrest's operators in the place of any other mmcv."""
+    found = distributions(facts, 'mmcv')
+    remove = f'{UNINSTALL} {" ".join(found)} && ' if found else ''
+    install = 'onedl-mmcv' if is_fork(facts) else 'mmcv-lite==2.1.0'
+    return f'{remove}{PIP} {install} {matching_torchvision(facts)} && {INSTALL_OPS}'
+
+
+def explain(facts: dict, error: str, package: str, install: str) -> tuple[str, str]:
+    """Return cause and fix of an import error met while importing `package`, which `install` would install."""
+    for pattern, cause, fix in KNOWN_ERRORS:
+        # torch does not use mmcv: where torch itself lacks a library, mmcv is not to blame.
+        if re.search(pattern, error) and not (fix == '{mmcv}' and package in ('torch', 'torchvision')):
+            opencv = facts['cv2'].get('version')
+            return cause, fix.format(opencv=f'=={opencv}' if opencv else '', mmcv=renew_mmcv(facts),
+                                     torchvision=matching_torchvision(facts))
+    match = re.search(r"No module named '(\w+)", error)
+    if match and match.group(1) != package:
+        missing = match.group(1)
+        return f'{missing} is missing', f'{PIP} {install_name(missing)}'
+    if '--force-reinstall' not in install:
+        install = install.replace(PIP, f'{PIP} --force-reinstall --no-deps', 1)
+    return 'the installation is broken', install
+
+
 def check_import(facts: dict, name: str, needed_by: str, install: str = '',
                  optional: bool = False) -> Finding:
-    """The finding on a package that has only to be importable."""
+    """Return the finding on a package that has only to be importable."""
     fact = facts[name]
     version = fact.get('version') or ''
-    install = install or f'{PIP} {DISTRIBUTIONS.get(name, name)}'
+    install = install or f'{PIP} {install_name(name)}'
     if not fact['installed']:
         status = 'note' if optional else 'FAIL'
         return Finding(status, name, f'not installed (needed by {needed_by})', install)
     if fact.get('error'):
-        cause, fix = explain(fact['error'], name, install)
+        cause, fix = explain(facts, fact['error'], name, install)
         return Finding('FAIL', name, f'{version} {cause} [{fact["error"]}]'.strip(), fix)
-    return Finding('ok', name, version)
+    named = [found for found in distributions(facts, name) if found.startswith('onedl-') or name == 'mmcv']
+    return Finding('ok', name, version + (f' ({", ".join(named)})' if named else ''))
 
 
 def limit_version(finding: Finding, low: str, high: str, why: str, fix: str) -> Finding:
@@ -117,78 +155,133 @@ def limit_version(finding: Finding, low: str, high: str, why: str, fix: str) -> 
     return Finding('FAIL', finding.name, f'{finding.detail}: {why}', fix)
 
 
-def old_python(facts: dict) -> bool:
-    """Whether the newest torch that this Python can have is 2.8."""
-    return version_key(facts['python']['version']) < version_key('3.10')
-
+# --- From facts to findings ---
 
 def check_python(facts: dict) -> list[Finding]:
+    """Check the Python: OpenMMLab's mmengine does not run on 3.14, the fork's does."""
     version = facts['python']['version']
-    finding = limit_version(Finding('ok', 'python', version), '3.9', '3.13',
-                            'mmcv 2.1 and NumPy 1.26 need Python 3.9 to 3.12',
-                            'make a new environment, e.g. make install PYTHON=python3.11')
-    return [finding]
+    new = 'make a new environment, e.g. make install PYTHON=python3.11'
+    finding = limit_version(Finding('ok', 'python', version), '3.10', '', 'mmrest needs Python >= 3.10', new)
+    if is_fork(facts):
+        return [finding]
+    return [limit_version(finding, '3.10', '3.14', 'mmengine 0.10.7 calls pkgutil.find_loader, which Python 3.14 '
+                          'removed', f'{new}, or install onedl-mmengine, the maintained fork')]
 
 
 def check_basics(facts: dict) -> list[Finding]:
-    """What mmrest needs even without mmdet and mmseg."""
-    install_torch = f'{PIP} torch==' + ('2.8.0' if old_python(facts) else '2.13.0')
-    install_mmengine = f'{PIP} mmengine==0.10.7'
-    torch = limit_version(check_import(facts, 'torch', 'mmrest', install_torch), '2.4', '',
-                          'mmrest needs torch >= 2.4', install_torch)
-    mmengine = limit_version(check_import(facts, 'mmengine', 'mmrest', install_mmengine), '0.10', '1.0',
-                             'mmrest needs mmengine >= 0.10 and < 1', install_mmengine)
-    setuptools = check_import(facts, 'setuptools', "mmengine and mmcv's build", f'{PIP} "setuptools<82"')
-    numpy = check_import(facts, 'numpy', 'mmengine', f'{PIP} numpy==1.26.4')
-    if numpy.status == 'ok' and version_key(numpy.detail) >= version_key('2.0'):
-        numpy = Finding('note', 'numpy', f'{numpy.detail}: the OpenMMLab releases are older than NumPy 2',
-                        f'{PIP} numpy==1.26.4 (if something in mmdet or mmseg breaks)')
-    return [torch, mmengine, setuptools, numpy,
-            check_import(facts, 'cv2', 'mmengine', f'{PIP} opencv-python==4.11.0.86'),
-            check_import(facts, 'matplotlib', 'mmengine')]
+    """Check what mmrest needs even without mmdet and mmseg."""
+    install_torch = f'{PIP} torch==2.14.1'
+    install_mmengine = f'{PIP} mmengine==0.10.7 "setuptools<82"'
+    findings = [
+        limit_version(check_import(facts, 'torch', 'mmrest', install_torch), '2.4', '', 'mmrest needs torch >= 2.4',
+                      install_torch),
+        limit_version(check_import(facts, 'mmengine', 'mmrest', install_mmengine), '0.10', '1.0',
+                      'mmrest needs mmengine >= 0.10 and < 1', install_mmengine)]
+    if not is_fork(facts):  # the fork's mmengine does without
+        findings.append(check_import(facts, 'setuptools', 'mmengine, for configs that inherit mmdet::...', SETUPTOOLS))
+    return findings + [check_import(facts, name, 'mmengine') for name in ('numpy', 'cv2', 'matplotlib')]
 
 
-def check_mmcv(facts: dict) -> list[Finding]:
-    """mmcv and its compiled ops, which mmdet and mmseg cannot do without."""
-    if not present(facts, 'mmcv') and not (present(facts, 'mmdet') or present(facts, 'mmseg')):
-        return [check_import(facts, 'mmcv', 'mmdet and mmseg', REBUILD_MMCV, optional=True)]
-    mmcv = limit_version(check_import(facts, 'mmcv', 'mmdet and mmseg', REBUILD_MMCV), '2.0.0rc4', '2.2.0',
-                         'mmcv 2.2 is refused by mmdet 3.3, and 1.x is the API before mmengine', REBUILD_MMCV)
-    findings = [mmcv]
-    if facts['mmcv'].get('lite'):
-        findings.append(Finding('FAIL', 'mmcv-lite', 'takes the place of mmcv and has no ops',
-                                f'python -m pip uninstall -y mmcv-lite && {REBUILD_MMCV}'))
-    if not works(facts, 'mmcv'):
-        return findings
-    ops = facts['mmcv_ops']
-    if ops.get('error'):
-        cause, fix = explain(ops['error'], 'mmcv', REBUILD_MMCV)
-        findings.append(Finding('FAIL', 'mmcv ops', f'{cause} [{ops["error"]}]', fix))
-    else:
-        build = f'built with CUDA {ops["cuda"]}' if ops.get('cuda') else 'built for the CPU only'
-        findings.append(Finding('ok', 'mmcv ops', build))
+def check_shared_files(facts: dict) -> list[Finding]:
+    """Check for two distributions of one package: each overwrote files of the other."""
+    findings = []
+    for name in ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'):
+        found = distributions(facts, name)
+        if len(found) > 1:
+            broken = not works(facts, name) or (name == 'mmcv' and not works(facts, 'mmcv_ops'))
+            findings.append(Finding(
+                'FAIL' if broken else 'note', ' + '.join(found), 'share their files: removing or changing one breaks '
+                'the other', f'{UNINSTALL} {" ".join(found)}, then install one of them again'))
     return findings
 
 
-def check_cuda(facts: dict) -> list[Finding]:
-    """Whether GPUs are seen, and whether mmcv's ops can use them."""
-    torch, ops = facts['torch'], facts['mmcv_ops']
+def check_torchvision(facts: dict) -> list[Finding]:
+    """Check torchvision, whose operators stand in for mmcv's where those are not compiled."""
+    stands_in = present(facts, 'mmcv') and (
+        facts['mmcv_ops'].get('provider') or "No module named 'mmcv._ext'" in facts['mmcv_ops'].get('error', ''))
+    if not present(facts, 'torchvision') and not stands_in:
+        return []  # mmpretrain, which needs it, has its own finding
+    needed_by = "mmrest's operators in the place of mmcv's" if stands_in else 'mmpretrain'
+    return [check_import(facts, 'torchvision', needed_by, f'{PIP} {matching_torchvision(facts)}')]
+
+
+def check_mmcv(facts: dict) -> list[Finding]:
+    """Check mmcv and its operators, which mmdet and mmseg cannot do without."""
+    renew = renew_mmcv(facts)
+    optional = not (present(facts, 'mmcv') or present(facts, 'mmdet') or present(facts, 'mmseg'))
+    finding = check_import(facts, 'mmcv', 'mmdet and mmseg', renew, optional)
+    if 'onedl-mmcv' in distributions(facts, 'mmcv'):
+        finding = limit_version(finding, '2.3', '2.4', 'mmrest was tried with onedl-mmcv 2.3', renew)
+    else:
+        finding = limit_version(finding, '2.0.0rc4', '2.2.0', 'mmcv 2.2 is refused by mmdet 3.3, and 1.x is the API '
+                                'before mmengine', renew)
+    if not works(facts, 'mmcv'):
+        return [finding]
+    return [finding, *check_operators(facts)]
+
+
+def check_operators(facts: dict) -> list[Finding]:
+    """Check the operators as a program finds them that does not import mmrest first, and as one that does."""
+    own, later = facts['mmcv_ops'], (facts['mmrest'].get('ops') or {}) if works(facts, 'mmrest') else {}
+    devices = facts['torch'].get('devices')
+    if own.get('provider'):
+        partly = ', beside those of mmcv that are compiled for the CPU' if own['provider'] != 'mmrest' else ''
+        return [Finding('ok', 'operators', f'by mmrest and torchvision{partly}')]
+    if not own.get('error'):
+        build = f'compiled with CUDA {own["cuda"]}' if own.get('cuda') else 'compiled for the CPU'
+        if own.get('cuda') or not devices:
+            return [Finding('ok', 'operators', build)]
+        if later.get('provider'):
+            return [Finding('note', 'operators', f'{build}; CUDA tensors go to torchvision where mmrest is imported '
+                            'first', f'{INSTALL_OPS} (makes it so whatever is imported first)')]
+        return [Finding('FAIL', 'operators', f'{build}, and nothing serves CUDA tensors', renew_mmcv(facts))]
+    if "No module named 'mmcv._ext'" in own['error']:
+        if later.get('provider'):
+            return [Finding('note', 'operators', 'by mmrest, where mmrest is imported first',
+                            f"{INSTALL_OPS} (makes it so whatever is imported first, as in mmdet's own tools)")]
+        if not works(facts, 'torchvision'):
+            return []  # which is what has to be mended
+        own = later if later.get('error') else own
+    cause, fix = explain(facts, own['error'], 'mmcv', renew_mmcv(facts))
+    return [Finding('FAIL', 'operators', f'{cause} [{own["error"]}]', fix)]
+
+
+def has_kernels(archs: list[str], major: int, minor: int) -> bool:
+    """Return True if a build of torch for these architectures runs on a GPU of this compute capability."""
+    for kind, digits in re.findall(r'(sm|compute)_(\d+)', ' '.join(archs)):
+        built = divmod(int(digits), 10)
+        if built <= (major, minor) and (kind == 'compute' or built[0] == major):
+            return True
+    return not re.search(r'sm_\d', ' '.join(archs))  # another vendor's names say nothing here
+
+
+def check_gpu(facts: dict) -> list[Finding]:
+    """Check which GPUs are seen, and whether torch can use them."""
+    torch = facts['torch']
     if not works(facts, 'torch'):
         return []
     build = f'torch is built for CUDA {torch["cuda"]}' if torch.get('cuda') else 'torch is a CPU-only build'
-    devices = ', '.join(torch.get('devices') or [])
-    if not devices:
+    findings = []
+    for name, major, minor in torch.get('devices') or []:
+        if has_kernels(torch.get('archs') or [], major, minor):
+            findings.append(Finding('ok', 'GPU', f'{name}; {build}'))
+        else:
+            findings.append(Finding('note', 'GPU', f'{name}: this torch has no kernels for its architecture '
+                                    f'sm_{major}{minor}; with CUDA_VISIBLE_DEVICES= the CPU is used',
+                                    'export CUDA_VISIBLE_DEVICES= (or install a torch for an older CUDA)'))
+    if findings:
+        return findings
+    if not torch.get('nvidia') or torch.get('hidden'):
         return [Finding('note', 'GPU', f'none seen; {build}')]
-    if works(facts, 'mmcv_ops') and not ops.get('cuda'):
-        rebuild = REBUILD_MMCV.replace('MMCV_WITH_OPS=1', 'MMCV_WITH_OPS=1 FORCE_CUDA=1')
-        return [Finding('FAIL', 'GPU', f"{devices}: seen, but mmcv's ops are built for the CPU only",
-                        f'install the CUDA {torch.get("cuda")} toolkit (nvcc), then {rebuild} '
-                        '(or work without the GPU: export CUDA_VISIBLE_DEVICES=)')]
-    return [Finding('note', 'GPU', f'{devices}; {build}')]
+    if not torch.get('cuda'):
+        return [Finding('note', 'GPU', f'there is one, but {build}; the CPU is used')]
+    reason = f' [{torch["reason"]}]' if torch.get('reason') else ''
+    return [Finding('note', 'GPU', f'there is one, but torch cannot use it; {build}; the CPU is used{reason}',
+                    'update the driver, or install a torch for an older CUDA')]
 
 
 def check_frameworks(facts: dict) -> list[Finding]:
-    """mmdet, mmseg and mmpretrain are optional; one that is there has to work."""
+    """Check mmdet, mmseg and mmpretrain, which are optional; one that is there has to work."""
     findings = [check_import(facts, 'mmdet', 'detection', f'{PIP} mmdet==3.3.0', optional=True)]
     if present(facts, 'mmdet'):
         findings.append(check_import(facts, 'pycocotools', 'mmdet'))
@@ -197,18 +290,16 @@ def check_frameworks(facts: dict) -> list[Finding]:
     if present(facts, 'mmseg'):
         undeclared = 'mmseg, which does not declare it'
         findings += [check_import(facts, name, undeclared) for name in ('ftfy', 'regex')]
-    if present(facts, 'torchvision'):  # if it is broken, no runner of mmengine starts: each asks for its version
-        findings.append(check_import(facts, 'torchvision', 'mmpretrain'))
     if works(facts, 'torchvision') or not present(facts, 'mmpretrain'):
         findings.append(check_import(facts, 'mmpretrain', 'classification', f'{PIP} mmpretrain==1.2.0', optional=True))
     else:
         findings.append(Finding('note', 'mmpretrain', 'classification needs a torchvision that goes with torch',
-                                f'{PIP} torchvision==' + ('0.23.0' if old_python(facts) else '0.28.0')))
+                                f'{PIP} {matching_torchvision(facts)}'))
     return findings
 
 
 def check_mmrest(facts: dict) -> list[Finding]:
-    """Whether importing mmrest registers ResT where the configs of mmdet and mmseg look for it."""
+    """Check that importing mmrest registers ResT where the configs of mmdet and mmseg look for it."""
     install = f'{PIP} -e . --no-deps (in the mmrest repository)'
     finding = check_import(facts, 'mmrest', 'configs that name ResT', install)
     if finding.status != 'ok':
@@ -222,69 +313,33 @@ def check_mmrest(facts: dict) -> list[Finding]:
 
 
 def diagnose(facts: dict) -> list[Finding]:
-    """All findings, causes before what follows from them."""
-    checks = (check_python, check_basics, check_mmcv, check_cuda, check_frameworks, check_mmrest)
+    """Return all findings, causes before what follows from them."""
+    checks = (check_python, check_basics, check_torchvision, check_shared_files, check_mmcv, check_gpu,
+              check_frameworks, check_mmrest)
     return [finding for check in checks for finding in check(facts)]
 
 
-# --- Collecting facts: `probe` runs in another process, one line of JSON for each name. ---
+# --- Collecting facts, in other processes ---
 
-# Fact name -> module to import. The .models packages are what a config really needs of mmdet and mmseg.
-IMPORTS = {
-    'setuptools': 'pkg_resources', 'numpy': 'numpy', 'cv2': 'cv2', 'matplotlib': 'matplotlib',
-    'torch': 'torch', 'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmcv_ops': 'mmcv._ext',
-    'pycocotools': 'pycocotools.mask', 'ftfy': 'ftfy', 'regex': 'regex', 'mmdet': 'mmdet.models',
-    'mmseg': 'mmseg.models', 'torchvision': 'torchvision', 'mmpretrain': 'mmpretrain.models', 'mmrest': 'mmrest',
-}
+# Fact name -> module to import. The .models packages are what a config really needs of mmdet and mmseg. The second
+# process imports mmrest; the first does not, and so finds mmcv's operators as they are without it.
+IMPORTS = (
+    {'setuptools': 'pkg_resources', 'numpy': 'numpy', 'cv2': 'cv2', 'matplotlib': 'matplotlib', 'torch': 'torch',
+     'torchvision': 'torchvision', 'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmcv_ops': 'mmcv',
+     'pycocotools': 'pycocotools.mask', 'ftfy': 'ftfy', 'regex': 'regex'},
+    {'mmrest': 'mmrest', 'mmdet': 'mmdet.models', 'mmseg': 'mmseg.models', 'mmpretrain': 'mmpretrain.models'},
+)
+PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'doctor_probe.py')
 MARK = '@fact '
 PROBE_SECONDS = 300
 
 
-def distribution_version(name: str) -> str:
+def run_probes(modules: dict[str, str]) -> tuple[dict, str]:
+    """Probe modules in another process. Return the facts that arrived and how the process ended."""
+    what = [[name, module, DISTRIBUTIONS.get(name, (name,))] for name, module in modules.items()]
     try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ''
-
-
-def extra_facts(name: str, module) -> dict:
-    """What is to be known of a module beside its version."""
-    if name == 'torch':
-        devices = [module.cuda.get_device_name(i) for i in range(module.cuda.device_count())]
-        return {'cuda': module.version.cuda, 'devices': devices}
-    if name == 'mmcv_ops':
-        cuda = module.get_compiling_cuda_version()
-        return {'cuda': None if cuda == 'not available' else cuda}
-    if name == 'mmrest':
-        from mmengine.registry import MODELS
-        return {'registered': 'ResT' in MODELS.module_dict, 'path': module.__file__}
-    return {}
-
-
-def probe(name: str) -> dict:
-    """Import one module and say how it went."""
-    package = 'mmcv' if name == 'mmcv_ops' else name
-    if find_spec(package) is None:
-        return {'installed': False}
-    fact = {'installed': True, 'version': distribution_version(DISTRIBUTIONS.get(package, package))}
-    if name == 'mmcv':
-        fact['lite'] = bool(distribution_version('mmcv-lite'))
-    try:
-        module = importlib.import_module(IMPORTS[name])
-        fact['version'] = fact['version'] or getattr(module, '__version__', '')
-        fact.update(extra_facts(name, module))
-    except (Exception, SystemExit) as error:
-        message = str(error).strip().splitlines() or ['']
-        fact['error'] = f'{type(error).__name__}: {message[0]}'
-    return fact
-
-
-def run_probes(names: list[str]) -> tuple[dict, str]:
-    """Probe `names` in another process. Return the facts that arrived and how the process ended."""
-    command = [sys.executable, os.path.abspath(__file__), '--probe', *names]
-    try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                timeout=PROBE_SECONDS)
+        result = subprocess.run([sys.executable, PROBE, json.dumps(what)], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, timeout=PROBE_SECONDS)
         output, ending = result.stdout, f'the import ended Python with status {result.returncode}'
     except subprocess.TimeoutExpired as error:
         output, ending = error.stdout or b'', f'the import took longer than {PROBE_SECONDS} seconds'
@@ -294,15 +349,18 @@ def run_probes(names: list[str]) -> tuple[dict, str]:
 
 
 def collect() -> dict:
-    """All facts `diagnose` needs. Where an import kills the process, another goes on after it."""
+    """Return all facts `diagnose` needs. Where an import kills the process, another goes on after it."""
     facts = {'python': {'installed': True, 'version': platform.python_version()}}
-    left = list(IMPORTS)
-    while left:
-        found, ending = run_probes(left)
-        facts.update(found)
-        left = [name for name in left if name not in found]
-        if left:
-            facts[left.pop(0)] = {'installed': True, 'error': ending}
+    for modules in IMPORTS:
+        left = dict(modules)
+        while left:
+            found, ending = run_probes(left)
+            facts.update(found)
+            left = {name: module for name, module in left.items() if name not in found}
+            if left:
+                name = next(iter(left))
+                del left[name]
+                facts[name] = {'installed': True, 'error': ending}
     return facts
 
 
@@ -326,21 +384,13 @@ def report(findings: list[Finding]) -> int:
 
 
 def main() -> int:
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      epilog='Exit status: 0 where all is fine, 1 where something is to be mended.')
-    parser.add_argument('--probe', nargs='+', help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.probe:
-        for name in args.probe:
-            print('\n' + MARK + json.dumps([name, probe(name)]), flush=True)
-        return 0
+    parser.parse_args()
     print(f'mmrest doctor: {sys.executable}\n')
     return report(diagnose(collect()))
 
 
 if __name__ == '__main__':
-    # Run as a file, Python puts this folder first on the path, where mmrest's own modules could be taken
-    # for other packages.
-    folder = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path or '.') != folder]
     sys.exit(main())

@@ -5,8 +5,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import run_process
-from torchvision_operators import ASIDE
+from conftest import need_mmpretrain, run_process
 
 pytest.importorskip('mmcv._ext')
 
@@ -33,9 +32,7 @@ default_hooks = dict(logger=dict(interval=1))
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """train/<class>/*.png and val/<class>/*.png, of odd sizes; the classes differ in brightness."""
-    if not ASIDE.is_dir():
-        pytest.importorskip('torchvision')
-    pytest.importorskip('mmpretrain')
+    need_mmpretrain()
     root = tmp_path_factory.mktemp('images')
     random = np.random.default_rng(0)
     for split, count in (('train', 4), ('val', 3)):
@@ -54,8 +51,7 @@ def test_train_and_test(repo, folder, tmp_path, name):
     (tmp_path / 'cls.py').write_text(CONFIG.format(repo=repo, name=name, classes=CLASSES))
 
     def run(tool, *args):
-        launcher = repo / 'tests/torchvision_operators.py'
-        return run_process([sys.executable, launcher, repo / 'tools' / tool, 'cls.py', *args, '--cfg-options',
+        return run_process([sys.executable, repo / 'tools' / tool, 'cls.py', *args, '--cfg-options',
                             f'data_root={folder}'], tmp_path)
 
     out = run('train.py', '--auto-scale-lr')

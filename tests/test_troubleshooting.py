@@ -62,7 +62,10 @@ def one_image(path: Path) -> None:
 
 
 def bfloat16(path: Path) -> None:
+    import mmcv._ext
     from mmcv.ops import roi_align
+    if hasattr(mmcv._ext, 'PROVIDER'):
+        pytest.skip('the operators of mmrest take bfloat16; compiled ones do not')
     roi_align(torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16), torch.zeros(1, 5, dtype=torch.bfloat16), 2)
 
 

@@ -13,14 +13,12 @@ from pathlib import Path
 
 # Texts in the output of a failed step, and what to do about it. The first that matches counts.
 HINTS = (
-    (r'Killed signal|out of memory|Cannot allocate memory', 'Memory ran out. Run again with MAX_JOBS=1.'),
     (r'No space left on device',
      'The disk is full. Make room: torch with its CUDA libraries takes several GB.'),
-    (r'CUDA_HOME environment variable is not set|detected CUDA version|nvcc fatal|FAILED: .*/cuda/',
-     'The CUDA ops of mmcv could not be built. Install the CUDA toolkit that torch was built for, or run '
-     'again with CUDA_VISIBLE_DEVICES= to build them for the CPU only.'),
-    (r'No matching distribution|Connection|Temporary failure in name resolution|timed out',
-     'pip could not get a package. Check the network and the PIP_* variables, then run again.'),
+    (r'No matching distribution|No solution found|Connection|Failed to (fetch|download)|'
+     r'Temporary failure in name resolution|timed out',
+     'A package could not be had. Check the network and the PIP_* and UV_* variables, then run again; with '
+     'MMREST_NO_UV=1 pip is used in place of uv.'),
 )
 
 
@@ -34,15 +32,12 @@ def describe_time(seconds: float) -> str:
 
 
 def parse_activity(line: str) -> str:
-    """What a line of pip's or ninja's output says about the progress; '' if nothing."""
-    match = re.match(r'\s*\[(\d+)/(\d+)\]\s', line)
-    if match:
-        return '{}/{} files'.format(*match.groups())
+    """Return what a line of pip's or uv's output says about the progress; '' if nothing."""
     match = re.match(r'\s*Downloading (\S+)(?: \(([^)]+)\))?', line)
     if match:
         name = match.group(1).rsplit('/', 1)[-1]
         return 'downloading {}{}'.format(name, ' ({})'.format(match.group(2)) if match.group(2) else '')
-    if line.startswith('Installing collected packages'):
+    if re.match(r'Installing collected packages|Prepared \d+ package', line):
         return 'installing'
     return ''
 
@@ -83,17 +78,17 @@ class Progress:
 
 
 def relevant_lines(lines, count: int = 30) -> list:
-    """The lines of a failed step worth showing: the first errors, then the end, without compiler commands."""
-    noise = re.compile(r'\s*(\[\d+/\d+\]|copying |adding |creating |Link requires |In file included |'
-                       r'from \S+[:,]$|\S*(\+\+|nvcc) |$)')
+    """Return the lines of a failed step worth showing: the first errors, then the end, without what went well."""
+    noise = re.compile(r'\s*(Collecting |Downloading |Downloaded |Using cached |Requirement already satisfied|$)')
     kept = [line.rstrip()[:200] for line in lines if not noise.match(line)]
-    error = re.compile(r'\berror:|Error:|ERROR:|FAILED:|Killed')
+    error = re.compile(r'\berror:|Error:|ERROR:|No solution found|Killed')
     end = max(0, len(kept) - count // 2)
     errors = [line for line in kept[:end] if error.search(line)][:count - count // 2]
     return errors + kept[end:]
 
 
 def find_hint(lines) -> str:
+    """Return what to do about a failed step; '' if nothing is known."""
     text = '\n'.join(lines)
     return next((hint for pattern, hint in HINTS if re.search(pattern, text)), '')
 
