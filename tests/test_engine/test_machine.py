@@ -82,8 +82,12 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
         with torch.autocast('cpu', torch.bfloat16):
             return model.parse_losses(model(**data, mode='loss'))[0]
 
-    with pytest.raises((RuntimeError, AssertionError), match='BFloat16|float32'):
-        losses()
+    import mmcv._ext
+    if name.startswith('mask') and hasattr(mmcv._ext, 'PROVIDER'):
+        assert losses().isfinite()  # the operators of mmrest take bfloat16
+    else:
+        with pytest.raises((RuntimeError, AssertionError), match='BFloat16|float32'):
+            losses()
     keep_mmcv_in_float32(model)
     losses().backward()
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
