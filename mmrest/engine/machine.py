@@ -1,7 +1,9 @@
 """Fitting a config to the processes and devices it is run on, and saying what batch that makes."""
 from __future__ import annotations
 
+import glob
 import logging
+import os
 from typing import Any, Iterator
 
 import torch
@@ -42,6 +44,21 @@ def replace_amp(cfg: Config) -> None:
             wrapper.pop(key, None)
         print_log('The config trains in mixed precision, which mmengine has on GPUs only: training in full precision.',
                   logger='current', level=logging.WARNING)
+
+
+def find_gpu_problem() -> str:
+    """Return why torch cannot compute on the GPU of this machine; '' where it can, or where there is none.
+
+    Its driver may be too old, or torch may have no kernels for its architecture.
+    """
+    try:
+        if torch.cuda.is_available():
+            torch.ones(8, device='cuda').sum().item()
+        elif torch.version.cuda and glob.glob('/dev/nvidia[0-9]*') and os.environ.get('CUDA_VISIBLE_DEVICES') != '':
+            torch.cuda.init()  # says why there is none
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().splitlines()[0]
+    return ''
 
 
 def nested_dicts(value: Any) -> Iterator[dict]:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmrest.engine import machine
 from mmrest.engine.machine import describe_batch, replace_amp, replace_sync_bn
 from mmrest.hooks import keep_mmcv_in_float32
 
@@ -91,3 +92,24 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
     keep_mmcv_in_float32(model)
     losses().backward()
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+@pytest.mark.parametrize('seen, device, error, expected', [
+    (False, False, None, ''),
+    (True, True, None, ''),
+    (True, True, RuntimeError('no kernel image is available\nmore'), 'no kernel image is available'),
+    (False, True, RuntimeError('The NVIDIA driver is too old'), 'The NVIDIA driver is too old'),
+])
+def test_a_gpu_that_torch_cannot_use(monkeypatch, seen, device, error, expected):
+    def compute(*args, **kwargs):
+        if error:
+            raise error
+        return torch.zeros(())
+
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    monkeypatch.setattr(machine.torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(machine.glob, 'glob', lambda pattern: ['/dev/nvidia0'] if device else [])
+    monkeypatch.setattr(machine.torch.cuda, 'is_available', lambda: seen)
+    monkeypatch.setattr(machine.torch.cuda, 'init', compute)
+    monkeypatch.setattr(machine.torch, 'ones', compute)
+    assert machine.find_gpu_problem() == expected
