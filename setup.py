@@ -21,6 +21,10 @@ DETECTION = [*MMENGINE, 'mmdet>=3.3,<4']
 SEGMENTATION = [*MMENGINE, 'mmsegmentation>=1.2,<2', 'ftfy', 'regex']
 # mmpretrain imports torchvision without declaring it.
 CLASSIFICATION = [*MMENGINE, 'mmpretrain>=1.2,<2', 'torchvision']
+# The maintained fork: the same modules under other names, in an environment without those of OpenMMLab. onedl-mmcv has
+# no wheel; nothing is compiled where pip builds it apart from torch, as it does by default.
+ONEDL = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1', 'onedl-mmsegmentation>=1.4.2',
+         'onedl-mmpretrain>=1.3.6', 'torchvision']
 # Class-activation maps in tools/analyze.py; grad-cam imports torchvision as it starts.
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
@@ -81,6 +85,7 @@ setup(
         'seg': SEGMENTATION,
         'cls': CLASSIFICATION,
         'mmcv-lite': MMCV_LITE,
+        'onedl': ONEDL,
         'analysis': ANALYSIS,
         'export': EXPORT,
         'tensorboard': TENSORBOARD,

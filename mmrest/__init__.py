@@ -9,8 +9,10 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
         raise
-    raise ImportError(f'mmrest needs torch and mmengine, and {error.name} is not installed. To see what to install, '
-                      f'run: python {Path(__file__).with_name("doctor.py")}') from error
+    command = 'torch' if error.name == 'torch' else '"mmengine>=0.10,<1" "setuptools<82"'
+    raise ImportError(f'mmrest needs torch and mmengine, and {error.name} is not installed: python -m pip install '
+                      f'{command}. For all that is missing, run: python {Path(__file__).with_name("doctor.py")}'
+                      ) from error
 from .installed import get_config_path, list_configs
 from .mmcv_ops import add_finder
 from .version import __version__

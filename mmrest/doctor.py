@@ -4,23 +4,24 @@ Run it as ``python -m mmrest.doctor`` or, where mmrest cannot be imported (no to
 ``python mmrest/doctor.py``. It uses the standard library only. Every import under test runs in another
 process (``doctor_probe.py``), so that one that crashes hides nothing else.
 
-`collect` gathers facts; `diagnose` turns facts into findings and touches nothing, so that it can be
+That file gathers facts; `diagnose` turns facts into findings and touches nothing, so that it can be
 tested with made-up facts.
 """
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import re
-import subprocess
+import runpy
 import sys
+from pathlib import Path
 from typing import NamedTuple
+
+PROBE = Path(__file__).resolve().with_name('doctor_probe.py')
 
 PIP = 'python -m pip install'
 UNINSTALL = 'python -m pip uninstall -y'
 INSTALL_OPS = 'python -m mmrest.mmcv_ops --install'
+INSTALL_MMREST = f'{PIP} -e . --no-deps (in the mmrest repository)'
 SETUPTOOLS = f'{PIP} "setuptools<82"'
 TORCHVISION = 'torchvision==0.29.1'
 
@@ -40,6 +41,7 @@ KNOWN_ERRORS = (
      f'{PIP} --force-reinstall --no-deps opencv-python-headless{{opencv}}'),
     (r"No module named 'mmcv\._ext'", 'mmcv has no compiled operators, and mmrest did not stand in for them',
      INSTALL_OPS),
+    (r"No module named 'mmrest", 'mmcv takes its operators from mmrest, which cannot be imported', INSTALL_MMREST),
     (r'undefined symbol|[Ss]ymbol not found|lib(torch|c10|cudart)\S*: cannot open',
      'it was compiled for another torch than the one installed', '{mmcv}'),
     (r'MMCV==\S+ is used but incompatible', 'mmdet 3.3 and mmseg 1.2 need mmcv >= 2.0.0rc4 and < 2.2.0', '{mmcv}'),
@@ -197,8 +199,9 @@ def check_shared_files(facts: dict) -> list[Finding]:
 
 def check_torchvision(facts: dict) -> list[Finding]:
     """Check torchvision, whose operators stand in for mmcv's where those are not compiled."""
-    stands_in = present(facts, 'mmcv') and (
-        facts['mmcv_ops'].get('provider') or "No module named 'mmcv._ext'" in facts['mmcv_ops'].get('error', ''))
+    ops, later = facts['mmcv_ops'], facts['mmrest'].get('ops') or {}
+    unserved = re.search(r"No module named '(mmcv\._ext|mmrest|torchvision)", ops.get('error') or '')
+    stands_in = present(facts, 'mmcv') and (ops.get('provider') or later.get('provider') or unserved)
     if not present(facts, 'torchvision') and not stands_in:
         return []  # mmpretrain, which needs it, has its own finding
     needed_by = "mmrest's operators in the place of mmcv's" if stands_in else 'mmpretrain'
@@ -224,6 +227,8 @@ def check_operators(facts: dict) -> list[Finding]:
     """Check the operators as a program finds them that does not import mmrest first, and as one that does."""
     own, later = facts['mmcv_ops'], (facts['mmrest'].get('ops') or {}) if works(facts, 'mmrest') else {}
     devices = facts['torch'].get('devices')
+    if not works(facts, 'torchvision') and (own.get('provider') or later.get('provider')):
+        return []  # torchvision is what has to be mended
     if own.get('provider'):
         partly = ', beside those of mmcv that are compiled for the CPU' if own['provider'] != 'mmrest' else ''
         return [Finding('ok', 'operators', f'by mmrest and torchvision{partly}')]
@@ -235,24 +240,15 @@ def check_operators(facts: dict) -> list[Finding]:
             return [Finding('note', 'operators', f'{build}; CUDA tensors go to torchvision where mmrest is imported '
                             'first', f'{INSTALL_OPS} (makes it so whatever is imported first)')]
         return [Finding('FAIL', 'operators', f'{build}, and nothing serves CUDA tensors', renew_mmcv(facts))]
-    if "No module named 'mmcv._ext'" in own['error']:
+    if re.search("No module named '(mmcv._ext|torchvision)", own['error']):
         if later.get('provider'):
             return [Finding('note', 'operators', 'by mmrest, where mmrest is imported first',
                             f"{INSTALL_OPS} (makes it so whatever is imported first, as in mmdet's own tools)")]
         if not works(facts, 'torchvision'):
-            return []  # which is what has to be mended
+            return []
         own = later if later.get('error') else own
     cause, fix = explain(facts, own['error'], 'mmcv', renew_mmcv(facts))
     return [Finding('FAIL', 'operators', f'{cause} [{own["error"]}]', fix)]
-
-
-def has_kernels(archs: list[str], major: int, minor: int) -> bool:
-    """Return True if a build of torch for these architectures runs on a GPU of this compute capability."""
-    for kind, digits in re.findall(r'(sm|compute)_(\d+)', ' '.join(archs)):
-        built = divmod(int(digits), 10)
-        if built <= (major, minor) and (kind == 'compute' or built[0] == major):
-            return True
-    return not re.search(r'sm_\d', ' '.join(archs))  # another vendor's names say nothing here
 
 
 def check_gpu(facts: dict) -> list[Finding]:
@@ -262,12 +258,12 @@ def check_gpu(facts: dict) -> list[Finding]:
         return []
     build = f'torch is built for CUDA {torch["cuda"]}' if torch.get('cuda') else 'torch is a CPU-only build'
     findings = []
-    for name, major, minor in torch.get('devices') or []:
-        if has_kernels(torch.get('archs') or [], major, minor):
+    for name, arch, usable in torch.get('devices') or []:
+        if usable:
             findings.append(Finding('ok', 'GPU', f'{name}; {build}'))
         else:
-            findings.append(Finding('note', 'GPU', f'{name}: this torch has no kernels for its architecture '
-                                    f'sm_{major}{minor}; with CUDA_VISIBLE_DEVICES= the CPU is used',
+            findings.append(Finding('note', 'GPU', f'{name}: this torch has no kernels for its architecture {arch}; '
+                                    'with CUDA_VISIBLE_DEVICES= the CPU is used',
                                     'export CUDA_VISIBLE_DEVICES= (or install a torch for an older CUDA)'))
     if findings:
         return findings
@@ -300,14 +296,13 @@ def check_frameworks(facts: dict) -> list[Finding]:
 
 def check_mmrest(facts: dict) -> list[Finding]:
     """Check that importing mmrest registers ResT where the configs of mmdet and mmseg look for it."""
-    install = f'{PIP} -e . --no-deps (in the mmrest repository)'
-    finding = check_import(facts, 'mmrest', 'configs that name ResT', install)
+    finding = check_import(facts, 'mmrest', 'configs that name ResT', INSTALL_MMREST)
     if finding.status != 'ok':
         return [finding]
     if not facts['mmrest'].get('registered'):
         where = facts['mmrest'].get('path')
         return [Finding('FAIL', 'mmrest', f"imported from {where}, but ResT is not in mmengine's MODELS: "
-                        'is that another package of this name?', install)]
+                        'is that another package of this name?', INSTALL_MMREST)]
     hint = "a config needs custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)"
     return [Finding('ok', 'mmrest', f'{finding.detail}, ResT is registered; {hint}')]
 
@@ -317,51 +312,6 @@ def diagnose(facts: dict) -> list[Finding]:
     checks = (check_python, check_basics, check_torchvision, check_shared_files, check_mmcv, check_gpu,
               check_frameworks, check_mmrest)
     return [finding for check in checks for finding in check(facts)]
-
-
-# --- Collecting facts, in other processes ---
-
-# Fact name -> module to import. The .models packages are what a config really needs of mmdet and mmseg. The second
-# process imports mmrest; the first does not, and so finds mmcv's operators as they are without it.
-IMPORTS = (
-    {'setuptools': 'pkg_resources', 'numpy': 'numpy', 'cv2': 'cv2', 'matplotlib': 'matplotlib', 'torch': 'torch',
-     'torchvision': 'torchvision', 'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmcv_ops': 'mmcv',
-     'pycocotools': 'pycocotools.mask', 'ftfy': 'ftfy', 'regex': 'regex'},
-    {'mmrest': 'mmrest', 'mmdet': 'mmdet.models', 'mmseg': 'mmseg.models', 'mmpretrain': 'mmpretrain.models'},
-)
-PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'doctor_probe.py')
-MARK = '@fact '
-PROBE_SECONDS = 300
-
-
-def run_probes(modules: dict[str, str]) -> tuple[dict, str]:
-    """Probe modules in another process. Return the facts that arrived and how the process ended."""
-    what = [[name, module, DISTRIBUTIONS.get(name, (name,))] for name, module in modules.items()]
-    try:
-        result = subprocess.run([sys.executable, PROBE, json.dumps(what)], stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, timeout=PROBE_SECONDS)
-        output, ending = result.stdout, f'the import ended Python with status {result.returncode}'
-    except subprocess.TimeoutExpired as error:
-        output, ending = error.stdout or b'', f'the import took longer than {PROBE_SECONDS} seconds'
-    lines = output.decode(errors='replace').splitlines()
-    facts = dict(json.loads(line[len(MARK):]) for line in lines if line.startswith(MARK))
-    return facts, ending
-
-
-def collect() -> dict:
-    """Return all facts `diagnose` needs. Where an import kills the process, another goes on after it."""
-    facts = {'python': {'installed': True, 'version': platform.python_version()}}
-    for modules in IMPORTS:
-        left = dict(modules)
-        while left:
-            found, ending = run_probes(left)
-            facts.update(found)
-            left = {name: module for name, module in left.items() if name not in found}
-            if left:
-                name = next(iter(left))
-                del left[name]
-                facts[name] = {'installed': True, 'error': ending}
-    return facts
 
 
 def report(findings: list[Finding]) -> int:
@@ -389,7 +339,8 @@ def main() -> int:
                                      epilog='Exit status: 0 where all is fine, 1 where something is to be mended.')
     parser.parse_args()
     print(f'mmrest doctor: {sys.executable}\n')
-    return report(diagnose(collect()))
+    collect = runpy.run_path(str(PROBE))['collect']  # not imported: this file also runs by itself
+    return report(diagnose(collect(DISTRIBUTIONS)))
 
 
 if __name__ == '__main__':

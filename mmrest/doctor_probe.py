@@ -1,7 +1,7 @@
-"""Import modules one after another and print what is found, a line of JSON each, for mmrest/doctor.py.
+"""Facts about an environment for mmrest/doctor.py, gathered by importing modules in other processes.
 
-Run as a file, in a process of its own: ``python doctor_probe.py JSON``, with a list of
-``[name of the fact, module to import, distributions that may hold it]``. Standard library only.
+`collect` runs this file: ``python doctor_probe.py JSON``, with a list of ``[name of the fact, module to import,
+distributions that may hold it]``. It then prints a line of JSON for each. Standard library only.
 """
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ import glob
 import importlib
 import json
 import os
+import platform
+import re
+import subprocess
 import sys
 from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 
+# Fact name -> module to import. The .models packages are what a config really needs of mmdet and mmseg. The second
+# process imports mmrest; the first does not, and so finds mmcv's operators as they are without it.
+IMPORTS = (
+    {'setuptools': 'pkg_resources', 'numpy': 'numpy', 'cv2': 'cv2', 'matplotlib': 'matplotlib', 'torch': 'torch',
+     'torchvision': 'torchvision', 'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmcv_ops': 'mmcv',
+     'pycocotools': 'pycocotools.mask', 'ftfy': 'ftfy', 'regex': 'regex'},
+    {'mmrest': 'mmrest', 'mmdet': 'mmdet.models', 'mmseg': 'mmseg.models', 'mmpretrain': 'mmpretrain.models'},
+)
 MARK = '@fact '
+PROBE_SECONDS = 300
 # Their models need mmcv's operators, which importing mmrest provides where mmcv has none; configs import it first.
 AFTER_MMREST = ('mmdet', 'mmseg', 'mmpretrain')
 
@@ -35,16 +47,27 @@ def first_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {lines[0]}'
 
 
+def has_kernels(archs: list[str], major: int, minor: int) -> bool:
+    """Return True if a build of torch for these architectures runs on a GPU of this compute capability."""
+    built = re.findall(r'(sm|compute)_(\d+)', ' '.join(archs))
+    if not built:  # names of another vendor say nothing here
+        return True
+    # Machine code runs on later GPUs of its generation, compute_.. is compiled for any later one.
+    return any(divmod(int(digits), 10) <= (major, minor) and (kind == 'compute' or int(digits) // 10 == major)
+               for kind, digits in built)
+
+
 def torch_facts(torch: ModuleType) -> dict:
     """Return what torch was built for and which GPUs it can use, with the reason where it cannot."""
-    facts = {'cuda': torch.version.cuda, 'devices': [], 'archs': [], 'reason': '',
+    facts = {'cuda': torch.version.cuda, 'devices': [], 'reason': '',
              'nvidia': bool(glob.glob('/dev/nvidia[0-9]*') or glob.glob('/dev/dxg')),
              'hidden': os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')}
     try:
         if torch.cuda.is_available():
-            facts['devices'] = [[torch.cuda.get_device_name(i), *torch.cuda.get_device_capability(i)]
-                                for i in range(torch.cuda.device_count())]
-            facts['archs'] = torch.cuda.get_arch_list()
+            for i in range(torch.cuda.device_count()):
+                major, minor = torch.cuda.get_device_capability(i)
+                facts['devices'].append([torch.cuda.get_device_name(i), f'sm_{major}{minor}',
+                                         has_kernels(torch.cuda.get_arch_list(), major, minor)])
         elif facts['nvidia'] and facts['cuda']:
             torch.cuda.init()  # says why
     except Exception as error:
@@ -92,6 +115,41 @@ def probe(name: str, module: str, distributions: list[str]) -> dict:
     except (Exception, SystemExit) as error:
         fact['error'] = first_line(error)
     return fact
+
+
+def run_probes(modules: dict[str, str], distributions: dict) -> tuple[dict, str]:
+    """Probe modules in another process. Return the facts that arrived and how the process ended."""
+    what = [[name, module, distributions.get(name, (name,))] for name, module in modules.items()]
+    try:
+        result = subprocess.run([sys.executable, os.path.abspath(__file__), json.dumps(what)], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, timeout=PROBE_SECONDS)
+        output, ending = result.stdout, f'the import ended Python with status {result.returncode}'
+    except subprocess.TimeoutExpired as error:
+        output, ending = error.stdout or b'', f'the import took longer than {PROBE_SECONDS} seconds'
+    lines = output.decode(errors='replace').splitlines()
+    facts = dict(json.loads(line[len(MARK):]) for line in lines if line.startswith(MARK))
+    return facts, ending
+
+
+def collect(distributions: dict, imports: tuple[dict, ...] = IMPORTS) -> dict:
+    """Return the facts by name. Where an import kills the process, another goes on after it.
+
+    Args:
+        distributions (dict): Names by which pip may know a package, where they are not its own.
+        imports (tuple): For each process, the modules to import by name of the fact.
+    """
+    facts = {'python': {'installed': True, 'version': platform.python_version()}}
+    for modules in imports:
+        left = dict(modules)
+        while left:
+            found, ending = run_probes(left, distributions)
+            facts.update(found)
+            left = {name: module for name, module in left.items() if name not in found}
+            if left:
+                name = next(iter(left))
+                del left[name]
+                facts[name] = {'installed': True, 'error': ending}
+    return facts
 
 
 if __name__ == '__main__':

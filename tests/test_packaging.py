@@ -1,6 +1,7 @@
 """What is installed: the package with configs and tools in it, however it was built, far from the repository."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import runpy
@@ -9,11 +10,16 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from email.parser import Parser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from conftest import run_process
 from mmengine.config import Config
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import mmrest
 from mmrest import config_path, installed
@@ -146,8 +152,8 @@ def test_wheel_carries_configs_and_tools(repo, wheel, site):
     # Every module of the package, and nothing that was there before.
     modules = {path for path in files(repo / 'mmrest') if path.endswith('.py')}
     assert {name.removeprefix('mmrest/') for name in names if re.match(r'mmrest/(?!\.mim)', name)} == modules
-    metadata = (site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text()
-    assert 'License-File: LICENSE' in metadata and 'Provides-Extra: export' in metadata
+    text = (site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text()
+    assert 'License-File: LICENSE' in text and 'Provides-Extra: export' in text
 
 
 def test_wheel_of_the_source_distribution_is_the_same(source, wheel, tmp_path):
@@ -177,6 +183,87 @@ def test_a_config_elsewhere_inherits_an_installed_one(site, tmp_path):
     assert 'Data of this config are missing:\n  data/shapes/' in printed
     assert f'Draw them: python {tools / "draw_shapes.py"} data/shapes/' in printed
     assert {path.name for path in tmp_path.iterdir()} == {'own.py'}
+
+
+# --- what it needs ---
+
+def requirements(site: Path, extra: str) -> dict[str, str]:
+    """Names and versions that an extra of the wheel adds; of the wheel without extras for ''."""
+    message = Parser().parsestr((site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text())
+    found = [Requirement(text) for text in message.get_all('Requires-Dist')]
+    return {one.name: str(one.specifier) for one in found
+            if (one.marker.evaluate({'extra': extra}) if one.marker else not extra)}
+
+
+def test_torch_alone_is_always_required(site):
+    """mmengine has another name in the maintained fork, where OpenMMLab's would overwrite its files."""
+    assert requirements(site, '') == {'torch': '>=2.4'}
+
+
+@pytest.mark.parametrize('extra, distribution', [('det', 'mmdet'), ('seg', 'mmsegmentation'), ('cls', 'mmpretrain')])
+def test_extras_leave_the_choice_of_mmcv(site, extra, distribution):
+    """mmcv-lite would overwrite files of a compiled mmcv."""
+    needed = requirements(site, extra)
+    assert {distribution, 'mmengine', 'setuptools'} <= set(needed) and not {'mmcv', 'mmcv-lite'} & set(needed)
+    assert not SpecifierSet(needed['setuptools']).contains('82.0.0')
+
+
+def test_one_mmcv_in_each_extra_that_has_one(site):
+    assert {'mmcv-lite', 'mmengine', 'torchvision', 'setuptools'} == set(requirements(site, 'mmcv-lite'))
+    assert {'mmdet', 'mmsegmentation', 'mmpretrain', 'mmcv-lite'} <= set(requirements(site, 'all'))
+    assert not [name for name in requirements(site, 'all') if name.startswith('onedl-') or name == 'mmcv']
+    fork = requirements(site, 'onedl')
+    assert {name for name in fork if not name.startswith('onedl-')} == {'torchvision'} and 'onedl-mmcv' in fork
+
+
+def pins(repo: Path, python: str) -> dict[str, str]:
+    """The versions of constraints.txt for one Python; a second one for a name fails."""
+    found = {}
+    for line in (repo / 'constraints.txt').read_text().splitlines():
+        if not line or line.startswith('#'):
+            continue
+        one = Requirement(line)
+        if one.marker is None or one.marker.evaluate({'python_version': python}):
+            assert one.name not in found, f'{one.name} is pinned twice for Python {python}'
+            found[one.name], = [specifier.version for specifier in one.specifier]
+    return found
+
+
+@pytest.mark.parametrize('python', ['3.10', '3.11', '3.12', '3.13'])
+def test_constraints_for_each_python(repo, site, python):
+    """One version of each package, within the limits of the extras."""
+    found = pins(repo, python)
+    needed = {**requirements(site, 'all'), **requirements(site, '')}
+    del needed['grad-cam']  # which the environment of the tests does without
+    for name, limits in needed.items():
+        assert SpecifierSet(limits).contains(found[name]), name
+    assert int(found['numpy'].split('.')[0]) == 2
+
+
+def test_constraints_hold_what_is_installed_in_turn(repo):
+    """Whatever a pinned package needs is pinned as well, but for what belongs to torch."""
+    found = pins(repo, f'{sys.version_info.major}.{sys.version_info.minor}')
+    of_torch = {canonicalize_name(Requirement(text).name) for text in metadata.requires('torch')}
+    checked = 0
+    for name, version in found.items():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            if name in ('torch', 'torchvision') or metadata.version(name) != version:
+                continue
+            for needed in map(Requirement, metadata.requires(name) or ()):
+                if needed.marker is None or needed.marker.evaluate({'extra': ''}):
+                    assert canonicalize_name(needed.name) in {*found, *of_torch}, f'{needed.name}, which {name} needs'
+                    checked += 1
+    if not checked:
+        pytest.skip('nothing is installed in the version of constraints.txt')
+
+
+def test_missing_requirements_are_named_with_their_command(repo, tmp_path):
+    hide = ('import sys\nclass Hide:\n    def find_spec(self, name, *_):\n        if name == {0!r}:\n'
+            '            raise ModuleNotFoundError(name, name=name)\nsys.meta_path.insert(0, Hide())\nimport mmrest')
+    for missing, command in (('torch', 'pip install torch.'), ('mmengine', '"setuptools<82"')):
+        code = hide.format(missing)
+        printed = run_process([sys.executable, '-c', code], tmp_path, environment(PYTHONPATH=str(repo)), status=1)
+        assert f'{missing} is not installed: python -m pip install' in printed and command in printed
 
 
 def test_pre_commit_runs_the_tested_ruff(repo):

@@ -220,7 +220,7 @@ class Installer:
             self.add(label, *packages)
         self.install_opencv_that_works()
         self.add('mmrest', '--no-deps', '--no-build-isolation', '-e', str(ROOT))
-        self.run('mmcv operators', [self.python, '-m', 'mmrest.mmcv_ops', '--install'])
+        self.run('mmcv operators', [self.python, '-I', '-m', 'mmrest.mmcv_ops', '--install'])
 
 
 # Prints which of the distributions are installed, as JSON.
