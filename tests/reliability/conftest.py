@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from conftest import leave_configs_unformatted
 from mmengine.runner.checkpoint import CheckpointLoader
 
 TALLY: Counter = Counter()
@@ -29,5 +30,4 @@ def own_process_state(monkeypatch):
     """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    # mmengine formats a run's config for each checkpoint, which takes longer than the steps between.
-    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **kwargs: (text, True), raising=False)
+    leave_configs_unformatted(monkeypatch)
