@@ -61,6 +61,15 @@ def leave_configs_unformatted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
 
 
+@pytest.fixture
+def own_process_state(monkeypatch):
+    """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    leave_configs_unformatted(monkeypatch)
+
+
 def is_distributed(name: str) -> bool:
     """Tell whether a distribution is installed, e.g. 'onedl-mmdetection', which the module mmdet may come from."""
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from conftest import leave_configs_unformatted
-from mmengine.runner.checkpoint import CheckpointLoader
 
 TALLY: Counter = Counter()
 
@@ -23,11 +21,3 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section('reliability')
         for what in sorted(TALLY):
             terminalreporter.write_line(f'{TALLY[what]:8,} {what}')
-
-
-@pytest.fixture
-def own_process_state(monkeypatch):
-    """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    leave_configs_unformatted(monkeypatch)

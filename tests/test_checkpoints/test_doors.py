@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader
 from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, load_file
 
+pytestmark = pytest.mark.matrix
+
 
 class Runs:
     """A pickle of this calls ``os.system``."""

@@ -7,6 +7,8 @@ from mmengine.hub import get_config
 
 from mmrest.utils import upstream
 
+pytestmark = pytest.mark.matrix
+
 
 @pytest.fixture
 def table(monkeypatch):
