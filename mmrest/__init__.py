@@ -3,9 +3,10 @@ from pathlib import Path
 
 try:
     from .backbones import ResT, ResTv2
-    from .checkpoints import allow_known_types
+    from .checkpoints import register_safe_loaders
     from .hooks import CompileBackboneHook, InvalidLossHook, KeepMMCVInFloat32Hook
     from .optim import LayerDecayOptimWrapperConstructor
+    from .utils.upstream import locate_libraries
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
         raise
@@ -17,9 +18,11 @@ from .installed import get_config_path, list_configs
 from .mmcv_ops import add_finder
 from .version import __version__
 
-# Lets torch's own safe loading accept what checkpoints of mmengine and of the ResT authors hold
-# beside tensors, so that files also load where another project's tool opens them.
-allow_known_types()
+# Also where another project's tool opens a file: what checkpoints of mmengine and of the ResT authors hold beside
+# tensors is accepted, and nothing in a file is run.
+register_safe_loaders()
+# Config.fromfile resolves 'mmseg::...' from now on, whoever distributes mmseg.
+locate_libraries()
 # Lets mmcv be imported without its compiled operators; nothing is loaded before that.
 add_finder()
 

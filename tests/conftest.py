@@ -1,7 +1,7 @@
 """What tests share: where reference files are, weights by name, and the small network they run on."""
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -49,6 +49,34 @@ def run_process(command: list, cwd: Path, env: dict | None = None, status: int =
                             stderr=subprocess.STDOUT, timeout=timeout)
     assert result.returncode == status, result.stdout[-3000:]
     return result.stdout
+
+
+def leave_configs_unformatted(patch: pytest.MonkeyPatch) -> None:
+    """Spare mmengine the layout of a config's text, at every checkpoint, which takes longer than the steps between."""
+    def as_it_is(text: str, **kwargs) -> tuple[str, bool]:
+        return text, True
+
+    patch.setattr('yapf.yapflib.yapf_api.FormatCode', as_it_is)
+    # OpenMMLab's mmengine has a name of its own for it, OneDL's looks it up when it needs it.
+    patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
+
+
+@pytest.fixture
+def own_process_state(monkeypatch):
+    """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    leave_configs_unformatted(monkeypatch)
+
+
+def is_distributed(name: str) -> bool:
+    """Tell whether a distribution is installed, e.g. 'onedl-mmdetection', which the module mmdet may come from."""
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def need_torchvision() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, TINY
+from conftest import REPO, TINY, leave_configs_unformatted
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -47,9 +47,9 @@ DETECTORS = ('faster_rcnn', 'cascade_rcnn', 'rtmdet', 'dino')
 
 @pytest.fixture(autouse=True, scope='module')
 def plain_config_text():
-    """Configs are printed and saved as they are: laying their text out would take longer than the training."""
+    """Configs are printed and saved as they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.config.config.FormatCode', lambda text, **kwargs: (text, True))
+        leave_configs_unformatted(patch)
         yield
 
 

@@ -154,6 +154,7 @@ with open('said.json', 'w') as file:
 """
 
 
+@pytest.mark.matrix
 def test_inferencers_elsewhere(train, shapes, tmp_path):
     """What docs/use_in_your_project.md says, in a folder without the repository and the pretrained weights."""
     for name, file in (('faster_rcnn', 'epoch_12.pth'), ('upernet', 'iter_160000.pth')):

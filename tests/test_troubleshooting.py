@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, TINY
+from conftest import REPO, TINY, is_distributed
 
 from mmrest import ResT, doctor
 from mmrest.checkpoints import load_pretrained
@@ -120,6 +120,9 @@ def test_versions_that_mmdet_asks_for():
     if spec is None:
         pytest.skip('mmdet is not installed')
     text = Path(spec.origin).read_text()
+    if is_distributed('onedl-mmdetection'):
+        assert 'mmcv' not in text, "OneDL's fork takes any version of mmcv"
+        return
     assert "mmcv_minimum_version = '2.0.0rc4'" in text and "mmcv_maximum_version = '2.2.0'" in text
 
 

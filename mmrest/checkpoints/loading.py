@@ -14,7 +14,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
-from .safe import CheckpointError, load_file
+from .safe import CheckpointError, drop_python, load_file
 
 # Where files keep their weights, first choice first.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
@@ -272,8 +272,6 @@ class LoadReportHook(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Called by mmengine between reading the file and filling the model."""
         source = str(runner._load_from or 'the latest checkpoint')
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
-            # When it resumes, mmengine runs this as Python, to compare a number that only its first versions had.
-            checkpoint['meta'].pop('config', None)
+        drop_python(checkpoint)  # loaders that a project of one's own registers leave it
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
         compare_state_dict(inner_model(runner.model), checkpoint['state_dict'], source).check(self.testing)

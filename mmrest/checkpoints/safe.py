@@ -10,12 +10,16 @@ import argparse
 import os
 import pickle
 import tarfile
+import threading
 import zipfile
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import torch
+from mmengine.fileio import get_local_path
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from .standins import STANDINS
@@ -23,6 +27,16 @@ from .standins import STANDINS
 # How torch words its refusals, as opposed to its complaints about broken files.
 _REFUSALS = ('GLOBAL', 'Unsupported global', 'Unsupported class', 'Trying to')
 _ZIP_MAGIC = b'PK\x03\x04'
+# mmengine's loaders of files that are not on a local disk, by the prefixes that it registers them for.
+_REMOTE_LOADERS = {
+    ('http://', 'https://'): 'load_from_http',
+    ('modelzoo://', 'torchvision://'): 'load_from_torchvision',
+    ('open-mmlab://', 'openmmlab://'): 'load_from_openmmlab',
+    ('mmcls://', ): 'load_from_mmcls',
+    ('pavi://', ): 'load_from_pavi',
+}
+_STORAGE = (r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+_NEVER_RUN, _MAY_RUN = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
 class CheckpointError(RuntimeError):
@@ -67,9 +81,9 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         # The format of PyTorch before 0.1.10; torch < 2.6 runs code from it in spite of weights_only.
         raise CheckpointError(f'{path} is refused: it is a tar archive, and reading checkpoints in that format is not '
                               'safe. Load it in a version of PyTorch that you trust with it, and save it anew.')
-    allow_known_types()
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with _standins_first():
+            return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         if any(word in reason for word in _REFUSALS):
@@ -106,13 +120,92 @@ def allow_known_types() -> None:
     torch.serialization.add_safe_globals([argparse.Namespace, *STANDINS])
 
 
-def use_safe_loading() -> None:
-    """Have mmengine read every checkpoint, local or remote, without running code from it.
+# torch's list of what is allowed is one for all threads.
+_LOCK = threading.RLock()
 
-    For programs, not for libraries: it holds for the whole process and those that it starts.
+
+@contextmanager
+def _standins_first() -> Iterator[None]:
+    """Have torch find the stand-ins, and not originals that another library allowed under the same names.
+
+    torch keeps what is allowed in a set, so which of two with one name it finds is left to chance. A stand-in refuses
+    what an original has built, and the originals are the ones that a file can misuse.
+    """
+    with _LOCK:
+        allowed = torch.serialization.get_safe_globals()
+        names = {_name(standin) for standin in STANDINS}
+        torch.serialization.clear_safe_globals()
+        others = [each for each in allowed if _name(each) not in names]
+        torch.serialization.add_safe_globals([argparse.Namespace, *STANDINS, *others])
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed)
+
+
+def _name(allowed: Any) -> str:
+    """The name under which a pickle asks for something that torch was told to allow."""
+    return allowed[1] if isinstance(allowed, tuple) else f'{allowed.__module__}.{allowed.__qualname__}'
+
+
+def register_safe_loaders() -> None:
+    """Have mmengine read checkpoints, local or remote, without running code from them.
+
+    mmengine's own loaders do run code where ``torch.load`` does so by default (torch < 2.6), in downloads, and in
+    OneDL's fork of mmengine, which loads a file without safety once it was refused with it.
+    """
+    allow_known_types()
+    CheckpointLoader.register_scheme(prefixes='', loader=_load_local, force=True)
+    CheckpointLoader.register_scheme(prefixes=_STORAGE, loader=_load_from_storage, force=True)
+    for prefixes, name in _REMOTE_LOADERS.items():
+        loader = _without_running_code(getattr(mmengine_checkpoint, name))
+        CheckpointLoader.register_scheme(prefixes=prefixes, loader=loader, force=True)
+
+
+def _load_local(filename: str, map_location: Any = None) -> Any:
+    """Load a local file for mmengine."""
+    return drop_python(load_file(filename, map_location))
+
+
+def _load_from_storage(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:
+    """Load a file from a storage service, through mmengine's client of it."""
+    with get_local_path(filename, backend_args=dict(backend=backend)) as path:
+        return drop_python(load_file(path, map_location))
+
+
+def _without_running_code(loader: Callable) -> Callable:
+    """Wrap a loader of mmengine so that ``torch.load`` in it is safe, with ``weights_only=False`` as well."""
+
+    @wraps(loader)
+    def load(*args: Any, **kwargs: Any) -> Any:
+        before = {name: os.environ.pop(name, None) for name in (_NEVER_RUN, _MAY_RUN)}
+        os.environ[_NEVER_RUN] = '1'
+        try:
+            return drop_python(loader(*args, **kwargs))
+        finally:
+            del os.environ[_NEVER_RUN]
+            os.environ.update({name: value for name, value in before.items() if value is not None})
+
+    return load
+
+
+def drop_python(checkpoint: Any) -> Any:
+    """Drop ``meta.config``, a text that mmengine runs as Python when it resumes; returns the checkpoint.
+
+    mmengine compares a number in it that only its first versions had.
+    """
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
+
+
+def use_safe_loading() -> None:
+    """Have everything in this process, and in those that it starts, read checkpoints without running code from them.
+
+    For programs; importing this package does no more than :func:`register_safe_loaders`.
     """
     # Wherever torch.load is called, also with weights_only=False, as torch.hub does for downloads.
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    allow_known_types()
-    CheckpointLoader.register_scheme(prefixes='', loader=load_file, force=True)
+    os.environ.pop(_MAY_RUN, None)
+    os.environ[_NEVER_RUN] = '1'
+    register_safe_loaders()

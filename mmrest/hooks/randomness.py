@@ -178,6 +178,11 @@ class _Iterator:
             return None
         return next(self._iterator)
 
+    def skip_iter(self, num_iters: int) -> None:
+        """Pass over batches, as the loop of OneDL's fork of mmengine does instead of asking for each."""
+        for _ in range(num_iters):
+            next(self)
+
 
 class RandomStateHook(Hook):
     """Makes the random state before every step of training a function of seed, rank and position.
@@ -198,7 +203,9 @@ class RandomStateHook(Hook):
             # Workers that load ahead from the beginning end with the last reference to their iterator.
             loop.dataloader_iterator = loop.dataloader._iterator = None
             batches.seek(loop.iter)
-            loop.dataloader_iterator = _Iterator(loop.dataloader, loop.iter)
+            # A loop of OneDL's fork can be told not to ask for the batches before; what follows is the same.
+            skip = 0 if getattr(loop, 'fast_forward_on_resume', False) else loop.iter
+            loop.dataloader_iterator = _Iterator(loop.dataloader, skip)
             runner.logger.log(logging.INFO, f'Going on with batch {loop.iter + 1} of the data; those before it are '
                               'not loaded again.')
         elif batches.endless:

@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from mmengine.runner.checkpoint import CheckpointLoader
 
 TALLY: Counter = Counter()
 
@@ -22,12 +21,3 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section('reliability')
         for what in sorted(TALLY):
             terminalreporter.write_line(f'{TALLY[what]:8,} {what}')
-
-
-@pytest.fixture
-def own_process_state(monkeypatch):
-    """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    # mmengine formats a run's config for each checkpoint, which takes longer than the steps between.
-    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **kwargs: (text, True), raising=False)

@@ -1,5 +1,8 @@
 """A run that is interrupted and resumed has the losses of one that was not, to the last digit."""
+import inspect
+
 import pytest
+from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from mmrest.hooks import PositionedBatches
@@ -34,6 +37,13 @@ def compare(config, folder, tally, kill_before, done, whole=None, steps=STEPS, *
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
 def test_losses_with_persistent_workers(repo, shapes, tmp_path, tally, kind):
     compare(write_config(tmp_path, kind, repo, shapes, workers=2), tmp_path, tally, 9, 5, steps=10)
+
+
+@pytest.mark.skipif('fast_forward_on_resume' not in inspect.signature(IterBasedTrainLoop).parameters,
+                    reason="only the loop of OneDL's mmengine has this argument")
+def test_losses_of_a_loop_that_does_not_ask_for_earlier_batches(repo, shapes, tmp_path, tally):
+    config = write_config(tmp_path, 'iterations', repo, shapes)
+    compare(config, tmp_path, tally, 9, 5, steps=10, **{'train_cfg.fast_forward_on_resume': True})
 
 
 @pytest.mark.reliability

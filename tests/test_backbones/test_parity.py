@@ -17,6 +17,7 @@ GOLDEN = ['rest_lite-classification', 'rest_base-classification', 'rest_lite-det
 STORED_WRONG_BEFORE = {'rest_lite-detectron2': 'patch_embed_4.pos.pa_conv.weight'}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
 def test_equals_stored_values_of_the_numpy_statement(case):
     model = ResT(numpy_rest.ARCH, out_norm='none').double().eval()

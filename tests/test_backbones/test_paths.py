@@ -35,6 +35,7 @@ def backward(model, x):
     return {key: p.grad for key, p in model.named_parameters()}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('size', [(64, 96), (33, 70), (1, 1)])
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
@@ -92,6 +93,7 @@ def test_half_precision(tiny, options, dtype):
     assert all(out.dtype == dtype for out in outs) and all(p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.matrix
 def test_every_parameter_gets_a_gradient_and_the_mixing_bias_zero(tiny):
     for impl in ('direct', 'chunked'):
         model = ResT(tiny, attn_impl=impl)

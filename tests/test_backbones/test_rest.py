@@ -171,6 +171,7 @@ def test_in_channels(tiny):
     assert ResT(tiny, in_channels=1)(torch.rand(2, 1, 32, 32))[0].shape == (2, 8, 8, 8)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('scope', ['mmengine', 'mmdet', 'mmseg'])
 def test_registered_for_every_library(tiny, scope):
     registry = MODELS

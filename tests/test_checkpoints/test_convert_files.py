@@ -23,6 +23,7 @@ def source(tiny, tmp_path):
     return tmp_path / 'theirs.pth'
 
 
+@pytest.mark.matrix
 def test_a_written_file_is_read_by_all(source, tmp_path):
     conversion = convert_file(source, tmp_path / 'ours.pth')
     digest = hashlib.sha256(source.read_bytes()).hexdigest()

@@ -37,6 +37,7 @@ def python(folder: Path, code: str) -> str:
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
 
 
+@pytest.mark.matrix
 def test_importing_mmrest_first_is_enough(lite):
     assert "No module named 'mmcv._ext'" in python(lite, LOOK)
     assert python(lite, f'import mmrest; {LOOK}').splitlines()[-2:] == ['mmrest', '[0]']

@@ -77,6 +77,7 @@ def test_blocks_cover_everything_once(sizes, block_elements):
     assert torch.equal(seen, torch.ones(batch, n))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('impl', FAST)
 def test_gradients(impl):
     args = [x.requires_grad_() for x in small(batch=1, n=7, m=3)]
@@ -133,6 +134,7 @@ def test_autocast(impl, dtype):
         assert emsa(*doubles, impl=impl).dtype == torch.float64
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('impl', FAST)
 def test_compiled_in_one_graph(impl):
     args = [x.requires_grad_() for x in small(dtype=torch.float32)]

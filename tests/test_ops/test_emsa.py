@@ -32,6 +32,7 @@ def test_no_mixing_equals_loop():
             torch.testing.assert_close(emsa_reference(q, k, v)[b, h], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize('n, m', [(1, 1), (5, 1), (1, 5), (7, 3)])
 def test_gradients(n, m):
     args = [x.requires_grad_() for x in inputs(batch=1, heads=2, n=n, m=m, d=3)]

@@ -1,0 +1,83 @@
+"""Render the table of tested versions from docs/compatibility.json: prints it, or ``--write`` puts it into README.md.
+
+It goes between the lines ``<!-- versions:begin -->`` and ``<!-- versions:end -->``.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import matrix
+
+README = matrix.ROOT / 'README.md'
+BEGIN, END = '<!-- versions:begin -->', '<!-- versions:end -->'
+HEADER = ('Python', 'torch, torchvision', 'NumPy, OpenCV', 'mmengine', 'mmcv and its operators',
+          'mmdet, mmseg, mmpretrain', 'tests', 'run on')
+# Names that the header of a column says already.
+UNSAID = {'torch', 'torchvision', 'numpy', 'opencv-python', 'opencv-python-headless', 'mmengine', 'mmcv', 'mmdet',
+          'mmsegmentation', 'mmpretrain'}
+
+
+def render(entries: dict[str, dict]) -> str:
+    """Return the table in Markdown, one line for each cell that was run."""
+    rows = [HEADER, ['---'] * len(HEADER), *(_row(entry) for entry in entries.values())]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+
+
+def _row(entry: dict) -> list[str]:
+    versions = entry['versions']
+    operators = 'compiled for the CPU' if entry['operators'] == 'compiled' else 'by mmrest'
+    return [versions['python'], *(_join(versions, *names) for names in
+                                  (('torch', 'torchvision'), ('numpy', 'opencv'), ('mmengine', ))),
+            f'{_join(versions, "mmcv")}, {operators}', _join(versions, 'mmdet', 'mmseg', 'mmpretrain'),
+            _tests(entry), entry['date']]
+
+
+def _join(versions: dict[str, str], *columns: str) -> str:
+    """Return the versions in some columns, '-' for what is not installed."""
+    return ', '.join(_short(versions[column]) if column in versions else '-' for column in columns)
+
+
+def _short(installed: str) -> str:
+    """Return the first of 'name version, ...', without the name where the header says it."""
+    name, version = installed.split(', ')[0].split()
+    return version if name in UNSAID else f'{name} {version}'
+
+
+def _tests(entry: dict) -> str:
+    which = 'all' if entry['tests'] == 'make test' else 'selected'
+    counts = [f'{entry["passed"]} passed']
+    counts += [f'{entry[kind]} {kind}' for kind in ('failed', 'skipped') if entry[kind]]
+    return f'{which}: {", ".join(counts)}'
+
+
+def put_in(text: str, table: str) -> str:
+    """Return a page with the table between its two comments.
+
+    Raises:
+        ValueError: They are not both there, once each and in this order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f'The page needs the lines {BEGIN} and {END}, once each, for the table to go between them.')
+    return f'{text[:text.index(BEGIN)]}{BEGIN}\n{table}\n{text[text.index(END):]}'
+
+
+def main(argv: list[str] | None = None, page: Path = README) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--write', action='store_true', help='write it into README.md')
+    args = parser.parse_args(argv)
+    table = render(matrix.read())
+    if not args.write:
+        print(table)
+        return
+    try:
+        text = put_in(page.read_text(encoding='utf-8'), table)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    page.write_text(text, encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
