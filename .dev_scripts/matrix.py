@@ -62,7 +62,7 @@ CELLS = {
     'py312-default': Cell('3.12'),
     'py313-default': Cell('3.13'),
     'py311-numpy1': Cell('3.11', pins=('numpy==1.26.4', 'opencv-python==4.11.0.86',
-                                       'opencv-python-headless==4.11.0.86')),
+                                       'opencv-python-headless==4.11.0.86', 'ml-dtypes==0.5.4')),
     # Without torchvision and mmpretrain, which imports it: there is none for a torch that may be CPU-only.
     'py311-compiled': Cell('3.11', ('torch', 'mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy',
                                     'opencv-python'), ('torch==2.13.0', 'mmcv==2.1.0'), compiled=True),
