@@ -53,7 +53,8 @@ def trained(repo, shapes, tmp_path_factory):
     with log.open('w') as file:
         process = subprocess.Popen(command(repo, 'train.py', *args), cwd=cwd, stdout=file, stderr=subprocess.STDOUT)
         deadline = time.time() + 240
-        while not (cwd / 'run' / 'epoch_2.pth').exists() or not (cwd / 'run' / 'last_checkpoint').exists():
+        note = cwd / 'run' / 'last_checkpoint'  # written after the checkpoint
+        while not (note.exists() and note.read_text().endswith('epoch_2.pth')):
             assert process.poll() is None and time.time() < deadline, log.read_text()[-3000:]
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
