@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 from mmengine.fileio import load
 
 from mmrest.analysis import plot_curves, plot_predictions
-from mmrest.engine.machine import find_gpu_problem
 from mmrest.installed import relative_to_here
 
 TOOLS = Path(__file__).resolve().parent
@@ -44,10 +42,6 @@ def main() -> None:
         if not (work_dir / CONFIG.name).is_file() or work_dir in Path.cwd().parents or work_dir == Path.cwd():
             raise SystemExit(f'{work_dir} is not the folder of a demo: it is not removed.')
         shutil.rmtree(work_dir, ignore_errors=True)
-    problem = find_gpu_problem()
-    if problem:
-        print(f'The GPU cannot be used ({problem}): the demo runs on the CPU.', flush=True)
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # for the steps, which are processes of their own
     start = time.time()
 
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from mmengine.config import DictAction
+
+from .machine import find_gpu_problem
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -22,7 +25,15 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line; hands the rank of launchers that give it as an argument on to mmengine."""
+    """Parse the command line; hand the rank of launchers that give it as an argument on to mmengine.
+
+    Where torch cannot use the GPU, say so and start once more without it: mmengine chose the device as it was
+    imported.
+    """
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    problem = find_gpu_problem()
+    if problem:
+        print(f'The GPU cannot be used ({problem}): running on the CPU.', flush=True)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, 'CUDA_VISIBLE_DEVICES': ''})
     return args

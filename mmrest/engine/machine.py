@@ -12,6 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ..doctor_probe import has_kernels
+
 AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
 
 
@@ -47,17 +49,21 @@ def replace_amp(cfg: Config) -> None:
 
 
 def find_gpu_problem() -> str:
-    """Return why torch cannot compute on the GPU of this machine; '' where it can, or where there is none.
+    """Return why torch cannot compute on a GPU of this machine; '' where it can, or where there is none to use.
 
-    Its driver may be too old, or torch may have no kernels for its architecture.
+    torch may have no kernels for the architecture, or the driver may be too old. No memory of a GPU is taken.
     """
-    try:
-        if torch.cuda.is_available():
-            torch.ones(8, device='cuda').sum().item()
-        elif torch.version.cuda and glob.glob('/dev/nvidia[0-9]*') and os.environ.get('CUDA_VISIBLE_DEVICES') != '':
+    if torch.cuda.is_available():
+        for device in range(torch.cuda.device_count()):
+            major, minor = torch.cuda.get_device_capability(device)
+            if not has_kernels(torch.cuda.get_arch_list(), major, minor):
+                return (f'torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)}, '
+                        f'sm_{major}{minor}')
+    elif torch.version.cuda and glob.glob('/dev/nvidia[0-9]*') and os.environ.get('CUDA_VISIBLE_DEVICES') != '':
+        try:
             torch.cuda.init()  # says why there is none
-    except (RuntimeError, AssertionError) as error:
-        return str(error).strip().splitlines()[0]
+        except (RuntimeError, AssertionError) as error:
+            return str(error).strip().splitlines()[0]
     return ''
 
 

@@ -1,9 +1,11 @@
 """What is changed for the machine a config runs on, and what is said of the batch."""
+import sys
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine import machine
+from mmrest.engine import cli, machine
 from mmrest.engine.machine import describe_batch, replace_amp, replace_sync_bn
 from mmrest.hooks import keep_mmcv_in_float32
 
@@ -94,22 +96,35 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
-@pytest.mark.parametrize('seen, device, error, expected', [
-    (False, False, None, ''),
-    (True, True, None, ''),
-    (True, True, RuntimeError('no kernel image is available\nmore'), 'no kernel image is available'),
-    (False, True, RuntimeError('The NVIDIA driver is too old'), 'The NVIDIA driver is too old'),
+@pytest.mark.parametrize('seen, archs, error, expected', [
+    (0, [], None, ''),
+    (2, ['sm_80', 'sm_90', 'compute_90'], None, ''),
+    (1, ['sm_100', 'sm_120'], None, 'has no kernels for A GPU, sm_90'),
+    (0, [], RuntimeError('The NVIDIA driver is too old\nmore'), 'The NVIDIA driver is too old'),
 ])
-def test_a_gpu_that_torch_cannot_use(monkeypatch, seen, device, error, expected):
-    def compute(*args, **kwargs):
-        if error:
-            raise error
-        return torch.zeros(())
+def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, expected):
+    """One sentence, and the program starts once more without it."""
+    def init():
+        raise error
 
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     monkeypatch.setattr(machine.torch.version, 'cuda', '13.0')
-    monkeypatch.setattr(machine.glob, 'glob', lambda pattern: ['/dev/nvidia0'] if device else [])
-    monkeypatch.setattr(machine.torch.cuda, 'is_available', lambda: seen)
-    monkeypatch.setattr(machine.torch.cuda, 'init', compute)
-    monkeypatch.setattr(machine.torch, 'ones', compute)
-    assert machine.find_gpu_problem() == expected
+    monkeypatch.setattr(machine.glob, 'glob', lambda pattern: ['/dev/nvidia0'] if seen or error else [])
+    for name, value in dict(is_available=lambda: seen > 0, device_count=lambda: seen, get_arch_list=lambda: archs,
+                            get_device_capability=lambda device: (9, 0), get_device_name=lambda device: 'A GPU',
+                            init=init).items():
+        monkeypatch.setattr(machine.torch.cuda, name, value)
+    assert machine.find_gpu_problem().endswith(expected) and bool(machine.find_gpu_problem()) == bool(expected)
+    started = []
+    monkeypatch.setattr(cli.os, 'execve', lambda *args: started.append(args))
+    monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py'])
+    monkeypatch.setattr(sys, 'orig_argv', ['python', '-X', 'dev', 'train.py', 'config.py'])
+    assert cli.parse(cli.make_parser('')).config == 'config.py'
+    assert len(started) == bool(expected)
+    if expected:
+        assert f'{expected}): running on the CPU.' in capsys.readouterr().out
+        assert started[0][1] == [sys.executable, '-X', 'dev', 'train.py', 'config.py']
+        assert started[0][2]['CUDA_VISIBLE_DEVICES'] == ''
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')  # as then, where torch sees none
+        monkeypatch.setattr(machine.torch.cuda, 'is_available', lambda: False)
+        assert not machine.find_gpu_problem()
