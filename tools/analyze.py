@@ -5,7 +5,6 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
 from mmrest.analysis import METRICS, compare_curves, plot_comparison
 from mmrest.analysis.cam import METHODS, load_methods, measure_cam, plot_cam
@@ -15,10 +14,11 @@ from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fouri
 from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
 from mmrest.analysis.subject import Subject, find_images, load_subject
 from mmrest.engine import UsageError, check_target, clear_errors
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
 
     def add(name: str, run, text: str, num_images: int | None = None) -> argparse.ArgumentParser:
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
                                  help='another model beside it; can be repeated')
             command.add_argument('--num-images', type=int, default=num_images, help='use the first that many')
             command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-            command.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+            command.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                                  help='override settings of the configs')
         return command
 

@@ -1,12 +1,12 @@
 """Compare the time and memory of models, measured in turn in one run; see docs/performance.md for examples."""
-import argparse
 
 from mmrest.benchmark.cli import add_arguments, run
 from mmrest.engine import clear_errors
+from mmrest.utils.cli import ArgumentParser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     add_arguments(parser)
     args = parser.parse_args()
     with clear_errors():

@@ -4,22 +4,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmrest.engine import check_target, clear_errors, load_config
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.visualization import browse_dataset
 from mmrest.visualization.browse import PHASES
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file of mmdet, mmseg or mmpretrain')
     parser.add_argument('--phase', choices=PHASES, default='train', help='whose dataset; default: train')
     parser.add_argument('--number', type=int, default=16, help='how many samples, evenly spread; default: 16')
     parser.add_argument('--out-dir', help='folder for contact_sheet.png and the pictures; default: '
                         'work_dirs/browse/<config name>_<phase>')
     parser.add_argument('--show', action='store_true', help='show each in a window until a key is pressed')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config, e.g. data_root=/data/coco/')
     return parser.parse_args()
 

@@ -5,20 +5,19 @@ import argparse
 import json
 import sys
 
-from mmengine.config import DictAction
-
 from mmrest.checkpoints.storage import write_whole
 from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.datasets.faults import Report
 from mmrest.engine import UsageError, base_datasets, check_data, check_target, clear_errors, load_config
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, epilog='Exit status: 0 without errors, 1 with.')
+    parser = ArgumentParser(description=__doc__, epilog='Exit status: 0 without errors, 1 with.')
     parser.add_argument('config', nargs='?', help='config whose datasets are checked')
     parser.add_argument('--phase', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val', 'test'],
                         help='which of its datasets; default: all')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config, e.g. data_root=/data/coco/')
     parser.add_argument('--coco', nargs=2, metavar=('ANN_FILE', 'IMAGES'), help='instead: annotations and their images')
     parser.add_argument('--label-maps', nargs=2, metavar=('IMAGES', 'MAPS'),

@@ -1,12 +1,12 @@
 """Convert a published checkpoint of ResT or ResTv2: a classifier, or a whole detector or segmentor."""
-import argparse
 
 from mmrest.checkpoints.convert import TARGETS, convert_file
 from mmrest.engine import clear_errors
+from mmrest.utils.cli import ArgumentParser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('source', help="the authors' file, as it was downloaded")
     parser.add_argument('destination', help='file to write')
     parser.add_argument('--to', choices=['auto', *sorted(set(TARGETS.values()))], default='auto',

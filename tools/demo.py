@@ -4,15 +4,15 @@ from __future__ import annotations
 import argparse
 
 import torch
-from mmengine.config import DictAction
 
 from mmrest.analysis.subject import load_subject
 from mmrest.engine import check_target, clear_errors
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.visualization import paint_predictions
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('inputs', help='image, folder of images, or video')
     parser.add_argument('--config', required=True, help='config file of any model of mmdet, mmseg or mmpretrain')
     parser.add_argument('--checkpoint', '--weights', required=True, help="its weights; none for a model's initial ones")
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
                         help='default: a GPU if there is one')
     parser.add_argument('--score-thr', '--pred-score-thr', type=float, default=0.3,
                         help='leave instances below this score out; default: 0.3')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     return parser.parse_args()
 

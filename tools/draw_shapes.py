@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mmrest.datasets import CLASSES, draw_shapes
 from mmrest.engine import UsageError, check_target, clear_errors
+from mmrest.utils.cli import ArgumentParser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('root', help='folder; left alone where it holds the same data set already')
     parser.add_argument('--num-train', type=int, default=1200, help='number of training images')
     parser.add_argument('--num-val', type=int, default=200, help='number of validation images')

@@ -9,20 +9,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmrest.analysis.subject import BACKBONES, check_choice
 from mmrest.engine import clear_errors
 from mmrest.export import backbone_target, config_target, export
 from mmrest.export.targets import PARTS, SEGMENTATION_OUTPUTS
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', help='config file of a RetinaNet, UPerNet or any model with a backbone')
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
-    parser.add_argument('--options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='further arguments of the backbone, e.g. stem=resnet')
     parser.add_argument('--checkpoint', help='weights, published or own; default: initial ones')
     parser.add_argument('--out', help='file to write, .onnx, or .pt2 for torch.export; default: '
@@ -34,7 +33,7 @@ def parse_args() -> argparse.Namespace:
                         help='fix the size of images; default: it is dynamic')
     parser.add_argument('--opset', type=int, help="version of ONNX's operators; default: what torch recommends")
     parser.add_argument('--no-verify', action='store_true', help='write the file without comparing it with the model')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     return parser.parse_args()
 

@@ -9,7 +9,6 @@ import argparse
 import json
 
 import torch
-from mmengine.config import DictAction
 
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
@@ -17,16 +16,17 @@ from mmrest.analysis.published import ablation_table, comparison_table
 from mmrest.analysis.subject import BACKBONES, build_backbone, check_choice, refuse_idle
 from mmrest.checkpoints.storage import write_whole
 from mmrest.engine import UsageError, check_target, clear_errors, load_config
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', help='config file of any model with a backbone')
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
-    parser.add_argument('--options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='further arguments of the backbone, e.g. stem=resnet style=win')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     parser.add_argument('--shape', nargs='+', type=int, metavar='PX',
                         help='height and width of the image, or one number for both; default: 224')

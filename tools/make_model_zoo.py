@@ -1,17 +1,17 @@
 """Write configs/metafile.yml and docs/model_zoo.md of this repository from its configs and the papers' figures."""
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from mmrest.engine import UsageError, clear_errors
 from mmrest.model_zoo import make_pages
+from mmrest.utils.cli import ArgumentParser
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true', help='write nothing; fail if a file is not what it should be')
     args = parser.parse_args()
     with clear_errors():

@@ -13,18 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmrest.analysis import METRICS, read_scalars
 from mmrest.engine import UsageError, clear_errors, load_config
+from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 REPO = Path(__file__).resolve().parents[1]
 VARIANTS = ('default', 'head_interaction=conv', 'head_interaction=none', 'position=none')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--variants', nargs='+', default=VARIANTS, help='arguments of the backbone, with commas')
     parser.add_argument('--seeds', nargs='+', type=int, default=(0, 1, 2))
     parser.add_argument('--config', default=str(REPO / 'configs/ablations/retinanet_rest_lite_fpn_shapes-96.py'))
@@ -75,8 +75,8 @@ def options_of(variant: str) -> list[str]:
 
 
 def read_options(options: list[str]) -> dict:
-    parser = argparse.ArgumentParser()
-    parser.add_argument('options', nargs='*', action=DictAction)
+    parser = ArgumentParser()
+    parser.add_argument('options', nargs='*', action=ConfigOptions)
     return parser.parse_args(options).options or {}
 
 

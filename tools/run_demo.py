@@ -4,7 +4,6 @@ Works from any folder: images go to data/shapes and results to work_dirs/demo in
 """
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from mmengine.fileio import load
 
 from mmrest.analysis import plot_curves, plot_predictions
 from mmrest.installed import relative_to_here
+from mmrest.utils.cli import ArgumentParser
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'retinanet_rest_lite_fpn_shapes.py'
@@ -32,7 +32,7 @@ def run(tool: str, *args: str | Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder for results; default: %(default)s')
     parser.add_argument('--fresh', action='store_true', help='start over instead of resuming an interrupted demo')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='handed on to train.py and test.py')

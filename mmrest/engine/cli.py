@@ -5,19 +5,18 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
-
+from ..utils.cli import ArgumentParser, ConfigOptions
 from .machine import find_gpu_problem
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the arguments that every run takes."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and results; default: work_dirs/<config name>')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config, e.g. train_cfg.max_epochs=1 '
-                        'data_root=/data/coco/; lists as key="[a,b]" without blanks')
+                        'data_root=/data/coco/; lists as key="[a,b]"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='what started this process, for distributed runs')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

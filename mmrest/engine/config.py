@@ -4,6 +4,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib.util
+import os
 import traceback
 from copy import deepcopy
 from pathlib import Path
@@ -66,7 +67,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
             _move_data(cfg, cfg.data_root, str(options['data_root']))
         cfg.merge_from_dict(options)
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    cfg.work_dir = os.path.expanduser(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(path).stem)
     use_safe_loading()
     return cfg
 

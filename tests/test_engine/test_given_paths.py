@@ -1,4 +1,6 @@
 """What is found out about files and folders before work starts."""
+import os
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -48,3 +50,12 @@ def test_the_seed_of_the_resumed_run_counts(tmp_path, own):
     cfg = Config(dict(work_dir=str(tmp_path), **own))
     prepare_resume(cfg, 'auto')
     assert cfg.randomness.seed == 77 and cfg.load_from == str(path)
+
+
+@pytest.mark.parametrize('given, own', [('~/my runs/x', None), (None, '~/my runs/x'), (None, None), ('a', '~/b')])
+def test_a_work_dir_in_the_home_folder_is_one_place(tmp_path, given, own):
+    path = tmp_path / 'c.py'
+    path.write_text(f'work_dir = {own!r}\n')
+    home = os.path.expanduser('~')
+    expected = given or own or 'work_dirs/c'
+    assert load_config(str(path), work_dir=given).work_dir == expected.replace('~', home)
