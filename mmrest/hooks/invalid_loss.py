@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import torch
 from mmengine.hooks import Hook
@@ -23,6 +23,33 @@ ADVICE = ('Usual causes: a learning rate that is too high, or is not warmed up (
 
 class InvalidLossError(RuntimeError):
     """The loss became NaN or infinite."""
+
+
+class _CheckedLosses:
+    """A model's ``parse_losses`` that tells a hook of losses which are not finite.
+
+    Pickled and copied as what it stands for, so that a model can be saved as a whole while it trains.
+    """
+
+    def __init__(self, parse: Callable, hook: InvalidLossHook, runner: Runner) -> None:
+        self.parse, self.hook, self.runner = parse, hook, runner
+
+    def __call__(self, losses: Any) -> Any:
+        loss, shown = parsed = self.parse(losses)
+        # This waits for the device; mmengine does so for its log after every step in any case.
+        if isinstance(loss, Tensor) and not torch.isfinite(loss).all():
+            self.hook._stop(self.runner, shown)
+        return parsed
+
+    def __reduce__(self) -> tuple:
+        owner = getattr(self.parse, '__self__', None)
+        if owner is None:
+            return _same, (self.parse, )
+        return getattr, (owner, self.parse.__name__)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 @HOOKS.register_module()
@@ -45,17 +72,19 @@ class InvalidLossHook(Hook):
         if not hasattr(model, 'parse_losses'):
             runner.logger.warning(f'{type(model).__name__} has no parse_losses: its loss is not checked.')
             return
-        parse = getattr(model.parse_losses, 'unchecked', model.parse_losses)
+        self._release(model)  # an earlier training may have been stopped
+        model.parse_losses = _CheckedLosses(model.parse_losses, self, runner)
 
-        def parse_losses(losses: Any) -> Any:
-            loss, shown = parsed = parse(losses)
-            # This waits for the device; mmengine does so for its log after every step in any case.
-            if isinstance(loss, Tensor) and not torch.isfinite(loss).all():
-                self._stop(runner, shown)
-            return parsed
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model as it was."""
+        self._release(inner_model(runner.model))
 
-        parse_losses.unchecked = parse
-        model.parse_losses = parse_losses
+    @staticmethod
+    def _release(model: Any) -> None:
+        if isinstance(vars(model).get('parse_losses'), _CheckedLosses):
+            checked = vars(model).pop('parse_losses')
+            if getattr(model, 'parse_losses', None) != checked.parse:  # the method of its class needs no attribute
+                model.parse_losses = checked.parse
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the batch at hand."""

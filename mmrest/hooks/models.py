@@ -23,9 +23,18 @@ def keep_mmcv_in_float32(model: nn.Module) -> None:
     for module in model.modules():
         names = {parent.__name__ for parent in type(module).__mro__}
         if 'BaseRoIExtractor' in names:
-            module.register_forward_pre_hook(lambda module, args: _to_float32(args))
+            module.register_forward_pre_hook(_widen_inputs)
         elif 'BaseDenseHead' in names:
-            module.register_forward_hook(lambda module, args, outputs: _to_float32(outputs))
+            module.register_forward_hook(_widen_outputs)
+
+
+# Not lambdas: a model with hooks on it can be pickled.
+def _widen_inputs(module: nn.Module, args: Any) -> Any:
+    return _to_float32(args)
+
+
+def _widen_outputs(module: nn.Module, args: Any, outputs: Any) -> Any:
+    return _to_float32(outputs)
 
 
 def _to_float32(value: Any) -> Any:

@@ -2,23 +2,26 @@
 import errno
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import need_mmpretrain
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 
 import mmrest
 from mmrest.checkpoints import storage
 from mmrest.engine import clear_errors
-from mmrest.hooks import InvalidLossError
+from mmrest.hooks import InvalidLossError, keep_mmcv_in_float32
 from mmrest.hooks.randomness import set_random_state
 
 pytest.importorskip('mmdet')
@@ -142,6 +145,56 @@ def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypat
         runner.train()
     assert 'could not be saved' in str(error.value) and hook.paths[0] in str(error.value)
     assert not list((tmp_path / 'run').glob('.*'))
+
+
+class Copy(Hook):
+    """Copies the whole model in the midst of training."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.pickled, self.copied = pickle.dumps(runner.model), deepcopy(runner.model)
+        self.state = deepcopy(runner.model.state_dict())
+
+
+def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_path, monkeypatch):
+    runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
+    before = set(vars(runner.model))
+    keep_mmcv_in_float32(runner.model)  # as for bfloat16
+    hook = Copy()
+    runner.register_hook(hook)
+    runner.train()
+    for model in (pickle.loads(hook.pickled), hook.copied):
+        assert all(torch.equal(value, hook.state[key]) for key, value in model.state_dict().items())
+        assert model.parse_losses.__self__ is model  # its own, and no longer watched
+    model = runner.model
+    assert set(vars(model)) == before
+    torch.save(model, tmp_path / 'model.pth')
+    batch = model.data_preprocessor(next(iter(runner.val_dataloader)), False)
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)  # which our tools set
+    again = torch.load(tmp_path / 'model.pth', weights_only=False)
+    with torch.no_grad():
+        for other in (again, pickle.loads(pickle.dumps(model)), deepcopy(model)):
+            for out, expected in zip(other.eval().backbone(batch['inputs']), model.eval().backbone(batch['inputs'])):
+                assert torch.equal(out, expected)
+
+
+def test_a_method_of_the_models_own_comes_back():
+    """One that was set on the model, before the hook came, is checked and set again."""
+    hook, model = mmrest.InvalidLossHook(), BaseModel.__new__(Summing)
+    torch.nn.Module.__init__(model)
+    model.parse_losses = own = _parse
+    hook.before_train(SimpleNamespace(model=model))
+    assert model.parse_losses is not own and pickle.loads(pickle.dumps(model)).parse_losses is own
+    hook.after_train(SimpleNamespace(model=model))
+    assert model.parse_losses is own
+
+
+class Summing(BaseModel):
+    def forward(self, *args, **kwargs):
+        pass
+
+
+def _parse(losses):
+    return torch.zeros(()), {}
 
 
 def test_the_hook_is_registered_and_on(repo):
