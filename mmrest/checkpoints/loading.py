@@ -36,6 +36,7 @@ class LoadReport:
         depths (list[str]): Stages of a backbone that have another number of blocks in the state dict.
         other_shapes (list[str]): Backbones that are in the state dict, but for the most part in other shapes.
         untouched (list[str]): Modules of the model, by name, with parameters of which the state dict has none.
+        unfilled (list[str]): Parameters and running statistics that are missing or mismatched, with both shapes.
     """
     source: str
     matched: list[str] = field(default_factory=list)
@@ -46,6 +47,7 @@ class LoadReport:
     depths: list[str] = field(default_factory=list)
     other_shapes: list[str] = field(default_factory=list)
     untouched: list[str] = field(default_factory=list)
+    unfilled: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -66,12 +68,12 @@ class LoadReport:
         """Raise if next to nothing fits, else log the report, as a warning if the model is not complete.
 
         Args:
-            testing (bool): The model is not to be trained: a head without weights has no use.
+            testing (bool): The model is not to be trained: what is not filled stays random.
 
         Raises:
             CheckpointError: Less than a tenth of the model's values would be filled, or its backbone is
-                in the checkpoint with other numbers of channels; in testing, a part other than an auxiliary
-                head would not be filled at all.
+                in the checkpoint with other numbers of channels; in testing, a parameter outside of auxiliary
+                heads would not be filled.
         """
         if self.fraction < LEAST_MATCH or self.other_shapes:
             raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
@@ -80,6 +82,11 @@ class LoadReport:
         if unfilled:
             raise CheckpointError(f'The checkpoint has nothing for {", ".join(unfilled)} of the model, which would be '
                                   f'tested with random weights; of another model, or of its backbone alone? {self}')
+        unfilled = [key for key in self.unfilled if not key.startswith('aux')] if testing else []
+        if unfilled:
+            raise CheckpointError(f'The checkpoint does not fill {_shorten(unfilled)} of the model, which would be '
+                                  'tested with random values. Test with the config that it was trained with. '
+                                  f'{self}')
         fine = self.complete and not self.depths
         print_log(str(self), logger='current', level=logging.INFO if fine else logging.WARNING)
         return self
@@ -164,15 +171,19 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
     report = LoadReport(source)
     filled = total = 0
     own = model.state_dict()
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for key, value in own.items():
         total += value.numel()
-        if key not in state_dict:
-            report.missing.append(key)
-        elif _shape(state_dict[key]) != _shape(value):
-            report.mismatched.append(f'{key} (file {_shape(state_dict[key])}, model {tuple(value.shape)})')
-        else:
+        if key in state_dict and _shape(state_dict[key]) == _shape(value):
             report.matched.append(key)
             filled += value.numel()
+            continue
+        named = key
+        if key in state_dict:
+            named = f'{key} (file {_shape(state_dict[key])}, model {tuple(value.shape)})'
+        (report.mismatched if key in state_dict else report.missing).append(named)
+        if key in parameters or key.endswith(('.running_mean', '.running_var')):
+            report.unfilled.append(named)
     report.unexpected = [key for key in state_dict if key not in own]
     report.fraction = filled / max(total, 1)
     matched = {key.split('.')[0] for key in report.matched}

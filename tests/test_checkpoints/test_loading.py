@@ -116,6 +116,31 @@ def test_a_head_without_weights_is_not_tested(tiny):
     assert compare_state_dict(model, state).check(testing=True).untouched == ['auxiliary_head']
 
 
+@pytest.mark.parametrize('change, named', [
+    (dict(cls=nn.Conv2d(4, 3, 1)), r'head.cls.weight \(file \(3, 4, 1, 1\), model \(5, 4, 1, 1\)\)'),  # other classes
+    (dict(norm=None), 'head.norm.weight, head.norm.bias, head.norm.running_mean'),
+    (dict(cls=nn.Conv2d(4, 5, 1, bias=False)), 'head.cls.bias'),
+])
+def test_a_head_of_another_shape_is_not_tested(tiny, change, named):
+    """It would be a random classifier's figures; training may begin so."""
+    def build(**parts):
+        model = detector(tiny)
+        parts = dict(dict(cls=nn.Conv2d(4, 5, 1), norm=nn.BatchNorm2d(4)), **parts)
+        model.head = nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
+        return model
+
+    state = build(**change).state_dict()
+    compare_state_dict(build(), state).check()
+    with pytest.raises(CheckpointError, match=f'does not fill {named}.* tested with random values'):
+        compare_state_dict(build(), state).check(testing=True)
+    # A counter of batches and an auxiliary head do not change what is tested.
+    model, state = build(), build().state_dict()
+    del state['head.norm.num_batches_tracked']
+    model.auxiliary_head = nn.ModuleList([nn.Linear(3, 3), nn.Linear(2, 2)])
+    state['auxiliary_head.0.weight'] = torch.zeros(3, 3)
+    compare_state_dict(model, state).check(testing=True)
+
+
 @pytest.mark.parametrize('depths', [(1, 3, 1, 1), (1, 1, 1, 1)])
 def test_another_depth_is_said_and_a_warning(tiny, monkeypatch, depths):
     logged = []
