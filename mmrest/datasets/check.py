@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from .coco import check_coco, read_json
 from .faults import DataError, Report
-from .guard import data_errors, dataset_class
+from .guard import data_errors, dataset_class, known_classes
 from .images import IMAGE_SUFFIXES, ImageFacts, decode, png_depth
 
 # Called with what is looked at, how many were, and how many there are.
@@ -28,7 +28,7 @@ _CONVERTED.update(CMYK='CMYK image (converted to RGB)')
 
 
 def check_coco_files(ann_file: str | Path, folder: str | Path, report: Report, classes: Sequence[str] | None = None,
-                     masks: bool = True, progress: Progress | None = None) -> None:
+                     masks: bool = True, progress: Progress | None = None, evaluated: bool = True) -> None:
     """Check COCO annotations and the images that they name.
 
     Args:
@@ -38,13 +38,14 @@ def check_coco_files(ann_file: str | Path, folder: str | Path, report: Report, c
         classes (sequence[str], optional): Names of the classes that the dataset is to have.
         masks (bool): Segmentations are used.
         progress (callable, optional): See :data:`Progress`.
+        evaluated (bool): As in :func:`check_coco`.
     """
     try:
         content = read_json(ann_file)
     except DataError as error:
         report.error('annotation file cannot be read', str(ann_file), str(error))
         return
-    check_coco(content, ann_file, report, classes, masks)
+    check_coco(content, ann_file, report, classes, masks, evaluated)
     images = content.get('images') if isinstance(content, dict) else None
     entries = [image for image in images if isinstance(image, dict) and isinstance(image.get('file_name'), str)
                and '\0' not in image['file_name']] if isinstance(images, list) else []
@@ -166,9 +167,8 @@ def check_config(cfg: Config, configs: Iterable[dict], report: Report, progress:
         kind = dataset_class(config)
         if getattr(getattr(kind, 'COCOAPI', None), '__name__', '') == 'COCO':
             root = Path(config.get('data_root') or '')
-            classes = kind._load_metainfo(config.get('metainfo')).get('classes')
             check_coco_files(root / config['ann_file'], root / (config.get('data_prefix') or {}).get('img', ''),
-                             report, classes, masks, progress)
+                             report, known_classes(config), masks, progress, bool(config.get('test_mode')))
             continue
         where = f'{config["type"]} in {config.get("data_root") or config.get("data_prefix")}'
         try:

@@ -54,7 +54,8 @@ def _free_memory() -> int | None:
         return None
 
 
-def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any = None, masks: bool = True) -> None:
+def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any = None, masks: bool = True,
+               evaluated: bool = True) -> None:
     """Check the contents of a COCO instance file.
 
     ``report.errors`` get what cannot be used, or would be misunderstood without a word; ``report.warnings`` what
@@ -66,6 +67,7 @@ def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any 
         report (Report): Gets what is found.
         classes (sequence[str], optional): Names of the classes that the dataset is to have.
         masks (bool): Segmentations are used.
+        evaluated (bool): pycocotools compares predictions with them; False: a model is trained on them, no more.
     """
     name = Path(ann_file).name
     parts = {}
@@ -97,8 +99,13 @@ def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any 
             report.error('wrong category id', where, f'category_id {_short(annotation.get("category_id"))}')
         if masks:
             _check_segmentation(annotation.get('segmentation'), where, report)
+        _check_for_evaluation(annotation, where, report, evaluated)
         if _check_annotation(annotation, image, where, report) and image is not None:
+            if masks and not annotation.get('segmentation'):
+                report.error('object without a segmentation', where, 'masks are used')
             objects.setdefault(image['id'], []).append(bool(annotation.get('iscrowd')))
+    if objects and all(all(crowds) for crowds in objects.values()) and not evaluated:
+        report.error('nothing to train on', str(ann_file), 'all objects are crowds (iscrowd 1), which are ignored')
     for image in images.values():
         crowds = objects.get(image['id'])
         file_name = f'{name}, {image.get("file_name")}'
@@ -115,7 +122,7 @@ def _ids(entries: list[dict], where: str, report: Report, kind: str) -> dict[Any
     known: dict[Any, dict] = {}
     for entry in entries:
         number = entry.get('id')
-        if type(number) is not int:
+        if not _is_whole(number):
             report.error('id is no whole number', where, _short(number))
         elif number in known:
             report.error(f'duplicate {kind} id', where, str(number))
@@ -126,7 +133,7 @@ def _ids(entries: list[dict], where: str, report: Report, kind: str) -> dict[Any
 
 def _key(value: Any) -> Any:
     """A value to look up an id with; what can be no id is none."""
-    return value if type(value) is int else None
+    return value if _is_whole(value) else None
 
 
 def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: Report) -> None:
@@ -138,20 +145,39 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
     if missing:
         report.error('class without a category', ann_file,
                      f'{", ".join(missing)} of the dataset\'s classes; the file has {", ".join(names[:10])}')
-    for name, count in Counter(names).items():
-        if count > 1 and (not classes or name in classes):
-            report.error('category name given twice', ann_file, name)
+    repeated = [name for name, count in Counter(names).items() if count > 1 and (not classes or name in classes)]
+    for name in repeated:
+        report.error('category name given twice', ann_file, name)
+    order = [name for name in names if name in (classes or ())]
+    if not missing and not repeated and order != list(classes or ()):
+        report.error('classes in another order than the categories', ann_file,
+                     f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them as the file does, '
+                     f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})')
 
 
 def _check_image(image: dict, where: str, report: Report) -> None:
     for side in ('width', 'height'):
-        if type(image.get(side)) is not int or image[side] <= 0:
+        if not _is_whole(image.get(side)) or image[side] <= 0:
             report.error('image size is no positive whole number', where, f'{side} {_short(image.get(side))}')
     name = image.get('file_name')
     if not isinstance(name, str) or not name or '\0' in name:
         report.error('file name is no text', where, _short(name))
     elif os.path.isabs(name) or '..' in Path(name).parts:
         report.error('file name leaves the image folder', where, name)
+
+
+def _check_for_evaluation(annotation: dict, where: str, report: Report, evaluated: bool) -> None:
+    """Check what pycocotools looks at and training does not."""
+    crowd = annotation.get('iscrowd')
+    if crowd is None:
+        if evaluated:
+            report.error('iscrowd is missing or null', where, 'pycocotools needs 0 or 1')
+        else:
+            report.warn('iscrowd is missing or null (taken for 0)', where)
+    elif crowd not in (0, 1):
+        report.error('iscrowd is neither 0 nor 1', where, _short(crowd))
+    if evaluated and annotation.get('id') == 0:
+        report.error('annotation id 0', where, 'pycocotools takes it for no match: number annotations from 1')
 
 
 def _check_annotation(annotation: dict, image: dict | None, where: str, report: Report) -> bool:
@@ -167,7 +193,7 @@ def _check_annotation(annotation: dict, image: dict | None, where: str, report: 
     if width < 1 or height < 1 or annotation['area'] <= 0:
         report.warn('box without area, or under 1 px (left out)', where, _short(box))
         return False
-    if image is None or not all(type(image.get(side)) is int for side in ('width', 'height')):
+    if image is None or not all(_is_whole(image.get(side)) for side in ('width', 'height')):
         return False
     if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
         report.warn('box outside the image (left out)', where, f'{_short(box)} in {image["width"]}x{image["height"]}')
@@ -190,6 +216,10 @@ def _check_segmentation(value: Any, where: str, report: Report) -> None:
             report.warn('polygon of less than three points (left out)', where)
     if not good:
         report.error('segmentation is neither polygons nor a run-length code', where, _short(value))
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or type(value) is float and value.is_integer()
 
 
 def _is_number(value: Any) -> bool:

@@ -181,7 +181,7 @@ def data_errors(configs: list[dict]) -> Iterator[None]:
             if api is not None and api.__name__ == 'COCO':
                 masks = any(step.get('with_mask') for step in config.get('pipeline', []) if isinstance(step, dict))
                 patched.append((kind, kind.__dict__.get('COCOAPI')))
-                kind.COCOAPI = _checked(api, masks)
+                kind.COCOAPI = _checked(api, masks, known_classes(config), bool(config.get('test_mode')))
         yield
     except ValueError as error:
         if 'at least one array' not in str(error):
@@ -204,7 +204,14 @@ def dataset_class(config: dict) -> type | None:
     return kind
 
 
-def _checked(api: type, masks: bool) -> type:
+def known_classes(config: dict) -> tuple[str, ...] | None:
+    """Return the names of classes that a dataset's config gives it; None if they are in its data."""
+    load = getattr(dataset_class(config), '_load_metainfo', None)
+    classes = (load(config.get('metainfo')) if load else {}).get('classes')
+    return tuple(classes) if classes else None
+
+
+def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated: bool) -> type:
     """The class that reads COCO annotations, made to check them."""
 
     class CheckedCoco(api):
@@ -221,7 +228,7 @@ def _checked(api: type, masks: bool) -> type:
 
         def createIndex(self) -> None:  # noqa: N802 (pycocotools' name)
             report = Report(examples=3)
-            check_coco(self.dataset, self._file, report, masks=masks)
+            check_coco(self.dataset, self._file, report, classes, masks, evaluated)
             if report.errors:
                 report.warnings.clear()
                 raise DataError(f'{Path(self._file)} cannot be used:\n{report}\n{ADVICE}')

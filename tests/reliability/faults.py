@@ -6,7 +6,7 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 from PIL import Image
@@ -98,6 +98,10 @@ def drop(key: str, field: str) -> Callable[[Path], None]:
     return edit(lambda content: content[key][0].pop(field))
 
 
+def every(key: str, change: Callable[[dict], Any]) -> Callable[[Path], None]:
+    return edit(lambda content: [change(entry) for entry in content[key]])
+
+
 def again(key: str) -> Callable[[Path], None]:
     return edit(lambda content: content[key].append(dict(content[key][0])))
 
@@ -162,7 +166,19 @@ ANNOTATIONS = dict(
                        'file name leaves'),
     name_missing=Fault(drop('images', 'file_name'), 'file name is no text', 'file name is no text'),
     class_missing=Fault(edit(lambda content: content['categories'][1].update(name='circle')),
-                        'class without a category', 'no category square'),
+                        'class without a category', 'square of the dataset.s classes'),
+    other_order=Fault(edit(lambda content: content['categories'].reverse()),
+                      'classes in another order than the categories',
+                      r"write metainfo = dict\(classes=\('star', 'triangle', 'square', 'disc'\)\)"),
+    two_swapped=Fault(edit(lambda content: content['categories'].insert(0, content['categories'].pop(1))),
+                      'classes in another order than the categories', "classes=.'square', 'disc', 'triangle', 'star'"),
+    no_iscrowd=Fault(every('annotations', lambda annotation: annotation.pop('iscrowd')),
+                     'iscrowd is missing or null (taken for 0)'),
+    null_iscrowd=Fault(first('annotations', iscrowd=None), 'iscrowd is missing or null (taken for 0)'),
+    iscrowd_as_text=Fault(first('annotations', iscrowd='no'), 'iscrowd is neither 0 nor 1', 'neither 0 nor 1'),
+    iscrowd_of_two=Fault(first('annotations', iscrowd=2), 'iscrowd is neither 0 nor 1', 'neither 0 nor 1'),
+    all_crowds=Fault(every('annotations', lambda annotation: annotation.update(iscrowd=1)), 'nothing to train on',
+                     'nothing to train on'),
     not_json=Fault(whole_file('{"images": ['), 'annotation file cannot be read', 'no file of COCO annotations'),
     nested=Fault(whole_file('[' * 100000), 'annotation file cannot be read', 'no file of COCO annotations'),
     not_utf8=Fault(lambda root: (root / 'annotations/instances_train.json').write_bytes(b'\xff\xfe\x00'),

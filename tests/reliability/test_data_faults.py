@@ -127,6 +127,49 @@ def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
     assert fault in {**masks.errors, **masks.warnings} and fault not in {**boxes.errors, **boxes.warnings}
 
 
+@pytest.mark.parametrize('change, fault', [
+    (lambda annotation: annotation.pop('iscrowd'), 'iscrowd is missing or null'),
+    (lambda annotation: annotation.update(iscrowd=None), 'iscrowd is missing or null'),
+    (lambda annotation: annotation.update(id=0), 'annotation id 0'),
+])
+def test_what_only_an_evaluation_needs(load_samples, found, damaged, change, fault):
+    """In the file that is evaluated: named by the check and before the first step; trained on, it does no harm."""
+    for phase in ('train', 'val'):
+        path = damaged / f'annotations/instances_{phase}.json'
+        content = json.loads(path.read_text())
+        change(content['annotations'][0])
+        path.write_text(json.dumps(content))
+    assert load_samples('epochs', 'train') and not found('epochs', 'train').errors
+    with pytest.raises(DataError, match=fault):
+        load_samples('epochs', 'val')
+    assert fault in found('epochs', 'val').errors
+
+
+def test_whole_numbers_may_have_a_point(load_samples, found, damaged):
+    for phase in ('train', 'val'):
+        path = damaged / f'annotations/instances_{phase}.json'
+        content = json.loads(path.read_text())
+        for image in content['images']:
+            image.update(width=float(image['width']), height=float(image['height']), id=float(image['id']))
+        for annotation in content['annotations']:
+            annotation.update(category_id=float(annotation['category_id']))
+        path.write_text(json.dumps(content))
+        assert load_samples('epochs', phase) and not found('epochs', phase).errors
+
+
+@pytest.mark.parametrize('lacking', [None, [], {}])
+def test_objects_without_masks(damaged, lacking):
+    """An error where masks are used, whether crowd or not; a box that is left out needs none."""
+    content = json.loads((damaged / 'annotations/instances_train.json').read_text())
+    content['annotations'][0]['segmentation'] = lacking
+    content['annotations'][1].pop('segmentation')
+    content['annotations'][2].update(bbox=[9, 9, 0, 9], segmentation=lacking)
+    masks, boxes = Report(), Report()
+    check_coco(content, 'a.json', masks)
+    check_coco(content, 'a.json', boxes, masks=False)
+    assert masks.errors['object without a segmentation']['count'] == 2 and not boxes.errors
+
+
 HANDLED = [name for name, fault in DETECTION.items() if not fault.says]
 
 
