@@ -99,6 +99,14 @@ class History(HistoryBuffer):
         self._set_default_statistics()
 
 
+@_called('_codecs.encode')
+def _encode(text: str, encoding: str) -> bytes:
+    """Bytes in pickles of protocol 2; torch allows the original from 2.5 on."""
+    if not isinstance(text, str) or encoding != 'latin1':
+        _refuse(f'bytes in the encoding {encoding!r}')
+    return text.encode(encoding)
+
+
 def _under_both_names(name: str, function: Callable) -> list[Callable]:
     """NumPy 2 renamed the module of these functions; the name in a file is that of its writer."""
 
@@ -108,5 +116,5 @@ def _under_both_names(name: str, function: Callable) -> list[Callable]:
     return [copy(f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')]
 
 
-STANDINS = [DType, Array, History, _statistics_method, *_under_both_names('_reconstruct', _reconstruct),
+STANDINS = [DType, Array, History, _statistics_method, _encode, *_under_both_names('_reconstruct', _reconstruct),
             *_under_both_names('scalar', _scalar)]

@@ -14,7 +14,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmrest.checkpoints import CheckpointError, load_file, safe
+from mmrest.checkpoints import CheckpointError, load_file, safe, standins
 
 
 class Runs:
@@ -196,3 +196,12 @@ def test_mmengine_reads_downloads_safely(tmp_path, safe_mmengine, monkeypatch):
             CheckpointLoader.load_checkpoint(f'{url}/evil.pth')
         server.shutdown()
     assert not witness.exists()
+
+
+def test_bytes_of_old_pickles():
+    """torch 2.4 has no place of its own for them, and numbers of NumPy hold them."""
+    encode = {f'{each.__module__}.{each.__qualname__}': each for each in standins.STANDINS}['_codecs.encode']
+    assert encode('\x00\xff', 'latin1') == b'\x00\xff'
+    for text, encoding in ((b'a', 'latin1'), ('a', 'utf8'), ('a', 'rot13')):
+        with pytest.raises(pickle.UnpicklingError, match='bytes in the encoding'):
+            encode(text, encoding)
