@@ -16,6 +16,7 @@ from .coco import check_coco, read_json
 from .faults import DataError, Report
 from .guard import data_errors, dataset_class, known_classes
 from .images import IMAGE_SUFFIXES, ImageFacts, decode, png_depth
+from .validation import find_wrong_heads
 
 # Called with what is looked at, how many were, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -157,6 +158,9 @@ def check_config(cfg: Config, configs: Iterable[dict], report: Report, progress:
         progress (callable, optional): See :data:`Progress`.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    configs = list(configs)
+    for wrong in find_wrong_heads(cfg.get('model'), configs):
+        report.error('head with another number of classes', wrong)
     done = []
     for config in configs:
         config = deepcopy(dict(config))

@@ -195,18 +195,28 @@ def data_errors(configs: list[dict]) -> Iterator[None]:
                 kind.COCOAPI = api
 
 
-def dataset_class(config: dict) -> type | None:
-    """The class that a dataset's config names; None if there is none of that name."""
+def dataset_class(config: dict, scope: str | None = None) -> type | None:
+    """The class that a dataset's config names; None if there is none of that name.
+
+    Args:
+        config (dict): Of a dataset.
+        scope (str, optional): The library that a name without one belongs to; default: the current scope.
+    """
     kind = config.get('type')
     if isinstance(kind, str):
-        with DATASETS.switch_scope_and_registry(None) as registry:
+        with DATASETS.switch_scope_and_registry(scope) as registry:
             kind = registry.get(kind)
     return kind
 
 
-def known_classes(config: dict) -> tuple[str, ...] | None:
-    """Return the names of classes that a dataset's config gives it; None if they are in its data."""
-    load = getattr(dataset_class(config), '_load_metainfo', None)
+def known_classes(config: dict, scope: str | None = None) -> tuple[str, ...] | None:
+    """Return the names of classes that a dataset's config gives it; None if they are in its data.
+
+    Args:
+        config (dict): Of a dataset.
+        scope (str, optional): As in :func:`dataset_class`.
+    """
+    load = getattr(dataset_class(config, scope), '_load_metainfo', None)
     classes = (load(config.get('metainfo')) if load else {}).get('classes')
     return tuple(classes) if classes else None
 

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints import LoadReportHook, use_safe_loading
 from ..hooks import RandomStateHook, keep_mmcv_in_float32, save_whole_checkpoints
-from .data import base_datasets, check_batch_sizes, check_data
+from .data import base_datasets, check_batch_sizes, check_data, check_heads
 from .errors import UsageError
 from .loaders import guard_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
@@ -176,6 +176,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     phases = ('train', 'val') if cfg.get('val_cfg') else ('train', )
     check_data(cfg, phases)
     check_batch_sizes(cfg, phases)
+    check_heads(cfg, phases)
     check_target(cfg.get('work_dir'), '--work-dir')
     if amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -237,6 +238,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
         raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
     check_data(cfg, ('test', ))
     check_batch_sizes(cfg, ('test', ))
+    check_heads(cfg, ('test', ))
     check_checkpoint(checkpoint)
     segmentation = cfg.get('default_scope') == 'mmseg'
     check_target(cfg.get('work_dir'), '--work-dir')

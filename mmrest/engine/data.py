@@ -6,6 +6,7 @@ from typing import Any, Iterator
 
 from mmengine.config import Config
 
+from ..datasets.validation import find_wrong_heads
 from ..installed import tool_command
 from .errors import UsageError
 
@@ -67,6 +68,22 @@ def check_batch_sizes(cfg: Config, phases: tuple[str, ...]) -> None:
         size = loader.get('batch_size') if isinstance(loader, dict) else None
         if size is not None and not (isinstance(size, int) and size > 0):
             raise UsageError(f'{phase}_dataloader.batch_size must be a positive integer, got {size!r}.')
+
+
+def check_heads(cfg: Config, phases: tuple[str, ...]) -> None:
+    """Check that a model's heads have as many classes as the data; ``check_samples = False`` turns that off.
+
+    Raises:
+        UsageError: One has not; the message gives both numbers.
+    """
+    if cfg.get('check_samples', True):
+        datasets = [dataset for phase in phases for dataset in base_datasets(cfg.get(f'{phase}_dataloader'))]
+        try:
+            wrong = find_wrong_heads(cfg.get('model'), datasets, cfg.get('default_scope'))
+        except ImportError:  # a library is missing, which the runner says when it builds from the config
+            return
+        if wrong:
+            raise UsageError('\n'.join(['The heads do not have the classes of the data:', *wrong]))
 
 
 def _refuse_pickles(dataset: dict) -> None:
