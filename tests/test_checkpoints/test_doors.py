@@ -191,7 +191,7 @@ def test_what_training_saves_is_read(tmp_path):
                    ids=np.arange(4))
     torch.save(content, tmp_path / 'file.pth')
     before = set(torch.serialization.get_safe_globals())
-    core = getattr(np, '_core', None) or np.core
+    core = np.core if np.__version__.startswith('1.') else np._core
     originals = [getattr, np.dtype, np.ndarray, type(np.dtype('f8')), type(np.dtype('i8')), HistoryBuffer,
                  core.multiarray.scalar, core.multiarray._reconstruct]
     torch.serialization.add_safe_globals(originals)
