@@ -24,6 +24,8 @@ def parse_args() -> argparse.Namespace:
                         help='instead: folders of images and of label maps with the same names')
     parser.add_argument('--num-classes', type=int, help='with --label-maps')
     parser.add_argument('--ignore-index', type=int, default=255, help='with --label-maps; default: %(default)s')
+    parser.add_argument('--reduce-zero-label', action='store_true',
+                        help='with --label-maps: 0 is not labelled and 1 is the first class, as in ADE20K')
     parser.add_argument('--examples', type=int, default=5, help='files to name of each kind; default: %(default)s')
     parser.add_argument('--out', help='JSON file for what was found')
     args = parser.parse_args()
@@ -31,6 +33,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('give one of: a config, --coco, --label-maps')
     if args.label_maps and not args.num_classes:
         parser.error('--label-maps needs --num-classes')
+    if args.reduce_zero_label and not args.label_maps:
+        parser.error('--reduce-zero-label goes with --label-maps; a config says it in its datasets')
     return args
 
 
@@ -50,7 +54,8 @@ def check(args: argparse.Namespace, report: Report) -> None:
         pairs = pair_label_maps(*args.label_maps, report)
         if not pairs:
             raise UsageError(f'There are no images in {args.label_maps[0]}.')
-        check_label_maps(pairs, args.num_classes, report, args.ignore_index, progress=show_progress)
+        check_label_maps(pairs, args.num_classes, report, args.ignore_index, args.reduce_zero_label,
+                         progress=show_progress)
     else:
         cfg = load_config(args.config, args.cfg_options)
         phases = tuple(phase for phase in args.phase if cfg.get(f'{phase}_dataloader'))

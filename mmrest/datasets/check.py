@@ -15,7 +15,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from .coco import check_coco, read_json
 from .faults import DataError, Report
 from .guard import data_errors, dataset_class, known_classes
-from .images import IMAGE_SUFFIXES, ImageFacts, decode, png_depth
+from .images import IMAGE_SUFFIXES, ImageFacts, decode, find_other_suffixes, png_depth
 from .validation import find_wrong_heads
 
 # Called with what is looked at, how many were, and how many there are.
@@ -188,6 +188,8 @@ def check_config(cfg: Config, configs: Iterable[dict], report: Report, progress:
             continue
         if not samples:
             report.error('data set without images', where)
+        for path in find_other_suffixes(dataset):
+            report.warn(f'image whose name does not end with {dataset.img_suffix} (left out)', str(path))
         paths = [sample.get('img_path') for sample in samples]
         if not all(isinstance(path, str) for path in paths):
             report.warn('data set of a kind that is not known (only built)', where)

@@ -1,17 +1,19 @@
 """Data loading that names the file when something is wrong with it, wherever the file is read."""
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
 import numpy as np
 from mmengine.dataset import Compose
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from .coco import check_coco, check_size, read_json
 from .faults import DataError, Report
-from .images import check_ends, png_depth
+from .images import check_ends, find_other_suffixes, png_depth
 
 ADVICE = 'To find all such files before a run: python tools/check_dataset.py CONFIG'
 
@@ -150,6 +152,10 @@ def guard_dataset(dataset: Any) -> None:
         if classes and hasattr(dataset, 'reduce_zero_label'):  # mmseg's
             labels = len(classes), getattr(dataset, 'ignore_index', 255)
         dataset.pipeline = GuardedPipeline(pipeline.transforms, labels)
+    left_out = find_other_suffixes(dataset)
+    if left_out and not isinstance(pipeline, GuardedPipeline):  # once
+        print_log(f'{len(left_out):,} images, such as {left_out[0]}, are left out: their names do not end with '
+                  f'{dataset.img_suffix} (img_suffix of the dataset).', logger='current', level=logging.WARNING)
     if hasattr(dataset, '__len__') and not len(dataset):
         raise _no_images([dict(ann_file=getattr(dataset, 'ann_file', ''),
                                data_prefix=getattr(dataset, 'data_prefix', None), type=type(dataset).__name__)])

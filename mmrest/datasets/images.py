@@ -5,6 +5,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 # A format's first bytes, and those that a whole file of it ends with (but for a little that some programs append).
@@ -72,6 +73,20 @@ def decode(path: str | Path) -> tuple[ImageFacts | None, str | None]:
     except Exception as error:  # damaged bytes fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return None, f'cannot be decoded ({reason.replace(repr(str(path)), "it")})'
+
+
+def find_other_suffixes(dataset: Any) -> list[Path]:
+    """Return the images in the folder of a segmentation dataset that it leaves out for the end of their names.
+
+    Args:
+        dataset: One of mmseg's; a list of names in a file of its own, or other storage, leaves out nothing here.
+    """
+    suffix, ann_file = getattr(dataset, 'img_suffix', None), getattr(dataset, 'ann_file', '')
+    folder = (getattr(dataset, 'data_prefix', None) or {}).get('img_path') or ''
+    if not suffix or getattr(dataset, 'backend_args', None) or os.path.isfile(ann_file) or not os.path.isdir(folder):
+        return []
+    return [path for path in sorted(Path(folder).rglob('*'))
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(suffix)]
 
 
 def png_depth(path: str | Path) -> int:

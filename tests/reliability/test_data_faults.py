@@ -6,12 +6,15 @@ import shutil
 import sys
 from copy import deepcopy
 
+import numpy as np
 import pytest
 from conftest import run_process
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
 
+from mmrest.datasets import guard
 from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.datasets.coco import check_coco
 from mmrest.datasets.faults import DataError, Report
@@ -292,12 +295,36 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
     folders = [damaged / 'images/val', damaged / 'labels/val']
     assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
     assert 'that are no class' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
+    shifted = tmp_path / 'shifted'
+    shutil.copytree(folders[1], shifted)
+    for path in shifted.iterdir():  # 0 is not labelled, classes begin at 1
+        Image.fromarray(np.asarray(Image.open(path)) + 1).save(path)
+    shifted = ['--label-maps', folders[0], shifted, '--num-classes', 5]
+    assert '0 errors' in run_process([*tool, *shifted, '--reduce-zero-label'], tmp_path)
+    assert 'that are no class' in run_process([*tool, *shifted], tmp_path, status=1)
     out = run_process([*tool, '--coco', damaged / 'annotations/instances_val.json', folders[0]], tmp_path)
     assert '0 errors' in out and 'warning: image without objects' in out
     for wrong, message in [([], 'give one of'), (['--label-maps', *folders], 'needs --num-classes'),
+                           (['a.py', '--reduce-zero-label'], 'goes with --label-maps'),
                            (['nothere.py'], 'error: There is no config nothere.py')]:
         out = run_process([*tool, *wrong], tmp_path, status=2)
         assert message in out and 'Traceback' not in out
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.PNG', '.jpeg'])
+def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatch):
+    """mmseg takes one suffix and leaves out the others without a word."""
+    said = []
+    monkeypatch.setattr(guard, 'print_log', lambda text, **options: said.append(text))
+    images = sorted((damaged / 'images/train').iterdir())
+    for path in images[:4]:
+        path.rename(path.with_suffix(suffix))
+    assert len(load_samples('iterations')) == 6
+    text, = said
+    assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are left out')
+    report = found('iterations')
+    assert report.warnings['image whose name does not end with .png (left out)']['count'] == 4
+    assert not load_samples('iterations', 'val') == [] and len(said) == 1
 
 
 @pytest.mark.parametrize('backend_args', [dict(backend='petrel', path_mapping={'data/': 's3://'}), None])
