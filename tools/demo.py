@@ -30,14 +30,14 @@ def main() -> None:
     args = parse_args()
     with clear_errors():
         check_target(args.out_dir, '--out-dir')
-        subject = load_subject(args.config, args.checkpoint, args.cfg_options, args.device)
+        subject = load_subject(args.config, args.checkpoint, args.cfg_options, args.device, testing=True)
         painted = paint_predictions(subject, args.inputs, args.out_dir, args.score_thr)
-        if painted.unreadable:
-            print(f'Skipped, as they cannot be read as images: {", ".join(map(str, painted.unreadable))}')
+        for reason in painted.skipped.values():
+            print(f'Skipped: {reason}')
         if painted.frames:
             print(f'{painted.frames} frames painted: {painted.files[0]}')
         else:
-            total = len(painted.files) + len(painted.unreadable)
+            total = len(painted.files) + len(painted.skipped)
             print(f'{len(painted.files)} of {total} images painted: {args.out_dir}')
 
 

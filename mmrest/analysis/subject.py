@@ -77,7 +77,7 @@ class Subject:
 
 
 def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = None,
-                 device: str | torch.device = 'cpu') -> Subject:
+                 device: str | torch.device = 'cpu', testing: bool = False) -> Subject:
     """Build the model of a config and fill it.
 
     Args:
@@ -85,6 +85,7 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
         checkpoint (str): Its weights; 'none' for such as training would start with, with seed 0.
         options (dict, optional): Dotted keys to values, merged into the config.
         device (str | torch.device): Where the model goes.
+        testing (bool): Its predictions count: every head has to be filled.
 
     Raises:
         UsageError: A file is missing, or the config has no backbone or no test pipeline.
@@ -102,7 +103,7 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
         if checkpoint == 'none':
             _init_weights(model)
     if checkpoint != 'none':
-        load_pretrained(model, checkpoint)
+        load_pretrained(model, checkpoint, testing=testing)
     # There are no annotations of images in a folder.
     steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
     try:

@@ -228,8 +228,8 @@ def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDi
     return state_dict
 
 
-def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None,
-                    map_location: Any = 'cpu') -> LoadReport:
+def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None, map_location: Any = 'cpu',
+                    testing: bool = False) -> LoadReport:
     """Load a checkpoint file, the authors' or one's own, into a model and report what was used.
 
     Args:
@@ -238,6 +238,7 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         prefix (str, optional): Take only keys with this prefix, and take it off. Usually not
             needed: wrappers around the backbone are recognised.
         map_location: As in :func:`torch.load`.
+        testing (bool): As in :meth:`LoadReport.check`.
 
     Returns:
         LoadReport: Also logged, as a warning if anything of the model was not filled.
@@ -252,7 +253,7 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         prefix = prefix.rstrip('.') + '.'
         state_dict = OrderedDict((k[len(prefix):], v) for k, v in state_dict.items() if k.startswith(prefix))
     state_dict = _translated(model, state_dict)
-    report = compare_state_dict(model, state_dict, str(checkpoint)).check()
+    report = compare_state_dict(model, state_dict, str(checkpoint)).check(testing)
     model.load_state_dict({key: state_dict[key] for key in report.matched}, strict=False)
     return report
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.utils import ProgressBar
 
 from ..analysis.subject import Subject, find_images, with_progress
@@ -28,11 +28,11 @@ class Painted:
 
     Attributes:
         files (list[Path]): What was written.
-        unreadable (list[Path]): Images that could not be read and were skipped.
+        skipped (dict[Path, str]): Images of a folder that were left out, with the reason.
         frames (int): Frames of a video that were painted.
     """
     files: list[Path] = field(default_factory=list)
-    unreadable: list[Path] = field(default_factory=list)
+    skipped: dict[Path, str] = field(default_factory=dict)
     frames: int = 0
 
 
@@ -67,16 +67,18 @@ def paint_predictions(subject: Subject, source: str | Path, out_dir: str | Path,
     painted = Painted()
     for path in with_progress(images, f'Painting {len(images)} image{"s" * (len(images) != 1)}'):
         try:
-            prepared = subject.prepare(path)
-        except UsageError:
+            picture = _paint(subject, subject.prepare(path), _read(path), score_thr)
+        except Exception as error:  # whatever one image does to a transform or a model, the others are painted
+            reason = str(error) if isinstance(error, UsageError) else \
+                f'{path} cannot be painted: {type(error).__name__}: {error}'
             if source.is_file():
-                raise
-            painted.unreadable.append(path)
+                raise UsageError(reason) from error
+            painted.skipped[path] = reason
             continue
-        picture = _paint(subject, prepared, _read(path), score_thr)
         painted.files.append(save_picture(picture, out_dir / path.relative_to(root)))
     if not painted.files:
-        raise UsageError(f'None of the {len(images)} images in {source} can be read.')
+        first = next(iter(painted.skipped.values()))
+        raise UsageError(f'None of the {len(images)} images in {source} can be painted. {first}')
     return painted
 
 
@@ -134,7 +136,10 @@ def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) ->
 
 
 def prepare_frame(subject: Subject, frame: np.ndarray, index: int = 0) -> dict[str, Any]:
-    """What :meth:`Subject.prepare` makes of an image file, of an image in memory.
+    """Return what :meth:`Subject.prepare` makes of an image file, for an image in memory.
+
+    The frame goes through a file of its own, so that the pipeline reads it as it reads any image: in gray, in floating
+    point, by another decoder.
 
     Args:
         subject (Subject): The model.
@@ -142,15 +147,10 @@ def prepare_frame(subject: Subject, frame: np.ndarray, index: int = 0) -> dict[s
         index (int): Number to go by.
 
     Raises:
-        UsageError: The test pipeline does not begin by reading an image file.
+        UsageError: The pipeline cannot read it.
     """
-    first, *rest = subject.pipeline.transforms
-    if not type(first).__name__.startswith('LoadImageFromFile'):
-        raise UsageError(f'The test pipeline of {subject.name} begins with {type(first).__name__}, not with '
-                         'LoadImageFromFile: frames of a video cannot be put in its place.')
-    image = frame.astype(np.float32) if getattr(first, 'to_float32', False) else frame.copy()
-    data = dict(img=image, img_path=f'frame {index}', img_id=index, img_shape=frame.shape[:2],
-                ori_shape=frame.shape[:2])
-    for step in rest:
-        data = step(data)
-    return subject.model.data_preprocessor(pseudo_collate([data]), False)
+    import cv2
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f'frame_{index}.bmp'  # not compressed, which takes no time
+        cv2.imwrite(str(path), frame)
+        return subject.prepare(path)

@@ -62,7 +62,7 @@ def test_a_folder(run, configs, checkpoint, folder, tmp_path, capsys):
         '--score-thr', 0.0, '--device', 'cpu')
     printed = capsys.readouterr().out
     assert 'Painting 4 images' in printed and '3 of 4 images painted' in printed
-    assert re.search(r'Skipped.*: \S*images/a/broken.png\n', printed)
+    assert re.search(r'Skipped: \S*images/a/broken.png cannot be read as an image', printed)
     assert listed(folder / 'out') == ['a/1.jpg', 'a/1.png', 'b/c/1.png']
     painted, image = cv2.imread(str(folder / 'out/b/c/1.png')), cv2.imread(str(folder / 'b/c/1.png'))
     assert painted.shape == (512, 512, 3)
@@ -99,6 +99,44 @@ def test_a_video(run, configs, checkpoint, shapes, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run('demo', 'out/in.mp4', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
     assert 'would overwrite out/in.mp4' in capsys.readouterr().err and listed('out') == ['in.mp4']
+
+
+GRAY = ['model.backbone.in_channels=1', 'model.data_preprocessor.mean=[127.5]', 'model.data_preprocessor.std=[64.0]',
+        'model.data_preprocessor.bgr_to_rgb=False', 'test_dataloader.dataset.pipeline.0.color_type=grayscale']
+
+
+@pytest.mark.parametrize('options', [GRAY, ['test_dataloader.dataset.pipeline.0.to_float32=True'],
+                                     ['test_dataloader.dataset.pipeline.0.imdecode_backend=pillow']])
+def test_frames_are_read_as_the_pipeline_reads_images(run, configs, shapes, tmp_path, capsys, options):
+    writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (64, 64))
+    for path in sorted((shapes / 'images/val').iterdir())[:2]:
+        writer.write(cv2.imread(str(path)))
+    writer.release()
+    run('demo', 'in.avi', '--config', configs['ResT'], '--checkpoint', 'none', '--cfg-options', *options)
+    assert '2 frames painted: outputs/in.mp4' in capsys.readouterr().out
+
+
+def test_one_image_does_not_end_a_folder(run, configs, checkpoint, shapes, tmp_path, capsys):
+    """Elongated images, of which nothing is left where they are made smaller."""
+    (tmp_path / 'images').mkdir()
+    shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'images/b.png')
+    for name, shape in (('a.png', (1, 4000, 3)), ('c.png', (4000, 1, 3))):
+        cv2.imwrite(str(tmp_path / 'images' / name), np.zeros(shape, np.uint8))
+    arguments = '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out'
+    run('demo', 'images', *arguments)
+    out = capsys.readouterr().out
+    assert '1 of 3 images painted' in out and listed('out') == ['b.png']
+    assert re.search(r'Skipped: images/a.png cannot be (read|painted)', out) and 'Skipped: images/c.png' in out
+    with pytest.raises(SystemExit) as status:
+        run('demo', 'images/a.png', *arguments)
+    assert status.value.code == 2 and 'images/a.png cannot be' in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_classes_is_not_shown(run, configs, checkpoint, folder, capsys):
+    with pytest.raises(SystemExit) as status:
+        run('demo', folder / 'a/1.png', '--config', configs['ResT'], '--checkpoint', checkpoint, '--cfg-options',
+            'model.bbox_head.num_classes=7')
+    assert status.value.code == 2 and 'would be tested with random values' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('args, message', [
