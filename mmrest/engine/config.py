@@ -4,6 +4,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib.util
+import logging
 import os
 import traceback
 from copy import deepcopy
@@ -18,7 +19,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints import LoadReportHook, use_safe_loading
 from ..hooks import RandomStateHook, keep_mmcv_in_float32, save_whole_checkpoints
-from .data import base_datasets, check_batch_sizes, check_data, check_heads
+from .data import base_datasets, check_batch_sizes, check_data, check_heads, find_root
 from .errors import UsageError
 from .loaders import guard_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
@@ -64,8 +65,13 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
             if not cfg.get('data_root'):
                 raise UsageError(f'{path} has no data_root of its own that could be changed: set that of its datasets, '
                                  'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/')
-            _move_data(cfg, cfg.data_root, str(options['data_root']))
+            _move_data(cfg, find_root(cfg), str(options['data_root']))
         cfg.merge_from_dict(options)
+    own, root = cfg.get('data_root'), find_root(cfg)
+    if own and root != str(own):
+        print_log(f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
+                  'datasets where these are written, not where they are inherited. To move them: --cfg-options '
+                  f'data_root={own}', logger='current', level=logging.WARNING)
     cfg.launcher = launcher
     cfg.work_dir = os.path.expanduser(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(path).stem)
     use_safe_loading()

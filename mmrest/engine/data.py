@@ -86,6 +86,24 @@ def check_heads(cfg: Config, phases: tuple[str, ...]) -> None:
             raise UsageError('\n'.join(['The heads do not have the classes of the data:', *wrong]))
 
 
+def find_root(cfg: Config) -> str:
+    """Return the folder that a config's datasets are in: its ``data_root``, if they use it, else one that all share.
+
+    mmengine puts ``data_root`` into datasets as a file is read, so that another one in a config that inherits them
+    changes none.
+
+    Returns:
+        str: '' where there is no such folder.
+    """
+    roots = [dataset['data_root'] for phase in ('train', 'val', 'test')
+             for dataset in base_datasets(cfg.get(f'{phase}_dataloader')) if isinstance(dataset.get('data_root'), str)]
+    own = str(cfg.get('data_root') or '')
+    if not roots or any(f'{root}/'.startswith(own.rstrip('/') + '/') for root in roots):
+        return own
+    shared = {root.rstrip('/') for root in roots}
+    return roots[0] if len(shared) == 1 else own
+
+
 def _refuse_pickles(dataset: dict) -> None:
     for key in ('ann_file', 'proposal_file'):
         for path in _strings(dataset.get(key)):
@@ -124,7 +142,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _advice(cfg: Config) -> str:
-    root = str(cfg.get('data_root') or '')
+    root = find_root(cfg)
     if 'shapes' in Path(root).name:
         return f'Draw them: {tool_command("draw_shapes.py")} {root}'
     if not root:

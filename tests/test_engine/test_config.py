@@ -7,7 +7,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 pytest.importorskip('mmdet')
 
 from mmrest.checkpoints import CheckpointError  # noqa: E402
-from mmrest.engine import UsageError, build_runner, check_data, load_config, prepare_test, prepare_train  # noqa: E402
+from mmrest.engine import UsageError, build_runner, check_data, config, load_config, prepare_test, prepare_train  # noqa: E402
 
 DEMO = 'configs/retinanet_rest_lite_fpn_shapes.py'
 
@@ -29,6 +29,29 @@ def test_data_root_moves_datasets_and_evaluators():
         assert cfg[f'{phase}_dataloader'].dataset.data_root == '/elsewhere/'
         assert cfg[f'{phase}_dataloader'].dataset.data_prefix.img.endswith('2017/')
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == '/elsewhere/annotations/instances_val2017.json'
+
+
+@pytest.mark.parametrize('own, root, said', [
+    ("'/my/data/'", 'data/coco/', True), ("'data/coco'", 'data/coco/', False), (None, 'data/coco/', False)])
+def test_a_data_root_that_no_dataset_uses(repo, tmp_path, monkeypatch, own, root, said):
+    """A config that inherits ours and sets it changes no dataset; the option moves them all the same."""
+    text = f"_base_ = '{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py'\n"
+    path = write(tmp_path / 'mine.py', text + (f'data_root = {own}\n' if own else ''))
+    printed = []
+    monkeypatch.setattr(config, 'print_log', lambda text, **options: printed.append(text))
+    cfg = load_config(path)
+    assert cfg.train_dataloader.dataset.data_root == root and len(printed) == said
+    if said:
+        assert "No dataset uses data_root = '/my/data/'" in printed[0] and f'they are in {root}' in printed[0]
+        assert '--cfg-options data_root=/my/data/' in printed[0]
+        with pytest.raises(UsageError, match=f'ln -s /path/to/data {root.rstrip("/")}'):
+            check_data(cfg)
+    for option in ('/my/data', '/other/'):
+        printed.clear()
+        cfg = load_config(path, dict(data_root=option))
+        moved = option.rstrip('/') + '/'
+        assert cfg.train_dataloader.dataset.data_root == moved == cfg.test_dataloader.dataset.data_root
+        assert cfg.val_evaluator.ann_file == f'{moved}annotations/instances_val2017.json' and not printed
 
 
 def test_work_dir_is_named_after_the_config(tmp_path):
