@@ -1,5 +1,6 @@
 """Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
 from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_test
+from mmrest.visualization.files import refuse_same_names
 
 
 def main() -> None:
@@ -14,7 +15,10 @@ def main() -> None:
     with clear_errors():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
-        build_runner(cfg).test()
+        runner = build_runner(cfg)
+        if args.show_dir:
+            refuse_same_names(runner.test_loop.dataloader.dataset, '--show-dir')
+        runner.test()
 
 
 if __name__ == '__main__':

@@ -76,6 +76,8 @@ def build_dataset(cfg: Config, phase: str) -> Any:
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     with data_errors(list(base_datasets(loader))):
         dataset = DATASETS.build(loader.dataset)
+        if hasattr(dataset, 'full_init'):  # with lazy_init=True it has loaded nothing yet
+            dataset.full_init()
     guard_dataset(dataset)
     return dataset
 

@@ -1,7 +1,9 @@
 """Writing pictures, complete or not at all."""
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,3 +26,25 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
         raise UsageError(f'Pictures cannot be written as {path.suffix or "files without a suffix"}: {path}')
     write_whole(path, content.tobytes())
     return path
+
+
+def refuse_same_names(dataset: Any, option: str) -> None:
+    """Refuse to paint a dataset whose images have one name in several folders: pictures go by the name alone.
+
+    Args:
+        dataset: With ``get_data_info``, as all of mmengine's have it; others are left alone.
+        option (str): What asks for the pictures.
+
+    Raises:
+        UsageError: Pictures would overwrite one another.
+    """
+    if not hasattr(dataset, 'get_data_info'):
+        return
+    paths = [str(dataset.get_data_info(index).get('img_path')) for index in range(len(dataset))]
+    names = Counter(Path(path).name for path in dict.fromkeys(paths))
+    name, count = names.most_common(1)[0] if names else ('', 0)
+    if count > 1:
+        first, second = [path for path in dict.fromkeys(paths) if Path(path).name == name][:2]
+        raise UsageError(f'{option}: {count} images are called {name}, such as {first} and {second}. Pictures of a '
+                         'test go by the name alone and would overwrite one another. Test without it, and paint with '
+                         'tools/demo.py, which keeps the folders.')
