@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / '.dev_scripts'))
 
 import matrix  # noqa: E402
+import version_table  # noqa: E402
 
 nox.options.default_venv_backend = 'venv'
 nox.options.reuse_existing_virtualenvs = False
@@ -53,6 +54,7 @@ def run_cell(session: nox.Session, name: str) -> None:
             session.error('pytest has written no report, so nothing is recorded.')
         new = matrix.entry(cell, str(folder / 'bin' / 'python'), report, folder, seconds, whole)
         matrix.write(name, new)
+        version_table.main(['--write'])  # the table in README.md says what the record says
         if new['failed'] or not new['passed']:
             session.error(f'{new["passed"]} passed, {new["failed"]} failed: {", ".join(new["failures"])}')
     finally:
