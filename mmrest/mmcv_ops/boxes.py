@@ -27,7 +27,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     if boxes.numel() == 0:
         return torch.empty(0, dtype=torch.long, device=boxes.device)
     order = scores.sort(0, descending=True)[1]
-    boxes = widen(boxes)[order]
+    # Not in half precision, in which ranks above 2048 are not whole numbers.
+    boxes = boxes[order].to(torch.promote_types(boxes.dtype, torch.float32))
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     ranks = torch.arange(len(order), 0, -1, device=boxes.device).to(boxes.dtype)

@@ -18,6 +18,13 @@ def _refuse_max(pool_mode: int) -> None:
                                  'compile mmcv (docs/installation.md).')
 
 
+def _in_one_dtype(features: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in the wider dtype: coordinates above 2048 are not exact in half precision."""
+    features = widen(features)
+    dtype = torch.promote_types(features.dtype, rois.dtype)
+    return features.to(dtype), rois.to(dtype)
+
+
 @as_compiled
 def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
@@ -28,9 +35,9 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
         UnsupportedOpError: ``pool_mode`` is not the average.
     """
     _refuse_max(pool_mode)
-    input = widen(input)
-    output.copy_(torchvision_ops().roi_align(input, rois.to(input.dtype), spatial_scale, aligned_height, aligned_width,
-                                             sampling_ratio, aligned))
+    input, rois = _in_one_dtype(input, rois)
+    output.copy_(torchvision_ops().roi_align(input, rois, spatial_scale, aligned_height, aligned_width, sampling_ratio,
+                                             aligned))
 
 
 @as_compiled
@@ -39,9 +46,9 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argm
                        pool_mode: int, aligned: bool) -> None:
     """Write the gradient of the input (B, C, H, W) to ``grad_input``."""
     _refuse_max(pool_mode)
-    grad_output = widen(grad_output)
+    grad_output, rois = _in_one_dtype(grad_output, rois)
     grad_input.copy_(torchvision_ops()._roi_align_backward(
-        grad_output, rois.to(grad_output.dtype), spatial_scale, aligned_height, aligned_width, *grad_input.shape,
+        grad_output, rois, spatial_scale, aligned_height, aligned_width, *grad_input.shape,
         sampling_ratio, aligned))
 
 

@@ -176,6 +176,17 @@ def test_other_dtypes(stand_in, dtype):
     assert torch.equal(kept, stand_in.nms(b.to(dtype).float(), s.to(dtype).float(), 0.5)[1])
 
 
+def test_places_are_exact_in_half_precision(stand_in):
+    """Of 3000 boxes, and far from the origin of a map."""
+    corner = torch.cartesian_prod(torch.arange(60.), torch.arange(50.)) * 4
+    order = torch.randperm(3000, generator=generator(0))
+    kept = extension.nms(torch.cat([corner, corner + 2], 1).half(), order.float(), 0.5, 0)
+    assert torch.equal(kept, order.argsort(descending=True))
+    x = (torch.arange(4000) % 16).expand(1, 1, 2, 4000).half()
+    rois = torch.tensor([[0, 3001, 0.5, 3002, 1.5]])  # 3001 is no number in half precision
+    assert stand_in.roi_align(x, rois, 1, 1.0, 1).item() == 3001 % 16
+
+
 def test_empty_inputs(stand_in):
     for function, shape in ((stand_in.roi_align, (0, 2, 3, 3)), (stand_in.roi_pool, (0, 2, 3, 3))):
         x = torch.randn(1, 2, 5, 5, requires_grad=True)
