@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import HeadAttention, TokenLinear
+from ..layers import HeadAttention
 from ..ops import emsa_reference
 
 
@@ -40,17 +40,26 @@ class _BaselineAttention(nn.Module):
         return self.function(q, k, v, mix.weight[..., 0, 0], mix.bias)
 
 
-def _stock_linear(layer: nn.Linear) -> nn.Linear:
-    """``nn.Linear`` with the parameters of another one."""
-    stock = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device='meta')
-    stock.weight, stock.bias = layer.weight, layer.bias
-    return stock
+class _BaselineLinear(nn.Linear):
+    """Linear layer that is always called, being of a class of its own.
+
+    Args:
+        layer (nn.Linear): The layer whose parameters it takes over.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device='meta')
+        self.weight, self.bias = layer.weight, layer.bias
+
+
+def _as_it_came(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0].contiguous(), )
 
 
 class Baseline(nn.Module):
     """A backbone of this package, run as its formulas are written.
 
-    Maps of attention are explicit in all blocks, and linear layers are stock ones. In inference nothing is
+    Maps of attention are explicit in all blocks, and linear layers are matrix products. In inference nothing is
     folded, cut into blocks or done in place: those shortcuts are taken only where gradients are off, so here
     they are left on, with no tensor that requires one. The image keeps its memory layout.
 
@@ -65,10 +74,10 @@ class Baseline(nn.Module):
             for name, child in module.named_children():
                 if isinstance(child, HeadAttention):
                     setattr(module, name, _BaselineAttention(form))
-                elif isinstance(child, TokenLinear):
-                    setattr(module, name, _stock_linear(child))
+                elif isinstance(child, nn.Linear):
+                    setattr(module, name, _BaselineLinear(child))
         stem = getattr(backbone, backbone.embed_names[0])
-        stem.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), ))
+        stem.register_forward_pre_hook(_as_it_came)
         self.backbone = backbone
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

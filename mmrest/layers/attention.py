@@ -6,9 +6,8 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
-from ..ops import emsa, is_exporting, resolve_impl
-from .convolution import Conv2d
-from .linear import TokenLinear
+from ..ops import call_conv, call_linear, emsa, emsa_through, is_exporting, is_stock, resolve_impl
+from .convolution import ConvSequential
 from .tokens import to_map, to_tokens
 from .window import windowed
 
@@ -35,15 +34,17 @@ class HeadAttention(nn.Module):
         self.attn_impl = resolve_impl(attn_impl)
         self.head_norm = head_norm
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, mix: nn.Conv2d | None = None) -> Tensor:
-        """(B, k, n, d), twice (B, k, n', d), and the 1x1 convolution across heads -> (B, k, n, d)."""
-        return emsa(
-            q, k, v,
-            mix_weight=None if mix is None else mix.weight[..., 0, 0],
-            mix_bias=None if mix is None else mix.bias,
-            dropout_p=self.dropout_p if self.training else 0.0,
-            impl=self.attn_impl,
-            normalize=self.head_norm)
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mix: nn.Module | None = None) -> Tensor:
+        """(B, k, n, d), twice (B, k, n', d), and the 1x1 convolution across heads -> (B, k, n, d).
+
+        A convolution that is pruned, hooked, parametrized, or replaced by another module is called with whole maps.
+        """
+        options = dict(dropout_p=self.dropout_p if self.training else 0.0, normalize=self.head_norm)
+        if mix is None:
+            return emsa(q, k, v, impl=self.attn_impl, **options)
+        if not _is_matrix(mix):
+            return emsa_through(mix, q, k, v, **options)
+        return emsa(q, k, v, mix.weight[..., 0, 0], mix.bias, impl=self.attn_impl, **options)
 
     def extra_repr(self) -> str:
         return f'dropout_p={self.dropout_p:g}, attn_impl={self.attn_impl!r}'
@@ -87,9 +88,9 @@ class EMSA(nn.Module):
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
         self.num_heads = num_heads
         self.attend = HeadAttention(attn_drop_rate, attn_impl, head_norm)
-        self.q = TokenLinear(embed_dims, embed_dims)
-        self.kv = TokenLinear(embed_dims, 2 * embed_dims)
-        self.proj = TokenLinear(embed_dims, embed_dims)
+        self.q = nn.Linear(embed_dims, embed_dims)
+        self.kv = nn.Linear(embed_dims, 2 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
         self.sr = None
         if sr_ratio > 1:
@@ -101,19 +102,19 @@ class EMSA(nn.Module):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        q = self.q(x)
+        q = call_linear(self.q, x)
         reduced, reduced_shape = self._reduce(x, hw_shape)
-        k, v = self.kv(reduced).chunk(2, dim=-1)
+        k, v = call_linear(self.kv, reduced).chunk(2, dim=-1)
         out = self.attend(self._split_heads(q), self._split_heads(k), self._split_heads(v), self.transform_conv)
         out = out.transpose(1, 2).flatten(2)
         branch = self._branch(dict(x=reduced, q=q, k=k, v=v), hw_shape, reduced_shape)
-        return self.proj_drop(self.proj(out if branch is None else out + branch))
+        return self.proj_drop(call_linear(self.proj, out if branch is None else out + branch))
 
     def _reduce(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
         """What keys and values are taken from: (B, H * W, C) -> (B, H' * W', C) and (H', W')."""
         if self.sr is None:
             return x, hw_shape
-        x = self.sr(to_map(x, hw_shape))
+        x = call_conv(self.sr, to_map(x, hw_shape))
         return self.sr_norm(to_tokens(x)), tuple(x.shape[-2:])
 
     def _branch(self, tokens: dict[str, Tensor], hw_shape: tuple[int, int],
@@ -186,8 +187,8 @@ class EMSAv2(EMSA):
         if upsample_target != 'none':
             scale = 1 if upsample_target == 'q' else sr_ratio
             if upsample_strategy == 'pixel_shuffle':
-                conv = Conv2d(embed_dims, embed_dims * scale**2, kernel_size=3, padding=1, groups=embed_dims)
-                self.up = nn.Sequential(conv, nn.PixelShuffle(scale))
+                conv = nn.Conv2d(embed_dims, embed_dims * scale**2, kernel_size=3, padding=1, groups=embed_dims)
+                self.up = ConvSequential(conv, nn.PixelShuffle(scale))
             else:
                 self.up = nn.Upsample(scale_factor=scale, mode=upsample_strategy)
             self.up_norm = norm_layer(embed_dims)
@@ -212,13 +213,18 @@ class EMSAv2(EMSA):
         return self.up_norm(to_tokens(x))
 
 
+def _is_matrix(mix: nn.Module) -> bool:
+    """Tell whether a module is a stock 1x1 convolution, whose weights are a matrix."""
+    return is_stock(mix, nn.Conv2d) and mix.kernel_size == (1, 1) and mix.groups == 1
+
+
 def _build_reduction(reduction: str, embed_dims: int, sr_ratio: int) -> nn.Module:
     """What shrinks a map ``sr_ratio`` times in both directions, sizes rounded up."""
     if sr_ratio % 2:  # its windows would not reach the border, and a small map would have none
         raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
     window = dict(kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2)
     if reduction == 'dwconv':
-        return Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)
+        return nn.Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)
     if reduction == 'avgpool':
         return nn.AvgPool2d(count_include_pad=False, **window)
     if reduction == 'maxpool':

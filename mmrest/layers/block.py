@@ -7,9 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..ops import autocast_dtype, ffn_recomputed, is_exporting, is_transformed, tokens_per_block
-from .inference import in_inference, is_hooked
-from .linear import TokenLinear
+from ..ops import (
+    autocast_dtype,
+    call_linear,
+    ffn_recomputed,
+    in_inference,
+    is_exporting,
+    is_stock,
+    is_transformed,
+    is_unhooked,
+    tokens_per_block,
+)
 
 
 class DropPath(nn.Module):
@@ -51,16 +59,17 @@ class FFN(nn.Module):
 
     def __init__(self, embed_dims: int, hidden_dims: int, drop_rate: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = TokenLinear(embed_dims, hidden_dims)
+        self.fc1 = nn.Linear(embed_dims, hidden_dims)
         self.act = nn.GELU()
-        self.fc2 = TokenLinear(hidden_dims, embed_dims)
+        self.fc2 = nn.Linear(hidden_dims, embed_dims)
         self.drop = nn.Dropout(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
+        if not in_inference(self) or not self.has_stock_layers():  # first: export must not compare sizes
+            return self._whole(x)
         size = tokens_per_block(x.device.type, self.fc1.out_features)
-        whole = not in_inference(self) or is_hooked(self.fc1, self.act, self.drop, self.fc2)
-        if whole or x.shape[:-1].numel() <= size:  # in this order: export must not compare sizes
+        if x.shape[:-1].numel() <= size:
             return self._whole(x)
         tokens, out = x.flatten(0, -2), None
         for i in range(0, len(tokens), size):
@@ -69,8 +78,13 @@ class FFN(nn.Module):
             out[i:i + size] = block
         return out.view(x.shape)
 
+    def has_stock_layers(self) -> bool:
+        """Tell whether all layers are as they were built, so that none of them need be called with whole tensors."""
+        return all(is_stock(layer, kind) for layer, kind in (
+            (self.fc1, nn.Linear), (self.act, nn.GELU), (self.drop, nn.Dropout), (self.fc2, nn.Linear)))
+
     def _whole(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+        return self.drop(call_linear(self.fc2, self.drop(self.act(call_linear(self.fc1, x)))))
 
 
 class TransformerBlock(nn.Module):
@@ -121,18 +135,29 @@ class TransformerBlock(nn.Module):
 
     def _plain(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         x = self._attend(x, hw_shape)
-        if in_inference(self) and not is_hooked(self.norm2):  # the sum is new and nobody else's
-            return x.add_(self.mlp(self.norm2(x)))
+        if in_inference(self) and is_stock(self.norm2, nn.LayerNorm) and self._drops_nothing():
+            return x.add_(self.mlp(self.norm2(x)))  # fresh tensor, safe in place
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
+    def _drops_nothing(self) -> bool:
+        """Tell whether stochastic depth leaves everything as it is, and nobody watches it."""
+        return type(self.drop_path) is DropPath and not self.drop_path.training and is_unhooked(self.drop_path)
+
     def _recomputed_ffn(self, x: Tensor) -> Tensor:
-        norm, fc1, fc2 = self.norm2, self.mlp.fc1, self.mlp.fc2
-        drops = self.training and self.mlp.drop.p > 0
-        stock = type(norm) is nn.LayerNorm and type(fc1) is type(fc2) is TokenLinear
-        stock = stock and not is_hooked(norm, self.mlp, fc1, self.mlp.act, fc2, self.mlp.drop)
-        if drops or not stock or autocast_dtype(x) is not None or x.dtype != fc1.weight.dtype:
+        norm, mlp = self.norm2, self.mlp
+        if not self._ffn_is_stock() or autocast_dtype(x) is not None or x.dtype != mlp.fc1.weight.dtype:
             return _checkpoint(lambda x: self.mlp(self.norm2(x)), x)
-        return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, fc1.weight, fc1.bias, fc2.weight, fc2.bias)
+        return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, mlp.fc1.weight, mlp.fc1.bias, mlp.fc2.weight,
+                              mlp.fc2.bias)
+
+    def _ffn_is_stock(self) -> bool:
+        """Tell whether norm and FFN are the formula that :func:`mmrest.ops.ffn_recomputed` knows."""
+        norm, mlp = self.norm2, self.mlp
+        if type(mlp) is not FFN or not is_unhooked(mlp) or not mlp.has_stock_layers():
+            return False
+        if not is_stock(norm, nn.LayerNorm) or mlp.act.approximate != 'none' or mlp.drop.training and mlp.drop.p > 0:
+            return False
+        return all(p is not None for layer in (norm, mlp.fc1, mlp.fc2) for p in (layer.weight, layer.bias))
 
 
 def _checkpoint(function: Callable[..., Tensor], *args) -> Tensor:

@@ -6,24 +6,9 @@ from typing import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .convolution import Conv2d
-from .inference import ConvNorms, conv_norm
+from ..ops import call_conv, conv_norm
+from .convolution import ConvSequential
 from .position import build_position
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d that also trains on a single value per channel.
-
-    One 1x1 map in the whole batch (a 32x32 image reaches the last stage as one pixel) has no
-    variance; PyTorch refuses it. Such a batch is normalised by the running statistics, and leaves
-    them as they are.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        if self.training and x.numel() == x.shape[1] and self.running_mean is not None:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
 
 
 class Stem(nn.Module):
@@ -43,19 +28,19 @@ class Stem(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
         hidden = embed_dims // 2
-        self.conv1 = Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False)
-        self.norm1 = BatchNorm2d(hidden)
-        self.conv2 = Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
-        self.norm2 = BatchNorm2d(hidden)
-        self.conv3 = Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
-        self.act = nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(hidden)
+        self.conv2 = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(hidden)
+        self.conv3 = nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
+        self.act1, self.act2 = nn.ReLU(), nn.ReLU()  # two, so that each can be fused with what is before it
         self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
-        x = self.act(conv_norm(self.conv1, self.norm1, x))
-        x = self.act(conv_norm(self.conv2, self.norm2, x))
-        return self.pos(self.conv3(x))
+        x = conv_norm(self.conv1, self.norm1, x, self.act1)
+        x = conv_norm(self.conv2, self.norm2, x, self.act2)
+        return self.pos(call_conv(self.conv3, x))
 
 
 class ResNetStem(nn.Module):
@@ -69,15 +54,15 @@ class ResNetStem(nn.Module):
 
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, embed_dims, kernel_size=7, stride=2, padding=3, bias=False)
-        self.norm = BatchNorm2d(embed_dims)
-        self.act = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=7, stride=2, padding=3, bias=False)
+        self.norm = nn.BatchNorm2d(embed_dims)
+        self.act = nn.ReLU()
         self.max_pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
-        return self.pos(self.max_pool(self.act(conv_norm(self.conv, self.norm, x))))
+        return self.pos(self.max_pool(conv_norm(self.conv, self.norm, x, self.act)))
 
 
 class PVTStem(nn.Module):
@@ -91,14 +76,14 @@ class PVTStem(nn.Module):
 
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, embed_dims, kernel_size=4, stride=4)
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=4, stride=4)
         self.norm = nn.LayerNorm(embed_dims)
         self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
         x = F.pad(x, (0, 3, 0, 3))  # enough for any size; the convolution leaves out what is no whole patch
-        return self.pos(_norm_channels(self.norm, self.conv(x)))
+        return self.pos(_norm_channels(self.norm, call_conv(self.conv, x)))
 
 
 STEMS = {'rest': Stem, 'resnet': ResNetStem, 'pvt': PVTStem}
@@ -116,8 +101,8 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_channels: int, embed_dims: int, position: str = 'pa', grid_size: int | None = None) -> None:
         super().__init__()
-        self.conv = Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
-        self.norm = BatchNorm2d(embed_dims)
+        self.conv = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(embed_dims)
         self.pos = build_position(position, embed_dims, grid_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,14 +127,14 @@ class StemV2(nn.Module):
                  position: str = 'pa') -> None:
         super().__init__()
         hidden = embed_dims // 2
-        self.proj = ConvNorms(
-            Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False),
-            BatchNorm2d(hidden),
-            nn.ReLU(inplace=True),
-            Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False),
-            BatchNorm2d(embed_dims),
-            nn.ReLU(inplace=True),
-            Conv2d(embed_dims, embed_dims, kernel_size=1),
+        self.proj = ConvSequential(
+            nn.Conv2d(in_channels, hidden, kernel_size=3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(embed_dims),
+            nn.ReLU(),
+            nn.Conv2d(embed_dims, embed_dims, kernel_size=1),
         )
         self.pos = build_position(position, embed_dims)
         self.norm = norm_layer(embed_dims)
@@ -172,13 +157,13 @@ class PatchEmbedV2(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int, norm_layer: Callable[[int], nn.Module],
                  position: str = 'pa') -> None:
         super().__init__()
-        self.proj = Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
+        self.proj = nn.Conv2d(in_channels, embed_dims, kernel_size=3, stride=2, padding=1)
         self.pos = build_position(position, embed_dims)
         self.norm = norm_layer(embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 2), ceil(W / 2))."""
-        return _norm_channels(self.norm, self.pos(self.proj(x)))
+        return _norm_channels(self.norm, self.pos(call_conv(self.proj, x)))
 
 
 def _norm_channels(norm: nn.Module, x: Tensor) -> Tensor:

@@ -5,9 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..ops import is_exporting
-from .convolution import Conv2d
-from .inference import in_inference, is_hooked
+from ..ops import call_conv, in_inference, is_exporting, is_stock
 
 POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
 
@@ -24,14 +22,14 @@ class PixelAttention(nn.Module):
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.pa_conv = Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
+        self.pa_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         # The convolution's output is not needed for anything else, unless somebody looks at it.
-        if in_inference(self) and not is_hooked(self.pa_conv):
-            return self.pa_conv(x).sigmoid_().mul_(x)
-        return x * self.pa_conv(x).sigmoid()
+        if in_inference(self) and is_stock(self.pa_conv, nn.Conv2d):
+            return call_conv(self.pa_conv, x).sigmoid_().mul_(x)
+        return x * call_conv(self.pa_conv, x).sigmoid()
 
 
 class GroupLinear(nn.Module):
@@ -46,13 +44,13 @@ class GroupLinear(nn.Module):
     def __init__(self, embed_dims: int, depthwise: bool = False) -> None:
         super().__init__()
         if depthwise:
-            self.gl_conv = Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
+            self.gl_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
         else:
-            self.gl_conv = Conv2d(embed_dims, embed_dims, kernel_size=1)
+            self.gl_conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return x + self.gl_conv(x)
+        return x + call_conv(self.gl_conv, x)
 
 
 class LearnableEmbedding(nn.Module):

@@ -6,7 +6,7 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
-from .convolution import Conv2d
+from ..ops import call_conv
 from .tokens import to_map, to_tokens
 
 
@@ -78,8 +78,8 @@ class CrossWindowConv(nn.Module):
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.conv = Conv2d(embed_dims, embed_dims, kernel_size=7, padding=3, groups=embed_dims)
+        self.conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=7, padding=3, groups=embed_dims)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        return x + to_tokens(self.conv(to_map(x, hw_shape)))
+        return x + to_tokens(call_conv(self.conv, to_map(x, hw_shape)))

@@ -1,8 +1,14 @@
-"""In what surroundings a function runs."""
+"""The surroundings that a function runs in, and the state of the modules that it is about to go past."""
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules import module as nn_module
+
+# As torch has them. Tools such as torch.fx put others in their place for a while.
+_CALL = nn.Module.__call__
+_FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.GELU,
+                                             nn.Dropout)}
 
 
 def is_exporting() -> bool:
@@ -32,3 +38,32 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     if x.is_meta or x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return None
     return torch.get_autocast_dtype(device)
+
+
+def is_unhooked(*modules: nn.Module) -> bool:
+    """Tell whether modules have no hooks at their calls or gradients, neither their own nor global ones."""
+    if (nn_module._global_forward_hooks or nn_module._global_forward_pre_hooks or nn_module._global_backward_hooks
+            or nn_module._global_backward_pre_hooks):
+        return False
+    return not any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+                   or module._backward_pre_hooks for module in modules)
+
+
+def is_stock(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Tell whether a module is a layer of torch as it was built, so that its parent may do without calling it.
+
+    A layer that is pruned, quantized, parametrized, wrapped, hooked, compiled, or has a ``forward`` or parameters of
+    another kind (sharded or quantized tensors) must be called.
+
+    Args:
+        module (nn.Module): The layer.
+        kind (type): The class that it must be of, not of one derived from it; one of those of torch that backbones
+            of this package are made of.
+    """
+    if type(module) is not kind or not is_unhooked(module):
+        return False
+    if kind.forward is not _FORWARDS[kind] or kind.__call__ is not _CALL or 'forward' in module.__dict__:
+        return False
+    if module._compiled_call_impl is not None:
+        return False
+    return all(p is None or type(p) is nn.Parameter or type(p) is Tensor for p in module._parameters.values())

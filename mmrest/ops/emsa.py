@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from typing import Callable
 
 import torch
 import torch.nn.functional as F
@@ -161,9 +162,38 @@ def emsa_reference(q: Tensor,
             mixed = torch.einsum('hg,bgnm->bhnm', mix_weight.to(logits), logits)
             if mix_bias is not None:
                 mixed = mixed + mix_bias.to(logits)[:, None, None]
-            maps = mixed.softmax(dim=-1)
-            if normalize:
-                maps = instance_norm(maps, eps)
+            maps = _normalized(mixed, eps, normalize)
+    return _weighted(maps, v, dropout_p)
+
+
+def emsa_through(mix: Callable[[Tensor], Tensor],
+                 q: Tensor,
+                 k: Tensor,
+                 v: Tensor,
+                 eps: float = 1e-5,
+                 dropout_p: float = 0.0,
+                 normalize: bool = True) -> Tensor:
+    """:func:`emsa_reference` with a module for the interaction of heads, which is called: it may do anything.
+
+    Args:
+        mix (Callable): Gets the scaled logits of all heads, (B, k, n, n'), and returns the mixed ones.
+        q, k, v, eps, dropout_p, normalize: As in :func:`emsa`.
+
+    Returns:
+        Tensor: (B, k, n, d).
+    """
+    mixed = mix((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1))
+    with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
+        maps = _normalized(mixed.to(torch.promote_types(mixed.dtype, torch.float32)), eps, normalize)
+    return _weighted(maps, v, dropout_p)
+
+
+def _normalized(mixed: Tensor, eps: float, normalize: bool) -> Tensor:
+    maps = mixed.softmax(dim=-1)
+    return instance_norm(maps, eps) if normalize else maps
+
+
+def _weighted(maps: Tensor, v: Tensor, dropout_p: float) -> Tensor:
     if dropout_p > 0:
         maps = F.dropout(maps, dropout_p)
     return maps.to(v.dtype) @ v

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .context import autocast_dtype, is_recording
+from .context import autocast_dtype, is_recording, is_stock
 
 # Below, putting the weights in the order that oneDNN wants costs more than is gained (measured on two cores).
 MIN_TOKENS = 128
@@ -36,6 +36,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     out = F.conv2d(maps, weight[..., None, None], None if late else bias)
     out = out.movedim(1, -1).reshape(*x.shape[:-1], -1)
     return out.add_(bias) if late else out
+
+
+def call_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a linear layer to tokens, (B, N, C) -> (B, N, D): a stock one by :func:`linear`, any other by its call."""
+    if is_recording() or not is_stock(layer, nn.Linear):
+        return layer(x)
+    return linear(x, layer.weight, layer.bias)
 
 
 def _convolves(x: Tensor, weight: Tensor) -> bool:

@@ -96,13 +96,11 @@ def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
         layers += output.numel() * (module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel())
 
     handles = [module.register_forward_hook(add) for module in model.modules()
-               if isinstance(module, (nn.Linear, nn.Conv2d))]
-    model(torch.rand(1, 3, 64, 96))  # with gradients, because inference goes past the modules
+               if type(module) in (nn.Linear, nn.Conv2d)]
+    with torch.no_grad():
+        model(torch.rand(1, 3, 64, 96))
     for handle in handles:
         handle.remove()
-    for block in model.stage2:  # attention takes the weights of the convolution across heads without calling it
-        if block.attn.transform_conv is not None:
-            layers += block.attn.transform_conv.weight.numel() * (8 * 12) * (2 * 3)
     costs, outs = count_backbone(model, (64, 96))
     assert [cost.name for cost in costs] == ['backbone, stage 1', 'backbone, stage 2']
     assert add_up(costs).params == sum(p.numel() for p in model.parameters())

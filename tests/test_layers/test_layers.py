@@ -6,14 +6,12 @@ from torch import nn
 from mmrest.layers import (
     EMSA,
     FFN,
-    BatchNorm2d,
-    ConvNorms,
+    ConvSequential,
     DropPath,
     PatchEmbed,
     PixelAttention,
     Stem,
     TransformerBlock,
-    conv_norm,
 )
 from mmrest.ops import ffn
 
@@ -83,53 +81,10 @@ def test_block_is_two_residual_branches():
     assert torch.equal(block(x, (3, 4)), x)
 
 
-def test_batch_norm_of_a_single_value_uses_running_statistics():
-    norm = BatchNorm2d(3)
-    norm.running_mean += 1
-    x = torch.rand(1, 3, 1, 1, requires_grad=True)
-    torch.testing.assert_close(norm(x), (x - 1) / (1 + norm.eps)**0.5)
-    assert norm.num_batches_tracked == 0
-    with pytest.raises(ValueError, match='more than 1 value'):
-        nn.BatchNorm2d(3)(x)
-    assert torch.equal(BatchNorm2d(3)(x.expand(2, 3, 4, 4)), nn.BatchNorm2d(3)(x.expand(2, 3, 4, 4)))
-
-
-@pytest.mark.parametrize('dtype, folded', [(torch.float64, True), (torch.float32, True), (torch.bfloat16, False)])
-@pytest.mark.parametrize('bias', [False, True])
-def test_batch_norm_is_folded_in_inference_only(dtype, folded, bias, monkeypatch):
-    conv, norm = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=bias), BatchNorm2d(8)
-    for x in (norm.weight.data, norm.bias.data, norm.running_mean):
-        nn.init.normal_(x)
-    norm.running_var.uniform_(0.5, 2)
-    conv, norm, x = conv.to(dtype), norm.to(dtype).eval(), torch.randn(2, 3, 32, 32, dtype=dtype)
-    expected = norm(conv(x))
-    called = []
-    monkeypatch.setattr(BatchNorm2d, 'forward', lambda self, x: called.append(1) or nn.BatchNorm2d.forward(self, x))
-    with torch.no_grad():
-        out = conv_norm(conv, norm, x)
-        assert len(called) == (not folded)
-        error = (out.double() - expected.double()).abs().max() / expected.double().std()
-        assert error < (1e-13 if dtype == torch.float64 else 1e-5)
-        calls = len(called)
-        conv_norm(conv, norm, x[..., :1, :1])  # fewer values than weights
-        conv_norm(conv, norm.train(), x)
-        norm.eval()
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            conv_norm(conv, norm, x)
-        handle = norm.register_forward_hook(lambda *_: None)  # somebody wants to see what it gives
-        conv_norm(conv, norm, x)
-        handle.remove()
-        seen = calls + 4 - (dtype == torch.float64)  # autocast leaves float64 alone
-        assert len(called) == seen
-    conv_norm(conv, norm, x).sum().backward()  # gradients are on
-    assert len(called) == seen + 1
-    assert all(p.grad is not None for module in (conv, norm) for p in module.parameters())
-
-
 def test_a_sequence_folds_too():
-    layers = [nn.Conv2d(3, 8, 3, padding=1), BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)]
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)]
     layers[1].running_mean.normal_()
-    folding, plain = ConvNorms(*layers).eval(), nn.Sequential(*layers).eval()
+    folding, plain = ConvSequential(*layers).eval(), nn.Sequential(*layers).eval()
     assert folding.state_dict().keys() == plain.state_dict().keys()
     x = torch.randn(1, 3, 20, 20)
     with torch.no_grad():

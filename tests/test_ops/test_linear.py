@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmrest.layers import TokenLinear
-from mmrest.ops import linear
+from mmrest.ops import call_linear, linear
 
 module = sys.modules['mmrest.ops.linear']
 LARGE = dict(tokens=300, channels=256, out=192)
@@ -68,8 +67,7 @@ def test_others_are_stock(convolutions, case):
     elif case == 'strided':
         x = x[:, ::2]
     if case == 'exported':
-        layer = TokenLinear(256, 192)
-        graph = torch.export.export(nn.Sequential(layer), (x, ))
+        graph = torch.export.export(Calls(nn.Linear(256, 192)), (x, ))
         assert 'linear' in str(graph.graph) and 'conv' not in str(graph.graph)
         return
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=case == 'autocast'):
@@ -77,11 +75,26 @@ def test_others_are_stock(convolutions, case):
     assert not convolutions and torch.equal(out, expected)
 
 
-def test_the_module_has_the_parameters_of_a_linear_layer():
-    layer = TokenLinear(256, 192)
-    stock = nn.Linear(256, 192)
-    stock.load_state_dict(layer.state_dict())
-    x = torch.randn(2, 300, 256)
-    torch.testing.assert_close(layer(x), stock(x))
-    compiled = torch.compile(layer, backend='eager', fullgraph=True)
-    torch.testing.assert_close(compiled(x), stock(x))
+class Calls(nn.Module):
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return call_linear(self.layer, x)
+
+
+def test_a_stock_layer_is_convolved_and_another_is_called(convolutions):
+    x, layer = torch.randn(2, 300, 256), nn.Linear(256, 192)
+    expected = F.linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(call_linear(layer, x), expected)
+    assert len(convolutions) == 1
+    seen = []
+    handle = layer.register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    assert torch.equal(call_linear(layer, x), expected) and seen[0] is x
+    handle.remove()
+    assert torch.equal(call_linear(nn.Sequential(layer), x), expected) and len(convolutions) == 1
+    compiled = torch.compile(Calls(layer), backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(x), expected)
+    assert len(convolutions) == 1
