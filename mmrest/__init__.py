@@ -2,7 +2,7 @@
 from pathlib import Path
 
 try:
-    from .backbones import ResT, ResTv2
+    from .backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
     from .checkpoints import register_safe_loaders
     from .hooks import CompileBackboneHook, InvalidLossHook, KeepMMCVInFloat32Hook
     from .optim import LayerDecayOptimWrapperConstructor
@@ -28,5 +28,5 @@ add_finder()
 
 __all__ = [
     'CompileBackboneHook', 'InvalidLossHook', 'KeepMMCVInFloat32Hook', 'LayerDecayOptimWrapperConstructor', 'ResT',
-    'ResTv2', '__version__', 'get_config_path', 'list_configs'
+    'ResTAblation', 'ResTv2', 'ResTv2Ablation', '__version__', 'get_config_path', 'list_configs'
 ]

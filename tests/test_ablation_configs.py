@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest import ResT
+from mmrest import ResTAblation
 
 REPO = Path(__file__).resolve().parents[1]
 ROWS = {
@@ -38,8 +38,8 @@ def test_row_is_the_recipe_with_one_switch(row):
     pytest.importorskip('mmpretrain.version')
     config = Config.fromfile(PATHS[row])
     recipe = Config.fromfile(REPO / 'configs/rest_lite_8xb256-ablation_in1k.py')
-    assert config.model.backbone == {**recipe.model.backbone, **ROWS[row]}
-    ResT(**{key: value for key, value in config.model.backbone.items() if key != 'type'})
+    assert config.model.backbone == {**recipe.model.backbone, 'type': 'ResTAblation', **ROWS[row]}
+    ResTAblation(**{key: value for key, value in config.model.backbone.items() if key != 'type'})
     images = 8 * config.train_dataloader.batch_size
     assert config.auto_scale_lr.base_batch_size == images
     assert config.optim_wrapper.optimizer.lr == pytest.approx(0.1 * images / 512)
@@ -79,7 +79,7 @@ def test_every_switch_trains_on_the_shapes(detector, switches):
     from mmengine.registry import MODELS
     cfg, batch = detector
     torch.manual_seed(0)
-    model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, **switches}}).train()
+    model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'type': 'ResTAblation', **switches}}).train()
     optim_wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
     losses = [model.train_step(copy.deepcopy(batch), optim_wrapper)['loss'].item() for _ in range(8)]
     assert all(torch.tensor(losses).isfinite()) and losses[-1] < 0.9 * losses[0], losses

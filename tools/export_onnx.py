@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
     parser.add_argument('--options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='further arguments of the backbone, e.g. stem=resnet')
+                        help='further arguments of the backbone, e.g. style=win, or stem=resnet of ResTAblation')
     parser.add_argument('--checkpoint', help='weights, published or own; default: initial ones')
     parser.add_argument('--out', help='file to write, .onnx, or .pt2 for torch.export; default: '
                         'work_dirs/export/<name>.onnx')

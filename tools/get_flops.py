@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
     parser.add_argument('--options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='further arguments of the backbone, e.g. stem=resnet style=win')
+                        help='further arguments of the backbone, e.g. style=win, or stem=resnet of ResTAblation')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     parser.add_argument('--shape', nargs='+', type=int, metavar='PX',

@@ -8,7 +8,7 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-model = dict(bbox_head=dict(anchor_generator=dict(octave_base_scale=2)))
+model = dict(backbone=dict(type='ResTAblation'), bbox_head=dict(anchor_generator=dict(octave_base_scale=2)))
 
 max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)

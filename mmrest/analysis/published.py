@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from ..backbones import ResT, ResTv2
+from ..backbones import ResTAblation, ResTv2
 from .complexity import add_up, count_backbone
 from .papers import REST, RESTV2
 
@@ -35,7 +35,7 @@ def comparison_table() -> str:
              '|---|---|---|---|---|---|---|---|']
     for arch, (params, macs) in REST.items():
         for stem in ('rest', 'resnet'):
-            counted = count_classifier(ResT, 224, arch=arch, stem=stem)
+            counted = count_classifier(ResTAblation, 224, arch=arch, stem=stem)
             printed = (params, macs) if stem == 'resnet' else ('', '')
             lines.append(_row(f'ResT-{arch.capitalize()}', stem, 224, counted, *printed))
     for arch, (params, *printed) in RESTV2.items():
@@ -50,7 +50,7 @@ def ablation_table() -> str:
     lines = ['| ResT-Lite | parameters | GMACs, layers | GMACs, with attention |', '|---|---|---|---|']
     for switches in ABLATIONS:
         name = ', '.join(f"`{key}='{value}'`" for key, value in switches.items()) or 'as published'
-        params, layers, total = count_classifier(ResT, 224, arch='lite', **switches)
+        params, layers, total = count_classifier(ResTAblation, 224, arch='lite', **switches)
         lines.append(f'| {name} | {params:,} | {layers / 1e9:.3f} | {total / 1e9:.3f} |')
     return '\n'.join(lines)
 

@@ -16,14 +16,14 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
-from ..backbones import ResT, ResTv2
+from ..backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
 from ..checkpoints import load_pretrained
 from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
 from ..engine.machine import replace_sync_bn
 
-BACKBONES = dict(ResT=ResT, ResTv2=ResTv2)
+BACKBONES = dict(ResT=ResT, ResTv2=ResTv2, ResTAblation=ResTAblation, ResTv2Ablation=ResTv2Ablation)
 
 
 @dataclass
@@ -140,7 +140,7 @@ def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] |
     """A backbone of this package, on its own.
 
     Args:
-        name (str): 'ResT' or 'ResTv2'.
+        name (str): A key of ``BACKBONES``.
         arch (str, optional): Its architecture; default: the backbone's.
         options (dict, optional): Further arguments of the backbone.
 

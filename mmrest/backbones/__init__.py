@@ -1,5 +1,6 @@
+from .ablations import ResTAblation, ResTv2Ablation
 from .pyramid import PyramidBackbone
 from .rest import ResT
 from .restv2 import ResTv2
 
-__all__ = ['PyramidBackbone', 'ResT', 'ResTv2']
+__all__ = ['PyramidBackbone', 'ResT', 'ResTAblation', 'ResTv2', 'ResTv2Ablation']

@@ -1,21 +1,22 @@
-"""The stage walk that all backbones of this package share."""
+"""The walk down the stages, which all backbones of this package share."""
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints import load_pretrained, translate_backbone_keys
-from ..layers import CrossWindowConv, as_channels_last, to_map, to_tokens
+from ..layers import CrossWindowConv, TransformerBlock, to_map, to_tokens
+from ..ops import channels_last, recompute
 
 OUT_NORMS = ('branch', 'trunk', 'none')
 ARCH_KEYS = ('embed_dims', 'depths', 'num_heads', 'sr_ratios')
 
 
 def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[int, ...]]:
-    """Settings of an architecture, by name or spelt out.
+    """Return the settings of an architecture, given by name or spelled out.
 
     Args:
         arch (str | dict): A key of ``table``, or a dict with ``embed_dims``, ``depths``,
@@ -45,25 +46,19 @@ def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[in
     return settings
 
 
-def check_settings(embed_dims: Sequence[int], in_channels: int, mlp_ratio: float, **rates: float) -> None:
-    """Check what both backbones are given.
-
-    Args:
-        embed_dims (Sequence[int]): Channels of the stages.
-        in_channels (int): Channels of the image.
-        mlp_ratio (float): Hidden channels of an FFN in multiples of its input's.
-        rates (float): Probabilities of dropout and the like, by name of the argument.
+def resolve_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
+    """Return the stages to emit as ascending indices from 0.
 
     Raises:
-        ValueError: One is out of its range.
+        ValueError: They are not ascending stages of the network.
     """
-    if not _is_int(in_channels) or in_channels < 1:
-        raise ValueError(f'in_channels must be a positive int, got {in_channels!r}.')
-    if not isinstance(mlp_ratio, (int, float)) or int(min(embed_dims) * mlp_ratio) < 1:
-        raise ValueError(f'mlp_ratio must be a positive number that leaves a hidden channel, got {mlp_ratio!r}.')
-    for name, rate in rates.items():
-        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(f'{name} must be a probability from 0 to less than 1, got {rate!r}.')
+    given = (out_indices, ) if _is_int(out_indices) else out_indices
+    valid = isinstance(given, (list, tuple, range)) and all(_is_int(i) for i in given)
+    indices = tuple(i + num_stages if i < 0 else i for i in given) if valid else ()
+    if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < num_stages:
+        raise ValueError(f'out_indices must be ascending stages between 0 and {num_stages - 1} '
+                         f'(negative ones count from the end), got {out_indices!r}.')
+    return indices
 
 
 def _is_int(value: object) -> bool:
@@ -71,102 +66,148 @@ def _is_int(value: object) -> bool:
 
 
 class PyramidBackbone(BaseModule):
-    """An image walks down the stages; chosen stages emit a feature map.
+    """Pyramid of four stages: an image walks down them, and chosen stages emit a feature map.
 
-    Every stage embeds the map it is given at a lower resolution, then runs its blocks on tokens.
-    Only stages up to the last emitted one are built, so that no parameter is left without a
-    gradient. Sizes are read from tensors: output i has ceil(H / 2^(i+2)) rows, any H from 1 up.
+    Each stage embeds its input map at a lower resolution, then runs its blocks on tokens. Only stages up to the last
+    emitted one are built, so that no parameter is left without a gradient. Sizes are read from tensors: output i has
+    ceil(H / 2^(i+2)) rows, for any H from 1 up.
+
+    A subclass says what the stages are made of, in :meth:`build_embed` and :meth:`build_attention`. What these read
+    beside the attributes below, it sets before it calls ``super().__init__()``, which builds the stages.
 
     Args:
         arch (dict): As :func:`resolve_arch` returns it.
-        make_embed (Callable): ``make_embed(i)`` builds what leads into stage i.
-        make_blocks (Callable): ``make_blocks(i, drop_path_rates)`` builds the blocks of stage i; each
-            is called with tokens (B, H * W, C) and ``hw_shape``.
-        norm_layer (Callable): Builds a norm from a number of channels.
-        embed_names (Sequence[str]): Attribute name of each stage's embedding, as published.
-        published_norms (dict[str, str]): Names of output norms in published files to ``norm1`` ... here.
+        in_channels (int): Channels of the image.
         out_indices (int | Sequence[int]): Stages to emit, 0-based, ascending; negative ones count
             from the end.
         out_norm (str): 'branch': an emitted map is LayerNorm-ed on its way out only. 'trunk': the
-            next stage is fed the normalised map too. 'none': no norm.
+            next stage is fed the normalized map too. 'none': no norm.
+        mlp_ratio (float): Hidden channels of an FFN in multiples of its input's.
+        drop_rate, attn_drop_rate (float): Dropout after linear layers and of attention maps.
         drop_path_rate (float): Stochastic depth of the last block; earlier ones rise to it linearly
             from 0.
         frozen_stages (int): -1: nothing is frozen; 0: the stem; k: the stem and the first k stages
             with their embeddings and output norms.
         norm_eval (bool): Keep BatchNorm in eval mode (its statistics fixed) during training.
+        with_cp (bool): Recompute blocks in the backward pass instead of storing their activations.
+        ffn_recompute (bool): Recompute the FFN of each block in the backward pass.
+        attn_impl (str, optional): Implementation of the attention, see :func:`mmrest.ops.resolve_impl`.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published or
             own files (:func:`mmrest.checkpoints.load_pretrained`); anything else goes to mmengine.
+
+    Attributes:
+        embed_dims, depths, num_heads, sr_ratios (tuple[int]): Settings of the stages.
+        out_channels (tuple[int]): Channels of each emitted map.
+        out_strides (tuple[int]): Stride of each emitted map.
 
     Raises:
         ValueError: An argument is out of its range.
     """
 
+    embed_prefix = 'patch_embed_'  # of the names of the embeddings after the stem, as published
+
     def __init__(self,
                  arch: dict[str, tuple[int, ...]],
-                 make_embed: Callable[[int], nn.Module],
-                 make_blocks: Callable[[int, list[float]], list[nn.Module]],
-                 norm_layer: Callable[[int], nn.Module],
-                 embed_names: Sequence[str],
-                 published_norms: dict[str, str],
-                 out_indices: int | Sequence[int] = (0, 1, 2, 3),
-                 out_norm: str = 'branch',
-                 drop_path_rate: float = 0.0,
-                 frozen_stages: int = -1,
-                 norm_eval: bool = False,
-                 init_cfg: dict | list | None = None) -> None:
+                 in_channels: int,
+                 out_indices: int | Sequence[int],
+                 out_norm: str,
+                 mlp_ratio: float,
+                 drop_rate: float,
+                 attn_drop_rate: float,
+                 drop_path_rate: float,
+                 frozen_stages: int,
+                 norm_eval: bool,
+                 with_cp: bool,
+                 ffn_recompute: bool,
+                 attn_impl: str | None,
+                 init_cfg: dict | list | None) -> None:
         super().__init__(init_cfg)
-        depths = arch['depths']
-        self.out_indices = self._check_out_indices(out_indices, len(depths))
+        self.embed_dims, self.depths, self.num_heads, self.sr_ratios = (arch[key] for key in ARCH_KEYS)
+        num_stages = len(self.depths)
+        if not _is_int(in_channels) or in_channels < 1:
+            raise ValueError(f'in_channels must be a positive int, got {in_channels!r}.')
+        if not isinstance(mlp_ratio, (int, float)) or int(min(self.embed_dims) * mlp_ratio) < 1:
+            raise ValueError(f'mlp_ratio must be a positive number that leaves a hidden channel, got {mlp_ratio!r}.')
+        rates = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
+        for name, rate in rates.items():
+            if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+                raise ValueError(f'{name} must be a probability from 0 to less than 1, got {rate!r}.')
         if out_norm not in OUT_NORMS:
             raise ValueError(f'Unknown out_norm {out_norm!r}: choose from {", ".join(OUT_NORMS)}.')
-        if not _is_int(frozen_stages) or not -1 <= frozen_stages <= len(depths):
-            raise ValueError(f'frozen_stages must be an int between -1 and {len(depths)}, got {frozen_stages!r}.')
+        if not _is_int(frozen_stages) or not -1 <= frozen_stages <= num_stages:
+            raise ValueError(f'frozen_stages must be an int between -1 and {num_stages}, got {frozen_stages!r}.')
+        self.in_channels = in_channels
+        self.out_indices = resolve_out_indices(out_indices, num_stages)
         self.out_norm = out_norm
+        self.mlp_ratio = mlp_ratio
+        self.drop_rate = drop_rate
+        self.attn_drop_rate = attn_drop_rate
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.embed_names = tuple(embed_names)
-        self.published_norms = published_norms
+        self.with_cp = with_cp
+        self.ffn_recompute = ffn_recompute
+        self.attn_impl = attn_impl
         self.num_stages = self.out_indices[-1] + 1
-        self.out_channels = tuple(arch['embed_dims'][i] for i in self.out_indices)
+        self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
         self.out_strides = tuple(2**(i + 2) for i in self.out_indices)
+        self.embed_names = ('stem', *(f'{self.embed_prefix}{i + 1}' for i in range(1, num_stages)))
+        self.published_norms = self.name_published_norms()
 
-        # The rates are spread over the whole network, built or not, so that a stage is the same
-        # whatever is emitted.
-        rates = [drop_path_rate * j / max(sum(depths) - 1, 1) for j in range(sum(depths))]
+        # Spread over the whole network, built or not, so that a stage does not depend on what is emitted.
+        drop_path_rates = [drop_path_rate * j / max(sum(self.depths) - 1, 1) for j in range(sum(self.depths))]
         for i in range(self.num_stages):
-            self.add_module(self.embed_names[i], make_embed(i))
-            first = sum(depths[:i])
-            self.add_module(f'stage{i + 1}', nn.ModuleList(make_blocks(i, rates[first:first + depths[i]])))
+            first = sum(self.depths[:i])
+            self.add_module(self.embed_names[i], self.build_embed(i))
+            blocks = self.build_blocks(i, drop_path_rates[first:first + self.depths[i]])
+            self.add_module(f'stage{i + 1}', nn.ModuleList(blocks))
             if out_norm != 'none' and i in self.out_indices:
-                self.add_module(f'norm{i + 1}', norm_layer(arch['embed_dims'][i]))
+                self.add_module(f'norm{i + 1}', self.norm_layer(self.embed_dims[i]))
 
         self.apply(_init_weights)
         # A hook, so that published files load wherever a state dict is loaded, at test time too.
         self._register_load_state_dict_pre_hook(self.translate_state_dict)
         self._freeze_stages()
 
+    def norm_layer(self, channels: int) -> nn.Module:
+        """Build a LayerNorm."""
+        raise NotImplementedError
+
+    def build_embed(self, i: int) -> nn.Module:
+        """Build the stem (i = 0) or the patch embedding before stage i: (B, C', H', W') -> (B, C, H, W)."""
+        raise NotImplementedError
+
+    def build_attention(self, i: int, j: int) -> nn.Module:
+        """Build the attention of block j of stage i, which is called with tokens (B, H * W, C) and (H, W)."""
+        raise NotImplementedError
+
+    def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
+        """Build the blocks of stage i, one for each rate of stochastic depth; called as their attention is."""
+        return [
+            TransformerBlock(self.embed_dims[i], self.build_attention(i, j), self.mlp_ratio, self.drop_rate, rate,
+                             self.norm_layer, self.ffn_recompute) for j, rate in enumerate(drop_path_rates)
+        ]
+
+    def name_published_norms(self) -> dict[str, str]:
+        """Return the names of output norms in published files, each with its name here."""
+        return {}
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> per emitted stage (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
-        x = as_channels_last(x)
+        x = channels_last(x)
         outs = []
         for i in range(self.num_stages):
-            x, out = self._run_stage(i, getattr(self, self.embed_names[i])(x))
+            x = getattr(self, self.embed_names[i])(x)
+            hw_shape = x.shape[-2:]
+            x = to_tokens(x)
+            for block in getattr(self, f'stage{i + 1}'):
+                x = recompute(block, x, hw_shape) if self.with_cp else block(x, hw_shape)
             if i in self.out_indices:
-                outs.append(out)
+                out = x if self.out_norm == 'none' else getattr(self, f'norm{i + 1}')(x)
+                # Heads may ask for plain memory; the convolutions of the next stage do not.
+                outs.append(to_map(out, hw_shape).contiguous())
+                x = out if self.out_norm == 'trunk' else x
+            x = to_map(x, hw_shape)
         return tuple(outs)
-
-    def _run_stage(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Blocks and output norm of stage i: a map -> (map for the next stage, map to emit)."""
-        hw_shape = x.shape[-2:]
-        x = to_tokens(x)
-        for block in getattr(self, f'stage{i + 1}'):
-            x = block(x, hw_shape)
-        norm = getattr(self, f'norm{i + 1}', None)
-        out = x if norm is None else norm(x)
-        if self.out_norm == 'trunk':
-            x = out
-        # Heads may ask for a plain memory layout; the trunk's convolutions do not care.
-        return to_map(x, hw_shape), to_map(out, hw_shape).contiguous()
 
     def init_weights(self) -> None:
         """Load pretrained weights, if ``init_cfg`` asks for them. mmengine's runner calls this."""
@@ -198,7 +239,7 @@ class PyramidBackbone(BaseModule):
         return self
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Which stage a parameter is in, for learning rates that decay by stage.
+        """Return the stage of a parameter, for learning rates that decay by stage.
 
         Args:
             param_name (str): Name of the parameter in the model.
@@ -218,7 +259,7 @@ class PyramidBackbone(BaseModule):
         return next(stages, num_depths - 1), num_depths
 
     def stage_modules(self, i: int) -> tuple[str, str, str]:
-        """Names of what makes up stage i: its embedding, its blocks, and its output norm if it has one."""
+        """Return the names of the parts of stage i: its embedding, its blocks, and its output norm if it has one."""
         return self.embed_names[i], f'stage{i + 1}', f'norm{i + 1}'
 
     def _freeze_stages(self) -> None:
@@ -233,19 +274,9 @@ class PyramidBackbone(BaseModule):
                 module.eval()
                 module.requires_grad_(False)
 
-    @staticmethod
-    def _check_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
-        given = (out_indices, ) if _is_int(out_indices) else out_indices
-        valid = isinstance(given, (list, tuple, range)) and all(_is_int(i) for i in given)
-        indices = tuple(i + num_stages if i < 0 else i for i in given) if valid else ()
-        if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < num_stages:
-            raise ValueError(f'out_indices must be ascending stages between 0 and {num_stages - 1} '
-                             f'(negative ones count from the end), got {out_indices!r}.')
-        return indices
-
 
 def _init_weights(module: nn.Module) -> None:
-    """Truncated normal for linear layers, He initialisation (fan out) for convolutions, zero biases."""
+    """Truncated normal for linear layers, He initialization (fan out) for convolutions, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):

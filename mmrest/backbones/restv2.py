@@ -1,14 +1,13 @@
 """ResT V2: Simpler, Faster and Stronger (NeurIPS 2022, arXiv 2204.07366)."""
 from __future__ import annotations
 
-from functools import partial
 from typing import Sequence
 
 from mmengine.registry import MODELS
 from torch import nn
 
-from ..layers import POSITIONS, CrossWindowConv, EMSAv2, PatchEmbedV2, StemV2, TransformerBlock
-from .pyramid import PyramidBackbone, check_settings, resolve_arch
+from ..layers import CrossWindowConv, EMSAv2, PatchEmbedV2, StemV2, WindowEMSAv2
+from .pyramid import PyramidBackbone, resolve_arch, resolve_out_indices
 
 ARCHS = {
     'tiny': dict(embed_dims=(96, 192, 384, 768), depths=(1, 2, 6, 2), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
@@ -18,8 +17,6 @@ ARCHS = {
         embed_dims=(128, 256, 512, 1024), depths=(2, 3, 16, 2), num_heads=(2, 4, 8, 16), sr_ratios=(8, 4, 2, 1)),
 }
 STYLES = ('global', 'win', 'cwin', 'hwin')
-# Nothing here says what size of map 'le' would be made for.
-OWN_POSITIONS = tuple(name for name in POSITIONS if name != 'le')
 
 
 @MODELS.register_module(name=['ResTv2', 'ResTV2'])
@@ -32,6 +29,8 @@ class ResTv2(PyramidBackbone):
     open is decided so: a map is cut from its upper left corner and windows at the right and lower
     border are as small as what is left, without padding; convolutions inside a window see zeros
     around it; 'hwin' ends every emitted stage with a global block.
+
+    What the ablations of the paper vary is in :class:`~mmrest.backbones.ablations.ResTv2Ablation`.
 
     Args:
         arch (str | dict): 'tiny', 'small', 'base', 'large', or a dict of ``embed_dims``, ``depths``,
@@ -48,24 +47,19 @@ class ResTv2(PyramidBackbone):
         out_indices (int | Sequence[int]): Stages to emit, 0-based and ascending; stages after the
             last are not built. Default: (0, 1, 2, 3).
         out_norm (str): LayerNorm of emitted maps. 'branch' (default): on the way out only. 'trunk':
-            the next stage is fed the normalised map as well. 'none': without.
-        upsample_target (str): What the upsample branch starts from: 'v' (default), 'k', 'q', 'x', or
-            'none' for no branch; see :class:`~mmrest.layers.EMSAv2`.
-        upsample_strategy (str): 'pixel_shuffle' (default), 'nearest' or 'bilinear'.
-        head_mixing (bool): Interaction of heads with InstanceNorm as in ResT. Default: False.
-        position (str): Position encoding, 'pa' (default), 'gl', 'gl_dw' or 'none', as in ResT.
+            the next stage is fed the normalized map as well. 'none': without.
         mlp_ratio (float): Hidden channels of the FFN in multiples of its input's. Default: 4.
         drop_rate (float): Dropout after linear layers. Default: 0.
         attn_drop_rate (float): Dropout of attention maps. Default: 0.
         drop_path_rate (float): Stochastic depth of the last block, rising linearly from 0. Default: 0.
         frozen_stages (int): -1 (default): nothing; 0: the stem; k: the stem and the first k stages.
         norm_eval (bool): Keep BatchNorm statistics fixed in training. Default: False.
-        with_cp (bool): Trade time for memory by recomputing blocks in the backward pass. Default: False.
-        ffn_recompute (bool): The same for the FFN of each block alone, which holds most of a block's
-            memory and is cheap to recompute; with ``with_cp``, the least memory. Default: False.
-        attn_impl (str): Implementation of the attention: 'auto' (default) chooses by size, 'reference',
-            'direct' or 'chunked' force one, see :func:`mmrest.ops.emsa`. The environment variable
-            MMREST_ATTN_IMPL, where set when the model is built, takes its place.
+        with_cp (bool): Recompute blocks in the backward pass: less memory, more time. Default: False.
+        ffn_recompute (bool): Recompute only the FFN of each block, which holds most of a block's memory and is cheap
+            to recompute. With ``with_cp``, the least memory. Default: False.
+        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct' and
+            'chunked' force one, see :func:`mmrest.ops.emsa`. Default: the value of the environment variable
+            MMREST_ATTN_IMPL when the model is built, else 'auto'.
         init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published
             files as they are, or own ones.
 
@@ -77,6 +71,8 @@ class ResTv2(PyramidBackbone):
         ValueError: An argument is unknown or out of its range.
     """
 
+    embed_prefix = 'patch_'
+
     def __init__(self,
                  arch: str | dict = 'tiny',
                  in_channels: int = 3,
@@ -85,10 +81,6 @@ class ResTv2(PyramidBackbone):
                  hwin_global_stages: Sequence[int] | None = None,
                  out_indices: int | Sequence[int] = (0, 1, 2, 3),
                  out_norm: str = 'branch',
-                 upsample_target: str = 'v',
-                 upsample_strategy: str = 'pixel_shuffle',
-                 head_mixing: bool = False,
-                 position: str = 'pa',
                  mlp_ratio: float = 4.0,
                  drop_rate: float = 0.0,
                  attn_drop_rate: float = 0.0,
@@ -97,55 +89,60 @@ class ResTv2(PyramidBackbone):
                  norm_eval: bool = False,
                  with_cp: bool = False,
                  ffn_recompute: bool = False,
-                 attn_impl: str = 'auto',
+                 attn_impl: str | None = None,
                  init_cfg: dict | list | None = None) -> None:
         arch = resolve_arch(arch, ARCHS)
-        dims, depths = arch['embed_dims'], arch['depths']
+        num_stages = len(arch['depths'])
         if style not in STYLES:
             raise ValueError(f'Unknown style {style!r}: choose from {", ".join(STYLES)}.')
         if style != 'global':
             sizes = window_sizes if isinstance(window_sizes, (list, tuple)) else ()
-            if len(sizes) != len(dims) or not all(isinstance(size, int) and size > 0 for size in sizes):
-                raise ValueError(f'window_sizes must be {len(dims)} positive ints, one per stage; got '
+            if len(sizes) != num_stages or not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise ValueError(f'window_sizes must be {num_stages} positive ints, one per stage; got '
                                  f'{window_sizes!r}.')
-        if position not in OWN_POSITIONS:
-            raise ValueError(f'Unknown position {position!r}: choose from {", ".join(OWN_POSITIONS)}.')
-        check_settings(dims, in_channels, mlp_ratio, drop_rate=drop_rate, attn_drop_rate=attn_drop_rate,
-                       drop_path_rate=drop_path_rate)
         if hwin_global_stages is None:
-            hwin_global_stages = self._check_out_indices(out_indices, len(dims))
-        elif not isinstance(hwin_global_stages, (list, tuple)) or not set(hwin_global_stages) <= set(range(len(dims))):
-            raise ValueError(f'hwin_global_stages must be stages between 0 and {len(dims) - 1}; '
+            hwin_global_stages = resolve_out_indices(out_indices, num_stages)
+        elif not isinstance(hwin_global_stages, (list, tuple)) or not set(hwin_global_stages) <= set(range(num_stages)):
+            raise ValueError(f'hwin_global_stages must be stages between 0 and {num_stages - 1}; '
                              f'got {hwin_global_stages!r}.')
-        norm_layer = partial(nn.LayerNorm, eps=1e-6)
+        self.style = style
+        self.window_sizes = tuple(window_sizes)
+        self.hwin_global_stages = tuple(hwin_global_stages)
+        super().__init__(arch, in_channels, out_indices, out_norm, mlp_ratio, drop_rate, attn_drop_rate, drop_path_rate,
+                         frozen_stages, norm_eval, with_cp, ffn_recompute, attn_impl, init_cfg)
 
-        def make_embed(i: int) -> nn.Module:
-            if i == 0:
-                return StemV2(in_channels, dims[0], norm_layer, position)
-            return PatchEmbedV2(dims[i - 1], dims[i], norm_layer, position)
+    def norm_layer(self, channels: int) -> nn.LayerNorm:
+        return nn.LayerNorm(channels, eps=1e-6)
 
-        def make_attn(i: int, j: int) -> EMSAv2:
-            ends_globally = style == 'hwin' and j == depths[i] - 1 and i in hwin_global_stages
-            return EMSAv2(
-                dims[i], arch['num_heads'][i], arch['sr_ratios'][i], head_mixing, attn_drop_rate, drop_rate, norm_layer,
-                upsample_target, upsample_strategy,
-                window_size=None if style == 'global' or ends_globally else window_sizes[i],
-                attn_impl=attn_impl)
+    def build_embed(self, i: int) -> nn.Module:
+        if i == 0:
+            return StemV2(self.in_channels, self.embed_dims[0], self.norm_layer)
+        return PatchEmbedV2(self.embed_dims[i - 1], self.embed_dims[i], self.norm_layer)
 
-        def make_blocks(i: int, rates: list[float]) -> list[nn.Module]:
-            blocks = [TransformerBlock(dims[i], make_attn(i, j), mlp_ratio, drop_rate, rate, norm_layer, with_cp,
-                                       ffn_recompute) for j, rate in enumerate(rates)]
-            return blocks + [CrossWindowConv(dims[i])] * (style == 'cwin')
+    def build_attention(self, i: int, j: int) -> nn.Module:
+        settings = dict(
+            embed_dims=self.embed_dims[i],
+            num_heads=self.num_heads[i],
+            sr_ratio=self.sr_ratios[i],
+            attn_drop_rate=self.attn_drop_rate,
+            proj_drop_rate=self.drop_rate,
+            norm_layer=self.norm_layer,
+            attn_impl=self.attn_impl)
+        window_size = self.window_size(i, j)
+        return EMSAv2(**settings) if window_size is None else WindowEMSAv2(**settings, window_size=window_size)
 
-        stages = range(1, len(dims) + 1)
-        super().__init__(
-            arch, make_embed, make_blocks, norm_layer,
-            embed_names=('stem', *(f'patch_{i}' for i in stages[1:])),
-            # Detectors have them in a Sequential, segmentors bare; a classifier's `norm` is not among them.
-            published_norms={f'norm_{i}{suffix}': f'norm{i}' for i in stages for suffix in ('', '.0')},
-            out_indices=out_indices,
-            out_norm=out_norm,
-            drop_path_rate=drop_path_rate,
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            init_cfg=init_cfg)
+    def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
+        blocks = super().build_blocks(i, drop_path_rates)
+        return [*blocks, CrossWindowConv(self.embed_dims[i])] if self.style == 'cwin' else blocks
+
+    def window_size(self, i: int, j: int) -> int | None:
+        """Return the side in tokens of the windows of block j of stage i; None: its attention is global."""
+        is_last = j == self.depths[i] - 1
+        if self.style == 'global' or self.style == 'hwin' and is_last and i in self.hwin_global_stages:
+            return None
+        return self.window_sizes[i]
+
+    def name_published_norms(self) -> dict[str, str]:
+        # Detectors have them in a Sequential, segmentors bare; a classifier's `norm` is not among them.
+        stages = range(1, len(self.depths) + 1)
+        return {f'norm_{i}{suffix}': f'norm{i}' for i in stages for suffix in ('', '.0')}

@@ -1,12 +1,11 @@
-"""What the fast path is measured against: EMSA with whole maps, in two forms, in a backbone without rearrangements."""
+"""What the fast path is measured against: EMSA with whole maps, in two forms, in a backbone without fast paths."""
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import HeadAttention
-from ..ops import emsa_reference
+from ..ops import emsa_reference, fast_paths
 
 
 def emsa_released(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None,
@@ -23,7 +22,7 @@ def emsa_released(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = N
     return maps @ v
 
 
-# The formula as it stands in mmrest.ops, where the heads are mixed by a matrix product.
+# The readable formula of mmrest.ops, where the heads are mixed by a matrix product.
 emsa_matmul = emsa_reference
 BASELINES = {'released': emsa_released, 'matmul': emsa_matmul}
 
@@ -40,28 +39,12 @@ class _BaselineAttention(nn.Module):
         return self.function(q, k, v, mix.weight[..., 0, 0], mix.bias)
 
 
-class _BaselineLinear(nn.Linear):
-    """Linear layer that is always called, being of a class of its own.
-
-    Args:
-        layer (nn.Linear): The layer whose parameters it takes over.
-    """
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device='meta')
-        self.weight, self.bias = layer.weight, layer.bias
-
-
 def _as_it_came(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (inputs[0].contiguous(), )
 
 
 class Baseline(nn.Module):
-    """A backbone of this package, run as its formulas are written.
-
-    Maps of attention are explicit in all blocks, and linear layers are matrix products. In inference nothing is
-    folded, cut into blocks or done in place: those shortcuts are taken only where gradients are off, so here
-    they are left on, with no tensor that requires one. The image keeps its memory layout.
+    """A backbone of this package in its plain form: explicit maps in all blocks, no fast paths, the image as it comes.
 
     Args:
         backbone (nn.Module): Its attention is replaced for good.
@@ -74,22 +57,11 @@ class Baseline(nn.Module):
             for name, child in module.named_children():
                 if isinstance(child, HeadAttention):
                     setattr(module, name, _BaselineAttention(form))
-                elif isinstance(child, nn.Linear):
-                    setattr(module, name, _BaselineLinear(child))
         stem = getattr(backbone, backbone.embed_names[0])
         stem.register_forward_pre_hook(_as_it_came)
         self.backbone = backbone
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """As the backbone."""
-        if torch.is_grad_enabled():
+        with fast_paths(False):
             return self.backbone(x)
-        learnt = [p for p in self.backbone.parameters() if p.requires_grad]
-        try:
-            for p in learnt:
-                p.requires_grad_(False)
-            with torch.enable_grad():
-                return self.backbone(x)
-        finally:
-            for p in learnt:
-                p.requires_grad_(True)

@@ -136,7 +136,7 @@ def backbone_target(name: str, arch: str | None = None, checkpoint: str | None =
     """A backbone of this package, on its own.
 
     Args:
-        name (str): 'ResT' or 'ResTv2'.
+        name (str): A key of :data:`mmrest.analysis.subject.BACKBONES`.
         arch (str, optional): Its architecture; default: the backbone's.
         checkpoint (str, optional): Its weights, published or own, a detector's as well; None: initial ones.
         options (dict, optional): Further arguments of the backbone.

@@ -1,14 +1,13 @@
-from .attention import EMSA, MSA, REDUCTIONS, EMSAv2, HeadAttention
+from .attention import EMSA, EMSAv2, HeadAttention, WindowEMSAv2
 from .block import FFN, DropPath, TransformerBlock
-from .convolution import ConvSequential
-from .embed import STEMS, PatchEmbed, PatchEmbedV2, PVTStem, ResNetStem, Stem, StemV2
-from .position import POSITIONS, GroupLinear, LearnableEmbedding, PixelAttention, build_position
-from .tokens import as_channels_last, to_map, to_tokens
+from .embed import PatchEmbed, PatchEmbedV2, Stem, StemV2
+from .position import PixelAttention
+from .sequential import LayerSequence
+from .tokens import to_map, to_tokens
 from .window import CrossWindowConv, windowed
 
 __all__ = [
-    'EMSA', 'FFN', 'MSA', 'POSITIONS', 'REDUCTIONS', 'STEMS', 'ConvSequential', 'CrossWindowConv', 'DropPath', 'EMSAv2',
-    'GroupLinear', 'HeadAttention', 'LearnableEmbedding', 'PVTStem', 'PatchEmbed', 'PatchEmbedV2', 'PixelAttention',
-    'ResNetStem', 'Stem', 'StemV2', 'TransformerBlock', 'as_channels_last', 'build_position', 'to_map', 'to_tokens',
+    'EMSA', 'FFN', 'CrossWindowConv', 'DropPath', 'EMSAv2', 'HeadAttention', 'LayerSequence', 'PatchEmbed',
+    'PatchEmbedV2', 'PixelAttention', 'Stem', 'StemV2', 'TransformerBlock', 'WindowEMSAv2', 'to_map', 'to_tokens',
     'windowed'
 ]

@@ -1,34 +1,28 @@
-"""Attention modules: they own the parameters and call :mod:`mmrest.ops`."""
+"""Attention modules of ResT and ResTv2: they own the parameters and call :mod:`mmrest.ops`."""
 from __future__ import annotations
 
 from typing import Callable
 
-import torch
 from torch import Tensor, nn
 
-from ..ops import call_conv, call_linear, emsa, emsa_through, is_exporting, is_stock, resolve_impl
-from .convolution import ConvSequential
+from ..ops import call_layer, crop_map, emsa, emsa_through, is_stock, resolve_impl
+from .sequential import LayerSequence
 from .tokens import to_map, to_tokens
 from .window import windowed
 
-REDUCTIONS = ('dwconv', 'avgpool', 'maxpool')
-UPSAMPLE_TARGETS = ('x', 'q', 'k', 'v', 'none')
-UPSAMPLE_STRATEGIES = ('pixel_shuffle', 'nearest', 'bilinear')
-
 
 class HeadAttention(nn.Module):
-    """Queries, keys and values of all heads to their attention: :func:`mmrest.ops.emsa` as a module.
+    """Attention of all heads from queries, keys and values: :func:`mmrest.ops.emsa` as a module.
 
-    It has no parameters; being a module, it can be hooked, to count or to look at what goes in.
+    It has no parameters. Being a module, it can be hooked to count operations or to look at its inputs.
 
     Args:
         dropout_p (float): Dropout of the attention map in training.
-        attn_impl (str): Implementation, see :func:`mmrest.ops.emsa`. The environment variable
-            MMREST_ATTN_IMPL, where set, takes its place.
-        head_norm (bool): InstanceNorm of maps of mixed heads.
+        attn_impl (str, optional): Implementation, as :func:`mmrest.ops.resolve_impl` takes it.
+        head_norm (bool): InstanceNorm of the maps of mixed heads.
     """
 
-    def __init__(self, dropout_p: float = 0.0, attn_impl: str = 'auto', head_norm: bool = True) -> None:
+    def __init__(self, dropout_p: float = 0.0, attn_impl: str | None = None, head_norm: bool = True) -> None:
         super().__init__()
         self.dropout_p = dropout_p
         self.attn_impl = resolve_impl(attn_impl)
@@ -42,9 +36,9 @@ class HeadAttention(nn.Module):
         options = dict(dropout_p=self.dropout_p if self.training else 0.0, normalize=self.head_norm)
         if mix is None:
             return emsa(q, k, v, impl=self.attn_impl, **options)
-        if not _is_matrix(mix):
-            return emsa_through(mix, q, k, v, **options)
-        return emsa(q, k, v, mix.weight[..., 0, 0], mix.bias, impl=self.attn_impl, **options)
+        if is_stock(mix, nn.Conv2d) and mix.kernel_size == (1, 1) and mix.groups == 1:
+            return emsa(q, k, v, mix.weight[..., 0, 0], mix.bias, impl=self.attn_impl, **options)
+        return emsa_through(mix, q, k, v, **options)
 
     def extra_repr(self) -> str:
         return f'dropout_p={self.dropout_p:g}, attn_impl={self.attn_impl!r}'
@@ -53,23 +47,23 @@ class HeadAttention(nn.Module):
 class EMSA(nn.Module):
     """Efficient multi-head self-attention of ResT (arXiv 2105.13677, equation 4).
 
-    Keys and values are taken from a map that a depthwise convolution shrank ``sr_ratio`` times in
-    both directions. With more than one head, a 1x1 convolution lets the heads interact before the
-    softmax, and an InstanceNorm restores their diversity after it. That norm averages over a whole
-    map, so features depend on everything in the image, on its padding in a batch as well.
+    Keys and values come from a map that a depthwise convolution shrinks ``sr_ratio`` times in both directions. With
+    more than one head, a 1x1 convolution lets the heads interact before the softmax, and an InstanceNorm restores
+    their diversity after it. That norm averages over a whole map, so features depend on everything in the image,
+    its padding in a batch included.
 
     Args:
         embed_dims (int): Number of channels C.
         num_heads (int): Number of heads k; must divide C.
-        sr_ratio (int): Spatial reduction of keys and values, s, an even number. 1: none.
-        head_mixing (bool): Interaction of heads, and InstanceNorm; a single head never has them.
+        sr_ratio (int): Spatial reduction s of keys and values, an even number. 1: none.
+        head_mixing (bool): Interaction of heads with InstanceNorm; a single head never has it.
         attn_drop_rate (float): Dropout of the attention map.
         proj_drop_rate (float): Dropout of the output.
         norm_layer (Callable): Builds the norm of the reduced map from its number of channels.
-        attn_impl (str): Implementation of the attention, as :class:`HeadAttention` takes it.
-        head_norm (bool): False: heads that interact are not normalised after it.
-        reduction (str): What shrinks the map, 'dwconv' (published), 'avgpool' or 'maxpool', all over
-            windows of s + 1 tokens at a stride of s.
+        attn_impl (str, optional): Implementation of the attention, as :class:`HeadAttention` takes it.
+
+    Raises:
+        ValueError: ``num_heads`` does not divide ``embed_dims``, or ``sr_ratio`` is odd.
     """
 
     def __init__(self,
@@ -80,21 +74,22 @@ class EMSA(nn.Module):
                  attn_drop_rate: float = 0.0,
                  proj_drop_rate: float = 0.0,
                  norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 attn_impl: str = 'auto',
-                 head_norm: bool = True,
-                 reduction: str = 'dwconv') -> None:
+                 attn_impl: str | None = None) -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
+        if sr_ratio > 1 and sr_ratio % 2:  # its windows would not reach the border, and a small map would have none
+            raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
         self.num_heads = num_heads
-        self.attend = HeadAttention(attn_drop_rate, attn_impl, head_norm)
+        self.attend = HeadAttention(attn_drop_rate, attn_impl)
         self.q = nn.Linear(embed_dims, embed_dims)
         self.kv = nn.Linear(embed_dims, 2 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
         self.sr = None
         if sr_ratio > 1:
-            self.sr = _build_reduction(reduction, embed_dims, sr_ratio)
+            self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio + 1, stride=sr_ratio,
+                                padding=sr_ratio // 2, groups=embed_dims)
             self.sr_norm = norm_layer(embed_dims)
         self.transform_conv = None
         if head_mixing and num_heads > 1:
@@ -102,131 +97,93 @@ class EMSA(nn.Module):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        q = call_linear(self.q, x)
-        reduced, reduced_shape = self._reduce(x, hw_shape)
-        k, v = call_linear(self.kv, reduced).chunk(2, dim=-1)
-        out = self.attend(self._split_heads(q), self._split_heads(k), self._split_heads(v), self.transform_conv)
-        out = out.transpose(1, 2).flatten(2)
-        branch = self._branch(dict(x=reduced, q=q, k=k, v=v), hw_shape, reduced_shape)
-        return self.proj_drop(call_linear(self.proj, out if branch is None else out + branch))
+        q = call_layer(self.q, x)
+        reduced, reduced_shape = self.reduce(x, hw_shape)
+        k, v = call_layer(self.kv, reduced).chunk(2, dim=-1)
+        out = self.attend(self.split_heads(q), self.split_heads(k), self.split_heads(v), self.transform_conv)
+        out = self.add_upsampled(out.transpose(1, 2).flatten(2), reduced, q, k, v, hw_shape, reduced_shape)
+        return self.proj_drop(call_layer(self.proj, out))
 
-    def _reduce(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """What keys and values are taken from: (B, H * W, C) -> (B, H' * W', C) and (H', W')."""
+    def reduce(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """Reduce the map for keys and values: (B, H * W, C) -> (B, H' * W', C), and (H', W')."""
         if self.sr is None:
             return x, hw_shape
-        x = call_conv(self.sr, to_map(x, hw_shape))
+        x = call_layer(self.sr, to_map(x, hw_shape))
         return self.sr_norm(to_tokens(x)), tuple(x.shape[-2:])
 
-    def _branch(self, tokens: dict[str, Tensor], hw_shape: tuple[int, int],
-                reduced_shape: tuple[int, int]) -> Tensor | None:
-        """What is added to the attention's output, (B, H * W, C); nothing in ResT."""
-        return None
+    def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
+                      hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:
+        """Add what is upsampled from the reduced map to the attention's output; nothing in ResT.
 
-    def _split_heads(self, x: Tensor) -> Tensor:
+        Args:
+            out, q (Tensor): (B, H * W, C).
+            reduced, k, v (Tensor): (B, H' * W', C).
+            hw_shape, reduced_shape (tuple[int, int]): (H, W) and (H', W').
+        """
+        return out
+
+    def split_heads(self, x: Tensor) -> Tensor:
         """(B, n, C) -> (B, k, n, C / k)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-class MSA(EMSA):
-    """Plain multi-head self-attention: EMSA without reduction and without interaction of heads.
-
-    Args:
-        embed_dims, num_heads, attn_drop_rate, proj_drop_rate, attn_impl: As in :class:`EMSA`.
-    """
-
-    def __init__(self, embed_dims: int, num_heads: int, attn_drop_rate: float = 0.0, proj_drop_rate: float = 0.0,
-                 attn_impl: str = 'auto') -> None:
-        super().__init__(embed_dims, num_heads, sr_ratio=1, head_mixing=False, attn_drop_rate=attn_drop_rate,
-                         proj_drop_rate=proj_drop_rate, attn_impl=attn_impl)
 
 
 class EMSAv2(EMSA):
     """Attention of ResTv2 (arXiv 2204.07366): EMSA without head mixing, with an upsample branch.
 
-    The branch rebuilds at full resolution what the reduction of keys and values lost: a depthwise
-    3x3 convolution to s * s times the channels, pixel-shuffle by s, LayerNorm; it is added to the
-    attention's output before the last linear layer. It is there without a reduction (s = 1) as well.
-    Where H or W is not a multiple of s, the upsampled map is cropped.
+    The branch rebuilds at full resolution what the reduction lost: a depthwise 3x3 convolution of the values to s * s
+    times the channels, pixel-shuffle by s, LayerNorm; it is added to the attention's output before the last linear
+    layer. It is there without a reduction (s = 1) too. Where H or W is not a multiple of s, the upsampled map is
+    cropped.
 
     Args:
-        embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl: As in
-            :class:`EMSA`.
-        head_mixing (bool): Interaction of heads with InstanceNorm, as in :class:`EMSA`. Off in the
-            published models; the paper finds it of use with 64 channels a head or fewer.
-        upsample_target (str): What the branch starts from: the values 'v' (published), the keys 'k',
-            the reduced tokens 'x', the queries 'q' (at full resolution, so they are convolved but
-            not enlarged), or 'none' for no branch.
-        upsample_strategy (str): 'pixel_shuffle' (published), or 'nearest' or 'bilinear'
-            interpolation, which have no convolution.
-        window_size (int, optional): Side in tokens of windows that everything here, reduction and
-            branch included, is confined to (:func:`~mmrest.layers.window.windowed`).
+        embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl: As in :class:`EMSA`.
+        head_mixing (bool): Interaction of heads, as in :class:`EMSA`; not in the published models.
     """
+
+    window_size: int | None = None
 
     def __init__(self,
                  embed_dims: int,
                  num_heads: int,
                  sr_ratio: int = 1,
-                 head_mixing: bool = False,
                  attn_drop_rate: float = 0.0,
                  proj_drop_rate: float = 0.0,
                  norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 upsample_target: str = 'v',
-                 upsample_strategy: str = 'pixel_shuffle',
-                 window_size: int | None = None,
-                 attn_impl: str = 'auto') -> None:
+                 attn_impl: str | None = None,
+                 head_mixing: bool = False) -> None:
         super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer,
                          attn_impl)
-        if upsample_target not in UPSAMPLE_TARGETS:
-            raise ValueError(f'Unknown upsample_target {upsample_target!r}: choose from {", ".join(UPSAMPLE_TARGETS)}.')
-        if upsample_strategy not in UPSAMPLE_STRATEGIES:
-            raise ValueError(f'Unknown upsample_strategy {upsample_strategy!r}: choose from '
-                             f'{", ".join(UPSAMPLE_STRATEGIES)}.')
+        self.up = LayerSequence(
+            nn.Conv2d(embed_dims, embed_dims * sr_ratio**2, kernel_size=3, padding=1, groups=embed_dims),
+            nn.PixelShuffle(sr_ratio))
+        self.up_norm = norm_layer(embed_dims)
+
+    def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
+                      hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:
+        return out + self.upsample(v, reduced_shape, hw_shape)
+
+    def upsample(self, x: Tensor, from_shape: tuple[int, int], hw_shape: tuple[int, int]) -> Tensor:
+        """(B, H' * W', C), with ``from_shape=(H', W')`` -> (B, H * W, C)."""
+        x = self.up(to_map(x, from_shape))
+        return self.up_norm(to_tokens(crop_map(x, hw_shape)))
+
+
+class WindowEMSAv2(EMSAv2):
+    """EMSAv2 confined to windows, reduction and upsample branch included (:func:`~mmrest.layers.window.windowed`).
+
+    Args:
+        embed_dims, num_heads, sr_ratio: As in :class:`EMSA`.
+        window_size (int, optional): Side of a window in tokens. None: the whole map.
+        kwargs: Further arguments of :class:`EMSAv2`.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int = 1, window_size: int | None = None,
+                 **kwargs) -> None:
+        super().__init__(embed_dims, num_heads, sr_ratio, **kwargs)
         self.window_size = window_size
-        self.upsample_target = upsample_target
-        self.up = None
-        if upsample_target != 'none':
-            scale = 1 if upsample_target == 'q' else sr_ratio
-            if upsample_strategy == 'pixel_shuffle':
-                conv = nn.Conv2d(embed_dims, embed_dims * scale**2, kernel_size=3, padding=1, groups=embed_dims)
-                self.up = ConvSequential(conv, nn.PixelShuffle(scale))
-            else:
-                self.up = nn.Upsample(scale_factor=scale, mode=upsample_strategy)
-            self.up_norm = norm_layer(embed_dims)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         if self.window_size is None:
             return super().forward(x, hw_shape)
         return windowed(super().forward, x, hw_shape, self.window_size)
-
-    def _branch(self, tokens: dict[str, Tensor], hw_shape: tuple[int, int],
-                reduced_shape: tuple[int, int]) -> Tensor | None:
-        if self.up is None:
-            return None
-        shape = hw_shape if self.upsample_target == 'q' else reduced_shape
-        x = self.up(to_map(tokens[self.upsample_target], shape))
-        if is_exporting():  # a slice is a view, and a graph of symbolic sizes would then hold only where it cuts off
-            for dim, size in ((-2, hw_shape[0]), (-1, hw_shape[1])):
-                x = x.index_select(dim, torch.arange(size, device=x.device))
-        else:
-            x = x[..., :hw_shape[0], :hw_shape[1]]
-        return self.up_norm(to_tokens(x))
-
-
-def _is_matrix(mix: nn.Module) -> bool:
-    """Tell whether a module is a stock 1x1 convolution, whose weights are a matrix."""
-    return is_stock(mix, nn.Conv2d) and mix.kernel_size == (1, 1) and mix.groups == 1
-
-
-def _build_reduction(reduction: str, embed_dims: int, sr_ratio: int) -> nn.Module:
-    """What shrinks a map ``sr_ratio`` times in both directions, sizes rounded up."""
-    if sr_ratio % 2:  # its windows would not reach the border, and a small map would have none
-        raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
-    window = dict(kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2)
-    if reduction == 'dwconv':
-        return nn.Conv2d(embed_dims, embed_dims, groups=embed_dims, **window)
-    if reduction == 'avgpool':
-        return nn.AvgPool2d(count_include_pad=False, **window)
-    if reduction == 'maxpool':
-        return nn.MaxPool2d(**window)
-    raise ValueError(f'Unknown reduction {reduction!r}: choose from {", ".join(REDUCTIONS)}.')

@@ -6,7 +6,7 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 
-from ..ops import call_conv
+from ..ops import call_layer
 from .tokens import to_map, to_tokens
 
 
@@ -82,4 +82,4 @@ class CrossWindowConv(nn.Module):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
-        return x + to_tokens(call_conv(self.conv, to_map(x, hw_shape)))
+        return x + to_tokens(call_layer(self.conv, to_map(x, hw_shape)))

@@ -138,7 +138,7 @@ def describe(path: Path, root: Path) -> Entry:
     data, size = _data_and_size(cfg)
     return Entry(
         path=path.relative_to(root).as_posix(),
-        backbone=backbone.type,
+        backbone=backbone.type.removesuffix('Ablation'),
         arch=backbone.arch,
         variant=_variant(backbone),
         method='UPerNet' if scope == 'mmseg' else cfg.model.type,

@@ -105,7 +105,7 @@ def _per_head(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _token_major(like: Tensor) -> Tensor:
-    """Uninitialised (B, k, n, d) in the memory layout (B, n, k, d), which the linear layers around it use."""
+    """Uninitialized (B, k, n, d) in the memory layout (B, n, k, d), which the linear layers around it use."""
     b, heads, n, d = like.shape
     return like.new_empty(b, n, heads, d).transpose(1, 2)
 
@@ -133,7 +133,11 @@ def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
                 block = q[images, :, rows]
                 queries = _per_head(block, operand)
                 shape = (queries.shape[0], queries.shape[1], m)
-                maps = _product(queries, keys, scratch('first', *shape))
+                maps = scratch('first', *shape)
+                if operand == dtype:
+                    torch.bmm(queries, keys, out=maps)
+                else:
+                    maps.copy_(torch.bmm(queries, keys))
                 if mixing:
                     mixed = _mix(weight, maps, scratch('second', *shape))
                     maps = torch.softmax(mixed, -1, out=maps).sub_(1 / m)

@@ -1,50 +1,35 @@
-"""Shortcuts of inference: what may be rearranged where no gradient is wanted and nobody looks."""
+"""Fast paths of layers: the rule that they follow, and the switch that turns all of them off.
+
+The rule: a fast path computes what the modules would compute, so it is taken only while each module that it bypasses
+is a stock layer of torch that nobody watches (:func:`~mmrest.ops.is_stock`), and no graph is being recorded. These are
+fast paths: linear layers as 1x1 convolutions (:mod:`mmrest.ops.linear`) and feed-forward networks by blocks of tokens
+(:mod:`mmrest.ops.ffn`). The implementation of the attention is another choice, see :func:`mmrest.ops.emsa`.
+"""
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import os
+from contextlib import contextmanager
+from typing import Iterator
 
-from .context import autocast_dtype, is_recording, is_stock
-from .workarounds import call_batch_norm, call_conv, convolve, is_plain_conv
-
-
-def in_inference(module: nn.Module) -> bool:
-    """Tell whether a module runs for its output alone: eval mode, no gradients, no graph being recorded or compiled."""
-    return not (module.training or torch.is_grad_enabled() or is_recording())
+ENV_FAST_PATHS = 'MMREST_FAST_PATHS'
+_enabled = os.environ.get(ENV_FAST_PATHS, '') != '0'
 
 
-def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor, act: nn.Module | None = None) -> Tensor:
-    """Return ``act(norm(conv(x)))``; in inference the BatchNorm is folded into the convolution.
+def fast_paths_enabled() -> bool:
+    """Tell whether fast paths may be taken. ``MMREST_FAST_PATHS=0`` in the environment turns them off."""
+    return _enabled
 
-    That saves a pass over the map. It is not done in half precision, where folded weights are rounded otherwise, nor
-    where the map is smaller than the weights. A ReLU works in place on what a stock norm returns.
+
+@contextmanager
+def fast_paths(enabled: bool) -> Iterator[None]:
+    """Turn the fast paths of all backbones on or off, in all threads, until the context ends.
 
     Args:
-        conv (nn.Module): Convolution.
-        norm (nn.Module): Its norm; anything but a stock BatchNorm with statistics is just called.
-        x (Tensor): (B, C, H, W).
-        act (nn.Module, optional): Activation function.
+        enabled (bool): Whether to take them.
     """
-    if in_inference(norm) and _foldable(conv, norm, x):
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        shift = norm.bias - norm.running_mean * scale
-        if conv.bias is not None:
-            shift = shift + conv.bias * scale
-        x = convolve(conv, x, conv.weight * scale[:, None, None, None], shift)
-    else:
-        x = call_batch_norm(norm, call_conv(conv, x))
-    if act is None:
-        return x
-    if is_stock(act, nn.ReLU) and is_stock(norm, nn.BatchNorm2d) and not is_recording():
-        return F.relu_(x)
-    return act(x)
-
-
-def _foldable(conv: nn.Module, norm: nn.Module, x: Tensor) -> bool:
-    if not (is_plain_conv(conv) and is_stock(norm, nn.BatchNorm2d) and norm.affine and norm.track_running_stats):
-        return False
-    if x.dtype not in (torch.float32, torch.float64) or autocast_dtype(x) is not None:
-        return False
-    pixels = x.numel() // x.shape[1] // (conv.stride[0] * conv.stride[1])
-    return pixels * conv.out_channels > conv.weight.numel()
+    global _enabled
+    before, _enabled = _enabled, enabled
+    try:
+        yield
+    finally:
+        _enabled = before

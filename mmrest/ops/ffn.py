@@ -1,14 +1,80 @@
-"""The feed-forward half of a block over blocks of tokens: its hidden values, 4 C for a token, are never all there."""
+"""Feed-forward half of a block, by blocks of tokens: its hidden values, 4 C for each token, are never all in memory."""
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .linear import linear
+from .fast_paths import fast_paths_enabled
+from .layers import recompute
+from .linear import fast_linear
+from .modes import autocast_dtype, is_exporting, is_inference, is_stock, is_transforming, is_unhooked
 
-# Hidden values that a block of tokens has: they stay in the caches of a CPU, and keep a GPU busy.
+# Hidden values of a block of tokens: few enough for the caches of a CPU, enough to keep a GPU busy.
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**26}
+_STOCK_FFNS: set[type[nn.Module]] = set()
+
+
+def stock_ffn(kind: type[nn.Module]) -> type[nn.Module]:
+    """Declare a class, as a decorator, to compute ``drop(fc2(drop(act(fc1(x)))))`` and nothing else."""
+    _STOCK_FFNS.add(kind)
+    return kind
+
+
+def norm_ffn(norm: nn.Module, ffn: nn.Module, x: Tensor, recomputed: bool = False) -> Tensor:
+    """Compute ``ffn(norm(x))``.
+
+    With stock layers this takes memory for a block of tokens at a time: in inference always, in training where
+    recomputation is asked for.
+
+    Args:
+        norm (nn.Module): LayerNorm.
+        ffn (nn.Module): Feed-forward network; one of a class declared with :func:`stock_ffn` takes the fast paths.
+        x (Tensor): (B, N, C).
+        recomputed (bool): Keep only ``x`` for the backward pass.
+
+    Returns:
+        Tensor: (B, N, C).
+    """
+    if is_inference(norm, ffn) and _is_stock_ffn(norm, ffn):
+        return _by_blocks(norm, ffn, x)
+    if not recomputed or not torch.is_grad_enabled():
+        return ffn(norm(x))
+    if _is_recomputable(norm, ffn, x):
+        return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, ffn.fc1.weight, ffn.fc1.bias, ffn.fc2.weight,
+                              ffn.fc2.bias)
+    return recompute(lambda x: ffn(norm(x)), x)
+
+
+def _by_blocks(norm: nn.Module, ffn: nn.Module, x: Tensor) -> Tensor:
+    size = tokens_per_block(x.device.type, ffn.fc1.out_features)
+    if x.shape[:-1].numel() <= size:
+        return ffn(norm(x))
+    tokens, out = x.flatten(0, -2), None
+    for i in range(0, len(tokens), size):
+        block = ffn(norm(tokens[i:i + size]))
+        out = block.new_empty(tokens.shape) if out is None else out  # in the dtype of autocast
+        out[i:i + size] = block
+    return out.view(x.shape)
+
+
+def _is_stock_ffn(norm: nn.Module, ffn: nn.Module) -> bool:
+    if not fast_paths_enabled() or type(ffn) not in _STOCK_FFNS or not is_unhooked(ffn):
+        return False
+    layers = ((norm, nn.LayerNorm), (ffn.fc1, nn.Linear), (ffn.act, nn.GELU), (ffn.drop, nn.Dropout),
+              (ffn.fc2, nn.Linear))
+    return all(is_stock(layer, kind) for layer, kind in layers)
+
+
+def _is_recomputable(norm: nn.Module, ffn: nn.Module, x: Tensor) -> bool:
+    """Tell whether norm and FFN are what :func:`ffn_recomputed` computes."""
+    if is_exporting() or is_transforming() or not _is_stock_ffn(norm, ffn):
+        return False
+    if autocast_dtype(x) is not None or x.dtype != ffn.fc1.weight.dtype:
+        return False
+    if ffn.act.approximate != 'none' or ffn.drop.training and ffn.drop.p > 0:
+        return False
+    return all(p is not None for layer in (norm, ffn.fc1, ffn.fc2) for p in (layer.weight, layer.bias))
 
 
 def tokens_per_block(device: str, hidden_dims: int) -> int:
@@ -50,7 +116,7 @@ def _forward(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2):
     for i in blocks:
         rows = slice(i, i + blocks.step)
         normed = F.layer_norm(tokens[rows], tokens.shape[-1:], norm_weight, norm_bias, eps)
-        out[rows] = linear(F.gelu(linear(normed, weight1, bias1)), weight2, bias2)
+        out[rows] = fast_linear(F.gelu(fast_linear(normed, weight1, bias1)), weight2, bias2)
     return out.view(x.shape)
 
 
@@ -75,12 +141,12 @@ def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
         rows = slice(i, i + blocks.step)
         shape = tokens.shape[-1:]
         normed, mean, rstd = torch.native_layer_norm(tokens[rows], shape, norm_weight, norm_bias, eps)
-        before = linear(normed, weight1, bias1)
+        before = fast_linear(normed, weight1, bias1)
         _add_product(sums[4], grads[rows].t(), F.gelu(before))
-        grad_before = torch.ops.aten.gelu_backward(linear(grads[rows], weight2.t()), before)
+        grad_before = torch.ops.aten.gelu_backward(fast_linear(grads[rows], weight2.t()), before)
         _add_product(sums[2], grad_before.t(), normed)
         sums[3] += grad_before.sum(0, dtype=dtype)
-        grad_normed = linear(grad_before, weight1.t())
+        grad_normed = fast_linear(grad_before, weight1.t())
         grad_x[rows], grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
             grad_normed, tokens[rows], shape, mean, rstd, norm_weight, norm_bias, [True, True, True])
         sums[0] += grad_norm_weight

@@ -1,6 +1,6 @@
-"""Stock layers called so that faults of torch do not show, each with the fault and when its workaround can go.
+"""Workarounds for faults and limits of torch, each with its cause and when it can go.
 
-A layer that is not stock (:func:`~mmrest.ops.is_stock`) is called as it is.
+A layer that is not stock (:func:`~mmrest.ops.is_stock`) is simply called.
 """
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .context import autocast_dtype, is_recording, is_stock
+from .modes import autocast_dtype, is_exporting, is_stock, is_tracing_or_compiling, is_transforming
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -25,13 +25,16 @@ def call_conv(layer: nn.Module, x: Tensor) -> Tensor:
     processor with AMX too.
     """
     dtype = autocast_dtype(x) or x.dtype
-    if dtype not in HALF or x.device.type != 'cpu' or is_recording() or not is_plain_conv(layer):
+    if dtype not in HALF or x.device.type != 'cpu' or is_tracing_or_compiling():
+        return layer(x)
+    if not is_stock(layer, nn.Conv2d) or layer.padding_mode != 'zeros':
         return layer(x)
     if all(length >= kernel for length, kernel in zip(x.shape[2:], layer.kernel_size)):
         return layer(x)
     bias = None if layer.bias is None else layer.bias.float()
     with torch.autocast('cpu', enabled=False):
-        return convolve(layer, x.float(), layer.weight.float(), bias).to(dtype)
+        out = F.conv2d(x.float(), layer.weight.float(), bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return out.to(dtype)
 
 
 def call_batch_norm(layer: nn.Module, x: Tensor) -> Tensor:
@@ -48,11 +51,22 @@ def call_batch_norm(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)
 
 
-def is_plain_conv(layer: nn.Module) -> bool:
-    """Tell whether a layer is a stock convolution with zero padding, which :func:`convolve` computes."""
-    return is_stock(layer, nn.Conv2d) and layer.padding_mode == 'zeros'
+def channels_last(x: Tensor) -> Tensor:
+    """Return a map (B, C, H, W) in channels-last memory, the layout of tokens; between stages nothing is copied then.
+
+    Left as it is under transforms of ``torch.func``: vmap has no memory formats. Can go when it has.
+    """
+    return x if is_transforming() else x.contiguous(memory_format=torch.channels_last)
 
 
-def convolve(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve as a layer does, with other weights of the same shape."""
-    return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+def crop_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    """Return the upper left part of a map, (B, C, H', W') -> (B, C, H, W).
+
+    A slice is a view, and a graph with symbolic sizes would guard on whether it cuts anything off; in an exported
+    graph the rows and columns are selected instead. Can go when ``torch.export`` does not specialize on it.
+    """
+    if not is_exporting():
+        return x[..., :hw_shape[0], :hw_shape[1]]
+    for dim, size in ((-2, hw_shape[0]), (-1, hw_shape[1])):
+        x = x.index_select(dim, torch.arange(size, device=x.device))
+    return x

@@ -4,11 +4,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from mmrest import ResT, ResTv2
+from mmrest import ResT, ResTv2, ResTv2Ablation
 from mmrest.layers import HeadAttention
-from mmrest.ops.emsa import instance_norm
+from mmrest.ops.attention import instance_norm
 
-BACKBONES = [ResT, ResTv2, partial(ResTv2, head_mixing=True, style='cwin', window_sizes=(4, 4, 4, 4))]
+BACKBONES = [ResT, ResTv2, partial(ResTv2Ablation, head_mixing=True, style='cwin', window_sizes=(4, 4, 4, 4))]
 OPTIONS = [{}, dict(attn_impl='chunked', ffn_recompute=True, with_cp=True)]
 PRODUCTS = (nn.Linear, nn.Conv2d)
 STOCK = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm)

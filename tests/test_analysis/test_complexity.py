@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest import ResT, ResTv2
+from mmrest import ResT, ResTAblation, ResTv2
 from mmrest.analysis import count_attention_macs
 from mmrest.analysis.complexity import Cost, add_up, count_backbone, count_module
 from mmrest.analysis.published import REST, RESTV2, ablation_table, comparison_table, count_classifier
@@ -60,7 +60,7 @@ def test_rest_is_counted_with_head_mixing():
 def test_plain_attention_against_emsa():
     """ResT-Lite at 224: 2 n n' C in each block, with n' = n in plain attention and 49 in EMSA."""
     stages = [(56 * 56, 64), (28 * 28, 128), (14 * 14, 256), (7 * 7, 512)]
-    emsa, msa = (count_attention_macs(ResT('lite', attention=attention), (224, 224)) for attention in ('emsa', 'msa'))
+    emsa, msa = (count_attention_macs(ResTAblation('lite', attention=name), (224, 224)) for name in ('emsa', 'msa'))
     assert emsa == sum(2 * 2 * n * 49 * channels for n, channels in stages)
     assert msa == sum(2 * 2 * n * n * channels for n, channels in stages)
 
@@ -68,7 +68,7 @@ def test_plain_attention_against_emsa():
 @pytest.mark.parametrize('arch', REST)
 def test_the_figures_of_rest_are_those_of_the_stem_of_resnet(arch):
     params, macs = REST[arch]
-    counted = count_classifier(ResT, 224, arch=arch, stem='resnet')
+    counted = count_classifier(ResTAblation, 224, arch=arch, stem='resnet')
     assert round(counted[0] / 1e6, 2) == params
     assert counted[1] / 1e9 == pytest.approx(macs, abs=0.01)
     assert count_classifier(ResT, 224, arch=arch)[1] / 1e9 > 1.02 * macs
@@ -84,7 +84,8 @@ def test_the_figures_of_restv2_have_attention_in_them(arch, i, size):
 
 
 @pytest.mark.parametrize('backbone, kwargs', [
-    (ResT, {}), (ResT, dict(attention='msa')), (ResT, dict(head_interaction='conv')), (ResT, dict(attn_impl='chunked')),
+    (ResT, {}), (ResTAblation, dict(attention='msa')), (ResTAblation, dict(head_interaction='conv')),
+    (ResT, dict(attn_impl='chunked')),
     (ResTv2, {}), (ResTv2, dict(style='win', window_sizes=(8, 4)))], ids=str)
 def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
     """By hooks on layers, and for attention by the formula, without the counter of torch."""

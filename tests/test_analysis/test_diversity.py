@@ -7,7 +7,7 @@ from mmrest.analysis import diversity
 from mmrest.analysis.diversity import STEPS, head_similarity, mean_off_diagonal, measure_diversity
 from mmrest.analysis.subject import find_images, load_subject
 from mmrest.engine import UsageError
-from mmrest.ops.emsa import instance_norm
+from mmrest.ops.attention import instance_norm
 
 
 def queries_for(logits):

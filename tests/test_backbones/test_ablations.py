@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest import ResT, layers
-from mmrest.layers import EMSA, MSA, LearnableEmbedding, build_position
+from mmrest import ResT, ResTAblation
+from mmrest.layers import EMSA, PixelAttention, variants
+from mmrest.layers.variants import EMSAVariant, LearnableEmbedding, build_position
 
 # With a 1000-way classifier, as the paper prints them (10.49, 13.66, 30.28, 51.63 M).
 PARAMETERS_RESNET_STEM = dict(lite=10_489_196, small=13_660_604, base=30_277_660, large=51_626_764)
@@ -28,7 +29,7 @@ NAMED = [dict([switch]) for switch in SWITCHES]
 @pytest.mark.parametrize('arch', PARAMETERS_RESNET_STEM)
 def test_parameters_of_the_paper_are_those_with_the_stem_of_resnet(arch):
     with torch.device('meta'):
-        model = ResT(arch, out_indices=(3, ), stem='resnet')
+        model = ResTAblation(arch, out_indices=(3, ), stem='resnet')
     classifier = model.out_channels[-1] * 1000 + 1000
     assert sum(p.numel() for p in model.parameters()) + classifier == PARAMETERS_RESNET_STEM[arch]
 
@@ -38,7 +39,7 @@ def test_a_switch_changes_the_module_it_names_and_nothing_else(tiny, switch):
     torch.manual_seed(0)
     default = ResT(tiny).eval()
     torch.manual_seed(0)
-    changed = ResT(tiny, **dict([switch])).eval()
+    changed = ResTAblation(tiny, **dict([switch])).eval()
     shapes = [{key: value.shape for key, value in model.state_dict().items()} for model in (default, changed)]
     different = {key for key in shapes[0].keys() | shapes[1].keys() if shapes[0].get(key) != shapes[1].get(key)}
     assert all(any(part in f'.{key}' for part in SWITCHES[switch]) for key in different), different
@@ -53,7 +54,7 @@ def test_a_switch_changes_the_module_it_names_and_nothing_else(tiny, switch):
 @pytest.mark.parametrize('kwargs', NAMED, ids=str)
 @pytest.mark.parametrize('size', [(1, 1), (33, 50), (64, 64)])
 def test_any_size_and_every_parameter_gets_a_gradient(tiny, kwargs, size):
-    model = ResT(tiny, **kwargs)
+    model = ResTAblation(tiny, **kwargs)
     outs = model(torch.rand(1, 3, *size))
     assert [tuple(out.shape[2:]) for out in outs] == [tuple(-(-n // 2**(i + 2)) for n in size) for i in range(4)]
     sum(out.square().sum() for out in outs).backward()
@@ -61,25 +62,25 @@ def test_any_size_and_every_parameter_gets_a_gradient(tiny, kwargs, size):
 
 
 def test_modules_behind_the_names(tiny):
-    assert isinstance(ResT(tiny, stem='resnet').stem, layers.ResNetStem)
-    assert isinstance(ResT(tiny, stem='pvt').stem, layers.PVTStem)
-    assert type(ResT(tiny, attention='msa').stage1[0].attn) is MSA
-    assert type(ResT(tiny).stage1[0].attn) is EMSA
+    assert isinstance(ResTAblation(tiny, stem='resnet').stem, variants.ResNetStem)
+    assert isinstance(ResTAblation(tiny, stem='pvt').stem, variants.PVTStem)
+    attn = ResTAblation(tiny, attention='msa').stage2[0].attn
+    assert attn.sr is None and attn.transform_conv is None
     for name, kind in (('avgpool', nn.AvgPool2d), ('maxpool', nn.MaxPool2d), ('dwconv', nn.Conv2d)):
-        attn = ResT(tiny, reduction=name).stage2[0].attn
+        attn = ResTAblation(tiny, reduction=name).stage2[0].attn
         assert isinstance(attn.sr, kind) and isinstance(attn.sr_norm, nn.LayerNorm)
     for name, mixes, normalises in (('conv+in', True, True), ('conv', True, False), ('none', False, None)):
-        attn = ResT(tiny, head_interaction=name).stage4[0].attn
+        attn = ResTAblation(tiny, head_interaction=name).stage4[0].attn
         assert (attn.transform_conv is not None) == mixes
         assert not mixes or attn.attend.head_norm == normalises
-    for name, kind in (('pa', layers.PixelAttention), ('gl', layers.GroupLinear), ('gl_dw', layers.GroupLinear),
+    for name, kind in (('pa', PixelAttention), ('gl', variants.GroupLinear), ('gl_dw', variants.GroupLinear),
                        ('le', LearnableEmbedding), ('none', nn.Identity)):
-        model = ResT(tiny, position=name)
+        model = ResTAblation(tiny, position=name)
         assert {type(m.pos) for m in (model.stem, model.patch_embed_2, model.patch_embed_4)} == {kind}
 
 
 def test_msa_is_the_textbook_formula():
-    attn = MSA(16, num_heads=4).double()
+    attn = EMSA(16, num_heads=4, head_mixing=False).double()
     x = torch.randn(2, 15, 16, dtype=torch.float64)
     weight, bias = torch.cat([attn.q.weight, attn.kv.weight]), torch.cat([attn.q.bias, attn.kv.bias])
     expected, _ = nn.functional.multi_head_attention_forward(
@@ -90,7 +91,7 @@ def test_msa_is_the_textbook_formula():
 @pytest.mark.parametrize('sr_ratio', [2, 4, 8])
 @pytest.mark.parametrize('reduction', ['avgpool', 'maxpool'])
 def test_pools_see_what_the_convolution_sees(sr_ratio, reduction):
-    attn = EMSA(4, num_heads=2, sr_ratio=sr_ratio, reduction=reduction)
+    attn = EMSAVariant(4, num_heads=2, sr_ratio=sr_ratio, reduction=reduction)
     x = torch.zeros(1, 4, 2 * sr_ratio, 2 * sr_ratio)
     x[..., sr_ratio, sr_ratio] = 1  # the centre of the last window
     pooled = attn.sr(x)[0, 0]
@@ -111,7 +112,7 @@ def test_forms_of_gl():
 
 
 def test_le_is_made_for_a_size_and_interpolates_to_others(tiny):
-    model = ResT(tiny, position='le', pretrain_img_size=72)
+    model = ResTAblation(tiny, position='le', pretrain_img_size=72)
     assert [m.pos.pos_embed.shape[-1] for m in (model.stem, model.patch_embed_2, model.patch_embed_3,
                                                  model.patch_embed_4)] == [18, 9, 5, 3]
     layer = LearnableEmbedding(2, 3)
@@ -131,9 +132,10 @@ def test_le_is_made_for_a_size_and_interpolates_to_others(tiny):
     (dict(head_interaction='in'), "Unknown head_interaction 'in': choose from conv"),
     (dict(position='sin'), "Unknown position encoding 'sin': choose from pa, gl, gl_dw, le, none"),
     (dict(position='le', pretrain_img_size=0), 'pretrain_img_size'),
+    (dict(pretrain_img_size='big'), 'pretrain_img_size'),
     (dict(attention='msa', reduction='avgpool'), 'at their defaults'),
     (dict(attention='msa', head_interaction='none'), 'at their defaults'),
 ])
 def test_bad_switches_are_named(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
-        ResT(tiny, **kwargs)
+        ResTAblation(tiny, **kwargs)

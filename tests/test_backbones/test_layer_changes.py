@@ -102,7 +102,7 @@ def test_one_layer_among_stock_ones_can_be_changed(tiny, name, how):
 @pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)], ids=str)
 def test_another_activation_function(tiny, change, monkeypatch):
     """One that looks at several tokens gets them all."""
-    monkeypatch.setattr('mmrest.layers.block.tokens_per_block', lambda *_: 7)
+    monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 7)
 
     def replace(model):
         for name in layers(model, (nn.GELU, )):

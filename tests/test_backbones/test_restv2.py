@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmrest import ResTv2
+from mmrest import ResTv2, ResTv2Ablation
 
 # With the 1000-way classifier: LayerNorm and Linear(C, 1000).
 PARAMETERS = dict(tiny=30_434_776, small=41_205_976, base=55_965_208, large=86_532_520)
@@ -11,12 +11,12 @@ TWO_STAGES = dict(embed_dims=(8, 16), depths=(2, 2), num_heads=(1, 2), sr_ratios
 WINDOWS = (8, 4)
 
 
-def build(style='global', arch=TWO_STAGES, **kwargs):
+def build(backbone=ResTv2, style='global', arch=TWO_STAGES, **kwargs):
     """A small float64 network in eval mode; the same weights in every style."""
     settings = dict(style=style, window_sizes=WINDOWS, out_indices=(0, 1), **kwargs)
-    model = ResTv2(arch, **settings).double().eval()
+    model = backbone(arch, **settings).double().eval()
     torch.manual_seed(0)
-    weights = ResTv2(arch, **{**settings, 'style': 'global'}).double().state_dict()
+    weights = backbone(arch, **{**settings, 'style': 'global'}).double().state_dict()
     generator = torch.Generator().manual_seed(1)
     for key, value in sorted(weights.items()):
         if value.is_floating_point() and 'running' not in key:
@@ -73,7 +73,7 @@ def loop_over_windows(model, x):
 @pytest.mark.parametrize('style', ['global', 'win', 'hwin'])
 @pytest.mark.parametrize('size', [(64, 64), (61, 95), (5, 130), (27, 31)])
 def test_equals_a_loop_over_windows(style, size):
-    model = build(style)
+    model = build(style=style)
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     for out, expected in zip(model(x), loop_over_windows(model, x)):
         assert (out - expected).abs().max() < 1e-9 * expected.std()
@@ -82,13 +82,13 @@ def test_equals_a_loop_over_windows(style, size):
 @pytest.mark.parametrize('style', ['win', 'cwin', 'hwin'])
 def test_a_window_over_everything_is_global(style):
     x = torch.randn(2, 3, 31, 29, dtype=torch.float64)
-    for out, expected in zip(build(style)(x), build('global')(x)):
+    for out, expected in zip(build(style=style)(x), build(style='global')(x)):
         torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
 def test_cwin_starts_as_win():
     x = torch.randn(1, 3, 96, 70, dtype=torch.float64)
-    for out, expected in zip(build('cwin')(x), build('win')(x)):
+    for out, expected in zip(build(style='cwin')(x), build(style='win')(x)):
         torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
@@ -104,9 +104,9 @@ def reach(model):
 def test_reach_of_a_pixel():
     own = torch.zeros(16, 16, dtype=torch.bool)
     own[:8, :8] = True
-    assert torch.equal(reach(build('win')), own)
-    assert reach(build('hwin')).all() and reach(build('global')).all()
-    cwin = build('cwin')
+    assert torch.equal(reach(build(style='win')), own)
+    assert reach(build(style='hwin')).all() and reach(build(style='global')).all()
+    cwin = build(style='cwin')
     assert torch.equal(reach(cwin), own)  # as it starts
     torch.nn.init.normal_(cwin.stage1[-1].conv.weight)
     beyond = torch.zeros(16, 16, dtype=torch.bool)
@@ -128,8 +128,8 @@ def test_which_blocks_hwin_leaves_in_windows():
 @pytest.mark.parametrize('strategy', ['pixel_shuffle', 'nearest', 'bilinear'])
 @pytest.mark.parametrize('style', ['global', 'win'])
 def test_upsample_switches(target, strategy, style):
-    model = ResTv2(TWO_STAGES, style=style, window_sizes=WINDOWS, out_indices=(0, 1), upsample_target=target,
-                   upsample_strategy=strategy)
+    model = ResTv2Ablation(TWO_STAGES, style=style, window_sizes=WINDOWS, out_indices=(0, 1), upsample_target=target,
+                           upsample_strategy=strategy)
     outs = model(torch.rand(1, 3, 45, 70))
     sum(out.square().sum() for out in outs).backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -143,27 +143,28 @@ def test_upsample_switches(target, strategy, style):
 
 def test_upsampling_starts_from_its_target():
     """With everything but the branch switched off, the output is what the branch makes of its target."""
-    attn = build(upsample_strategy='nearest').stage2[0].attn
+    attn = build(ResTv2Ablation, upsample_strategy='nearest').stage2[0].attn
     x = torch.randn(1, 35, 16, dtype=torch.float64)
     for target in ('x', 'q', 'k', 'v'):
         attn.upsample_target = target
         attn.up = torch.nn.Upsample(scale_factor=1 if target == 'q' else 2)
-        reduced, (h, w) = attn._reduce(x, (5, 7))
+        reduced, (h, w) = attn.reduce(x, (5, 7))
         k, v = attn.kv(reduced).chunk(2, dim=-1)
         start = dict(x=reduced, q=attn.q(x), k=k, v=v)[target].transpose(1, 2)
         start = start.unflatten(2, (5, 7) if target == 'q' else (h, w))
         if target != 'q':
             start = start.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[..., :5, :7]
         branch = attn.up_norm(start.flatten(2).transpose(1, 2))
-        torch.testing.assert_close(attn._branch(dict(x=reduced, q=attn.q(x), k=k, v=v), (5, 7), (h, w)), branch)
+        added = attn.add_upsampled(torch.zeros_like(x), reduced, attn.q(x), k, v, (5, 7), (h, w))
+        torch.testing.assert_close(added, branch)
 
 
 def test_head_mixing_and_position_switches():
     default = set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict())
-    mixing = ResTv2(TWO_STAGES, out_indices=(0, 1), head_mixing=True)
+    mixing = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), head_mixing=True)
     assert {key.split('.attn.')[-1] for key in set(mixing.state_dict()) - default} == {
         'transform_conv.weight', 'transform_conv.bias'}
-    bare = ResTv2(TWO_STAGES, out_indices=(0, 1), position='none')
+    bare = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), position='none')
     assert {key.split('.')[1] for key in default - set(bare.state_dict())} == {'pos'}
     assert mixing(torch.rand(1, 3, 40, 40))[1].shape == bare(torch.rand(1, 3, 40, 40))[1].shape == (1, 16, 5, 5)
 
@@ -174,10 +175,6 @@ def test_head_mixing_and_position_switches():
     (dict(style='win', window_sizes=(8, 8)), 'window_sizes'),
     (dict(style='win', window_sizes=(8, 8, 0, 8)), 'window_sizes'),
     (dict(style='hwin', hwin_global_stages=(4, )), 'hwin_global_stages'),
-    (dict(upsample_target='y'), 'upsample_target'),
-    (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
-    (dict(position='gps'), 'position'),
-    (dict(position='le'), "Unknown position 'le'"),
     (dict(style='win', window_sizes=4), 'window_sizes'),
     (dict(style='win', window_sizes=(4.5, 4, 4, 4)), 'window_sizes'),
     (dict(style='hwin', hwin_global_stages=3), 'hwin_global_stages'),
@@ -187,6 +184,18 @@ def test_head_mixing_and_position_switches():
 def test_bad_arguments_are_named(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTv2(**{'arch': tiny, **kwargs})
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(upsample_target='y'), 'upsample_target'),
+    (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
+    (dict(position='gps'), 'position'),
+    (dict(position='le'), "Unknown position 'le'"),
+    (dict(style='swin'), "Unknown style 'swin'"),
+])
+def test_bad_arguments_of_the_ablations_are_named(tiny, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ResTv2Ablation(tiny, **kwargs)
 
 
 @pytest.mark.parametrize('name', ['ResTv2', 'ResTV2'])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.ao import quantization
 from torch.nn.utils import prune
 
-from mmrest import ResT, ResTv2
+from mmrest import ResT, ResTAblation, ResTv2
 from mmrest.analysis.complexity import add_up, count_backbone
 from mmrest.benchmark.baselines import Baseline
 from mmrest.layers import DropPath, HeadAttention
@@ -23,7 +23,7 @@ WITHOUT_PARAMETERS = (nn.GELU, nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, n
     dict(stem='resnet', reduction='avgpool', position='gl'), dict(stem='pvt', reduction='maxpool', position='gl_dw'),
     dict(attention='msa', position='none'), {}], ids=str)
 def test_leaves_are_layers_of_torch_by_exact_type(tiny, options):
-    models = [ResT(tiny, **options), *(backbone(tiny) for backbone in BACKBONES)]
+    models = [ResTAblation(tiny, **options), *(backbone(tiny) for backbone in BACKBONES)]
     for model in models:
         for name, module in model.named_modules():
             if not list(module.children()):

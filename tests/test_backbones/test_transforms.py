@@ -95,7 +95,7 @@ def test_hooks_on_an_ffn_that_is_recomputed(tiny, what):
 
 
 def test_what_hooks_keep_in_inference_stays(tiny, monkeypatch):
-    monkeypatch.setattr('mmrest.layers.block.tokens_per_block', lambda *_: 16)
+    monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 16)
     model = ResT(tiny).double().eval()
     kept = {}
     names = ('stage1.0.norm2', 'stage1.0.mlp.fc1', 'stage1.0.mlp.act', 'patch_embed_2.pos.pa_conv', 'stage2.0.attn')

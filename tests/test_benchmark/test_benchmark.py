@@ -42,8 +42,8 @@ def test_baselines_compute_what_the_backbone_does(tiny, form):
     sum(out.sum() for out in baseline(x)).backward()
 
 
-def test_baseline_takes_no_shortcut_of_inference(tiny, monkeypatch):
-    monkeypatch.setattr(sys.modules['mmrest.ops.fast_paths'], '_foldable', lambda *_: pytest.fail('folded'))
+def test_baseline_takes_no_fast_path(tiny, monkeypatch):
+    monkeypatch.setattr('mmrest.ops.ffn._by_blocks', lambda *_: pytest.fail('by blocks'))
     with torch.no_grad():
         Baseline(ResT(tiny).eval(), 'released')(torch.rand(1, 3, 64, 64))
 

@@ -106,9 +106,9 @@ def operators(onnx, path):
 @pytest.mark.parametrize('backbone, options', [
     ('ResTv2', ONE),
     pytest.param('ResT', ONE, marks=pytest.mark.slow),
-    pytest.param('ResT', dict(SMALL, position='le', stem='pvt', reduction='avgpool', head_interaction='conv'),
+    pytest.param('ResTAblation', dict(SMALL, position='le', stem='pvt', reduction='avgpool', head_interaction='conv'),
                  marks=pytest.mark.slow),
-    pytest.param('ResTv2', dict(SMALL, head_mixing=True, upsample_strategy='bilinear', upsample_target='x'),
+    pytest.param('ResTv2Ablation', dict(SMALL, head_mixing=True, upsample_strategy='bilinear', upsample_target='x'),
                  marks=pytest.mark.slow),
     pytest.param('ResT', WHOLE, marks=pytest.mark.slow),
     pytest.param('ResTv2', WHOLE, marks=pytest.mark.slow),
@@ -127,12 +127,12 @@ def test_program_of_a_backbone(tmp_path, backbone, options):
 @pytest.mark.parametrize('backbone, options', [
     ('ResT', WHOLE),
     ('ResTv2', dict(WHOLE, out_norm='trunk')),
-    ('ResT', dict(position='le', stem='resnet', reduction='maxpool')),
-    ('ResT', dict(position='gl', stem='pvt', attention='msa')),
-    ('ResT', dict(position='gl_dw', reduction='avgpool', head_interaction='none')),
-    ('ResT', dict(head_interaction='conv')),
-    ('ResTv2', dict(upsample_strategy='nearest', upsample_target='k')),
-    ('ResTv2', dict(upsample_strategy='bilinear', upsample_target='q', head_mixing=True)),
+    ('ResTAblation', dict(position='le', stem='resnet', reduction='maxpool')),
+    ('ResTAblation', dict(position='gl', stem='pvt', attention='msa')),
+    ('ResTAblation', dict(position='gl_dw', reduction='avgpool', head_interaction='none')),
+    ('ResTAblation', dict(head_interaction='conv')),
+    ('ResTv2Ablation', dict(upsample_strategy='nearest', upsample_target='k')),
+    ('ResTv2Ablation', dict(upsample_strategy='bilinear', upsample_target='q', head_mixing=True)),
 ])
 def test_graph_of_a_backbone(onnx, tmp_path, backbone, options):
     target = stir(backbone_target(backbone, options=SMALL | options))

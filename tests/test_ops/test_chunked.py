@@ -161,7 +161,7 @@ def test_operators_are_well_formed():
 
 def test_dispatch(monkeypatch):
     taken = []
-    module = sys.modules['mmrest.ops.emsa']  # the function hides it
+    module = sys.modules['mmrest.ops.attention']
     for name in ('emsa_reference', 'emsa_direct', 'emsa_chunked'):
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, n=name, f=function: taken.append(n[5:]) or f(*a))
@@ -199,7 +199,7 @@ def test_the_switch(monkeypatch):
     with pytest.raises(ValueError, match="Unknown attn_impl 'fast'"):
         resolve_impl('fast')
     monkeypatch.setenv('MMREST_ATTN_IMPL', 'direct')
-    assert resolve_impl('chunked') == 'direct'
+    assert resolve_impl() == 'direct' and resolve_impl('chunked') == 'chunked'
     monkeypatch.setenv('MMREST_ATTN_IMPL', 'fast')
     with pytest.raises(ValueError, match="environment variable MMREST_ATTN_IMPL 'fast'"):
         resolve_impl()

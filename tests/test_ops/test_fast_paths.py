@@ -1,40 +1,73 @@
-"""Shortcuts of inference."""
+"""The switch of the fast paths."""
+import subprocess
+import sys
+from collections import Counter
+
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from mmrest.ops import conv_norm
+from mmrest import ResT, ResTv2
+from mmrest.ops import fast_paths, fast_paths_enabled, ffn, linear
+
+STOCK = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GELU, nn.Dropout)
 
 
-@pytest.mark.parametrize('dtype, folded', [(torch.float64, True), (torch.float32, True), (torch.bfloat16, False)])
-@pytest.mark.parametrize('bias', [False, True])
-def test_batch_norm_is_folded_in_inference_only(dtype, folded, bias, monkeypatch):
-    conv, norm = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=bias), nn.BatchNorm2d(8)
-    for x in (norm.weight.data, norm.bias.data, norm.running_mean):
-        nn.init.normal_(x)
-    norm.running_var.uniform_(0.5, 2)
-    conv, norm, x = conv.to(dtype), norm.to(dtype).eval(), torch.randn(2, 3, 32, 32, dtype=dtype)
-    expected = norm(conv(x))
-    called = []
-    batch_norm = F.batch_norm
-    monkeypatch.setattr(F, 'batch_norm', lambda *args: called.append(1) or batch_norm(*args))
-    with torch.no_grad():
-        out = conv_norm(conv, norm, x)
-        assert len(called) == (not folded)
-        error = (out.double() - expected.double()).abs().max() / expected.double().std()
-        assert error < (1e-13 if dtype == torch.float64 else 1e-5)
-        calls = len(called)
-        conv_norm(conv, norm, x[..., :1, :1])  # fewer values than weights
-        conv_norm(conv, norm.train(), x)
-        norm.eval()
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            conv_norm(conv, norm, x)
-        handle = norm.register_forward_hook(lambda *_: None)  # somebody wants to see what it gives
-        conv_norm(conv, norm, x)
-        handle.remove()
-        seen = calls + 4 - (dtype == torch.float64)  # autocast leaves float64 alone
-        assert len(called) == seen
-    conv_norm(conv, norm, x).sum().backward()  # gradients are on
-    assert len(called) == seen + 1
-    assert all(p.grad is not None for module in (conv, norm) for p in module.parameters())
+def count_calls(model, x):
+    """Count the calls of each stock layer, without hooks, which would themselves end the fast paths."""
+    names = {id(module): name for name, module in model.named_modules() if type(module) in STOCK}
+    calls = Counter()
+
+    def profile(frame, event, _):
+        if event == 'call' and frame.f_code.co_name == 'forward':
+            name = names.get(id(frame.f_locals.get('self')))
+            if name is not None:
+                calls[name] += 1
+
+    sys.setprofile(profile)
+    try:
+        model(x)
+    finally:
+        sys.setprofile(None)
+    return calls, names.values()
+
+
+@pytest.fixture
+def greedy(monkeypatch):
+    """Fast paths are taken at the sizes of a test."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(linear, '_is_amd', lambda: True)
+    monkeypatch.setattr(linear, 'MIN_PRODUCTS', 0)
+    monkeypatch.setattr(linear, 'MIN_TOKENS', 1)
+    monkeypatch.setitem(ffn.BLOCK_ELEMENTS, 'cpu', 64)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize('backbone', [ResT, ResTv2])
+@pytest.mark.parametrize('train', [True, False])
+def test_all_layers_are_called_once_where_fast_paths_are_off(tiny, greedy, backbone, train):
+    model, x = backbone(tiny, ffn_recompute=True).train(train), torch.rand(2, 3, 64, 64)
+    with torch.set_grad_enabled(train):
+        with fast_paths(False):
+            calls, names = count_calls(model, x)
+        fast, _ = count_calls(model, x)
+    single = {name for name in names if not name.endswith('transform_conv')}  # inside the attention, see attn_impl
+    assert {name: calls[name] for name in single} == {name: 2 if '.mlp.drop' in name else 1 for name in single}
+    assert any(fast[name] != calls[name] for name in single)
+
+
+def test_the_switch_ends_with_its_context():
+    with pytest.raises(KeyError), fast_paths(False):
+        assert not fast_paths_enabled()
+        raise KeyError
+    assert fast_paths_enabled()
+
+
+@pytest.mark.parametrize('value, enabled', [('0', False), ('1', True), ('', True)])
+def test_the_environment_variable_sets_the_switch(value, enabled):
+    command = 'from mmrest.ops import fast_paths_enabled; print(fast_paths_enabled())'
+    environment = {'MMREST_FAST_PATHS': value, 'PYTHONPATH': ':'.join(sys.path)}
+    out = subprocess.run([sys.executable, '-c', command], env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == str(enabled)

@@ -1,14 +1,13 @@
 """Linear layers computed as 1x1 convolutions are linear layers."""
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmrest.ops import call_linear, linear
+from mmrest.ops import fast_paths
+from mmrest.ops import linear as module
+from mmrest.ops.linear import call_linear, fast_linear
 
-module = sys.modules['mmrest.ops.linear']
 LARGE = dict(tokens=300, channels=256, out=192)
 
 
@@ -30,6 +29,7 @@ def convolutions(monkeypatch, two_threads):
     """How many linear layers went to the convolution."""
     calls = []
     original = F.conv2d
+    monkeypatch.setattr(module, '_is_amd', lambda: True)
     monkeypatch.setattr(module.F, 'conv2d', lambda *args: calls.append(args) or original(*args))
     return calls
 
@@ -42,7 +42,7 @@ def test_errors_are_those_of_a_linear_layer(convolutions, shape, bias):
     x, weight, b = (t if t is None else t.float().double() for t in (x, weight, b))
     own, stock = ([t.float().requires_grad_() if t is not None else None for t in (x, weight, b)] for _ in range(2))
     exact = [t.clone().requires_grad_() if t is not None else None for t in (x, weight, b)]
-    outs = [linear(*own), F.linear(*stock), F.linear(*exact)]
+    outs = [fast_linear(*own), F.linear(*stock), F.linear(*exact)]
     assert len(convolutions) == 1 and outs[0].is_contiguous() and outs[0].shape == outs[1].shape
     factor = torch.randn(outs[0].shape).double()
     for out in outs:
@@ -54,12 +54,15 @@ def test_errors_are_those_of_a_linear_layer(convolutions, shape, bias):
 
 
 @pytest.mark.parametrize('case', [
-    'one thread', 'few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported'])
-def test_others_are_stock(convolutions, case):
+    'one thread', 'few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported',
+    'another vendor', 'switch'])
+def test_others_are_stock(convolutions, case, monkeypatch):
     x, weight, bias = tensors(**LARGE, dtype={'float64': torch.float64, 'bfloat16': torch.bfloat16}.get(
         case, torch.float32))
     if case == 'one thread':
         torch.set_num_threads(1)
+    elif case == 'another vendor':  # MKL is as fast there, and faster in training
+        monkeypatch.setattr(module, '_is_amd', lambda: False)
     elif case == 'few tokens':
         x = x[:1, :20].contiguous()
     elif case == 'small':
@@ -70,8 +73,8 @@ def test_others_are_stock(convolutions, case):
         graph = torch.export.export(Calls(nn.Linear(256, 192)), (x, ))
         assert 'linear' in str(graph.graph) and 'conv' not in str(graph.graph)
         return
-    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=case == 'autocast'):
-        out, expected = linear(x, weight, bias), F.linear(x, weight, bias)
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=case == 'autocast'), fast_paths(case != 'switch'):
+        out, expected = fast_linear(x, weight, bias), F.linear(x, weight, bias)
     assert not convolutions and torch.equal(out, expected)
 
 

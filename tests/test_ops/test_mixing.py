@@ -16,7 +16,7 @@ def make(dtype, n=37, m=11, heads=4, dims=8):
 @pytest.fixture(autouse=True, params=[1, 1000, 2**22])
 def row_elements(request, monkeypatch):
     # The function has the name of its module.
-    monkeypatch.setattr(sys.modules['mmrest.ops.emsa'], 'ROW_ELEMENTS', request.param)
+    monkeypatch.setattr(sys.modules['mmrest.ops.attention'], 'ROW_ELEMENTS', request.param)
 
 
 def test_equals_the_formula_in_float64():

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest.ops import call_batch_norm
+from mmrest.ops.workarounds import call_batch_norm
 
 
 def test_batch_norm_of_a_single_value_uses_running_statistics():

@@ -69,9 +69,9 @@ def test_mistakes_are_one_message(run, configs, shapes, capsys, command, args, m
 
 
 def test_costs_of_a_backbone(run, tmp_path, capsys):
-    run('get_flops', '--backbone', 'ResT', '--arch', 'lite', '--shape', 224, '--json', 'cost.json',
+    run('get_flops', '--backbone', 'ResTAblation', '--arch', 'lite', '--shape', 224, '--json', 'cost.json',
         '--options', 'stem=resnet')
-    assert 'ResT, stage 4' in capsys.readouterr().out
+    assert 'ResTAblation, stage 4' in capsys.readouterr().out
     numbers = json.loads((tmp_path / 'cost.json').read_text())
     assert numbers['shape'] == [224, 224] and len(numbers['parts']) == 4
     assert sum(part['layers'] for part in numbers['parts']) / 1e9 == pytest.approx(1.39, abs=0.005)
@@ -110,7 +110,8 @@ def test_costs_of_a_segmentor_that_does_not_fit(run, repo, capsys):
     (['--backbone', 'ResT', '--options', 'stems=resnet'], 'stems'),
     (['--backbone', 'ResT', '--shape', '0'], '--shape takes one or two positive numbers'),
     (['none.py'], 'There is no config none.py'),
-    (['{config}', '--cfg-options', 'model.backbone.stem=vit'], "cannot be built: .*Unknown stem 'vit'"),
+    (['{config}', '--cfg-options', 'model.backbone.type=ResTAblation', 'model.backbone.stem=vit'],
+     "cannot be built: .*Unknown stem 'vit'"),
     (['{config}', '--arch', 'lite', '--options', 'stem=resnet'], '--arch, --options does nothing with a config'),
     (['--backbone', 'ResT', '--cfg-options', 'a=1'], '--cfg-options does nothing with --backbone'),
     (['--published', '{config}', '--cfg-options', 'a=1'], 'a config, --cfg-options does nothing with --published'),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .chunked import emsa_chunked
-from .context import autocast_dtype, is_exporting, is_transformed
+from .modes import autocast_dtype, is_exporting, is_transforming
 
 IMPLS = ('auto', 'reference', 'direct', 'chunked')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time.
@@ -21,20 +21,22 @@ ROW_ELEMENTS = 2**22
 ENV_IMPL = 'MMREST_ATTN_IMPL'
 
 
-def resolve_impl(attn_impl: str = 'auto') -> str:
-    """The implementation of attention to use: the environment variable MMREST_ATTN_IMPL, else the argument.
+def resolve_impl(attn_impl: str | None = None) -> str:
+    """Return the implementation of attention to use.
 
     Args:
-        attn_impl (str): 'auto', 'reference', 'direct' or 'chunked', see :func:`emsa`.
+        attn_impl (str, optional): 'auto', 'reference', 'direct' or 'chunked', see :func:`emsa`. None: the value of
+            the environment variable MMREST_ATTN_IMPL, or 'auto' where it is unset or empty.
 
     Raises:
-        ValueError: Either is none of these.
+        ValueError: The argument or the variable is none of these.
     """
-    given = os.environ.get(ENV_IMPL) or attn_impl  # one that is empty is one that is not set
-    for source, impl in (('attn_impl', attn_impl), (f'value of the environment variable {ENV_IMPL}', given)):
-        if impl not in IMPLS:
-            raise ValueError(f'Unknown {source} {impl!r}: choose from {", ".join(IMPLS)}.')
-    return given
+    source, impl = 'attn_impl', attn_impl
+    if attn_impl is None:
+        source, impl = f'value of the environment variable {ENV_IMPL}', os.environ.get(ENV_IMPL) or 'auto'
+    if impl not in IMPLS:
+        raise ValueError(f'Unknown {source} {impl!r}: choose from {", ".join(IMPLS)}.')
+    return impl
 
 
 def emsa(q: Tensor,
@@ -74,7 +76,7 @@ def emsa(q: Tensor,
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
-    if is_exporting() or is_transformed():
+    if is_exporting() or is_transforming():
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
         raise ValueError(f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
@@ -135,7 +137,7 @@ def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = Non
         rstd = (maps.square().mean(dim=(-2, -1), keepdim=True) + eps).rsqrt()
         if v.dtype == dtype:
             return (maps @ v) * rstd
-        return (maps * rstd).to(v.dtype) @ v  # normalised first: half precision has no room for small numbers
+        return (maps * rstd).to(v.dtype) @ v  # normalized first: half precision has no room for small numbers
 
 
 def emsa_reference(q: Tensor,
@@ -163,7 +165,8 @@ def emsa_reference(q: Tensor,
             if mix_bias is not None:
                 mixed = mixed + mix_bias.to(logits)[:, None, None]
             maps = _normalized(mixed, eps, normalize)
-    return _weighted(maps, v, dropout_p)
+    maps = F.dropout(maps, dropout_p) if dropout_p > 0 else maps
+    return maps.to(v.dtype) @ v
 
 
 def emsa_through(mix: Callable[[Tensor], Tensor],
@@ -185,18 +188,13 @@ def emsa_through(mix: Callable[[Tensor], Tensor],
     mixed = mix((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1))
     with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
         maps = _normalized(mixed.to(torch.promote_types(mixed.dtype, torch.float32)), eps, normalize)
-    return _weighted(maps, v, dropout_p)
+    maps = F.dropout(maps, dropout_p) if dropout_p > 0 else maps
+    return maps.to(v.dtype) @ v
 
 
 def _normalized(mixed: Tensor, eps: float, normalize: bool) -> Tensor:
     maps = mixed.softmax(dim=-1)
     return instance_norm(maps, eps) if normalize else maps
-
-
-def _weighted(maps: Tensor, v: Tensor, dropout_p: float) -> Tensor:
-    if dropout_p > 0:
-        maps = F.dropout(maps, dropout_p)
-    return maps.to(v.dtype) @ v
 
 
 def instance_norm(maps: Tensor, eps: float = 1e-5) -> Tensor:
@@ -209,8 +207,8 @@ def instance_norm(maps: Tensor, eps: float = 1e-5) -> Tensor:
         maps (Tensor): (B, k, n, n').
         eps (float): Added to the variance.
     """
-    centred = maps - maps.mean(dim=(-2, -1), keepdim=True)
+    centered = maps - maps.mean(dim=(-2, -1), keepdim=True)
     # Again, for what rounding left: a map is nearly flat, and other runtimes lose digits in a sum over millions.
-    centred = centred - centred.mean(dim=(-2, -1), keepdim=True)
-    variance = centred.square().mean(dim=(-2, -1), keepdim=True)
-    return centred * (variance + eps).rsqrt()
+    centered = centered - centered.mean(dim=(-2, -1), keepdim=True)
+    variance = centered.square().mean(dim=(-2, -1), keepdim=True)
+    return centered * (variance + eps).rsqrt()

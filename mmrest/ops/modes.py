@@ -1,4 +1,4 @@
-"""The surroundings that a function runs in, and the state of the modules that it is about to go past."""
+"""Modes that torch is in, and the state of modules: all that this package reads of torch's private attributes."""
 from __future__ import annotations
 
 import torch
@@ -7,33 +7,37 @@ from torch.nn.modules import module as nn_module
 
 # As torch has them. Tools such as torch.fx put others in their place for a while.
 _CALL = nn.Module.__call__
-_FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.GELU,
-                                             nn.Dropout)}
+_FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GELU, nn.Dropout)}
 
 
 def is_exporting() -> bool:
-    """Whether a graph is being recorded for use elsewhere: by ``torch.export``, ONNX or ``torch.jit.trace``."""
+    """Tell whether ``torch.export``, ONNX export or ``torch.jit.trace`` is recording a graph."""
     exporting = getattr(torch.compiler, 'is_exporting', None)  # from torch 2.7
     return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or (exporting is not None and exporting())
 
 
-def is_recording() -> bool:
-    """Whether a graph is being made, by ``torch.compile`` or for use elsewhere: sizes may be symbols then."""
+def is_tracing_or_compiling() -> bool:
+    """Tell whether a graph is recorded, by ``torch.compile`` or for export; sizes may be symbols then."""
     return torch.compiler.is_compiling() or is_exporting()
 
 
-def is_transformed() -> bool:
-    """Whether derivatives are taken otherwise than by ``backward``: in forward mode, or by ``torch.func``.
+def is_transforming() -> bool:
+    """Tell whether a transform of ``torch.func`` or forward-mode differentiation is active.
 
-    Functions with a backward pass of their own know of neither, and the first would get zeros from them.
+    Functions with a backward pass of their own support neither; forward mode would silently get zeros from them.
     """
     if torch.compiler.is_compiling():
         return False
     return torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
+def is_inference(*modules: nn.Module) -> bool:
+    """Tell whether modules run for their outputs alone: eval mode, no gradients, no graph being recorded."""
+    return not (any(m.training for m in modules) or torch.is_grad_enabled() or is_tracing_or_compiling())
+
+
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
-    """The dtype to which autocast would bring a matrix product of this tensor; None: it leaves it alone."""
+    """Return the dtype to which autocast casts operands of a matrix product with ``x``, or None if it does not."""
     device = x.device.type
     if x.is_meta or x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return None
@@ -41,7 +45,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 
 
 def is_unhooked(*modules: nn.Module) -> bool:
-    """Tell whether modules have no hooks at their calls or gradients, neither their own nor global ones."""
+    """Tell whether no hook, of the modules or global, is attached to their forward and backward passes."""
     if (nn_module._global_forward_hooks or nn_module._global_forward_pre_hooks or nn_module._global_backward_hooks
             or nn_module._global_backward_pre_hooks):
         return False
@@ -50,15 +54,15 @@ def is_unhooked(*modules: nn.Module) -> bool:
 
 
 def is_stock(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Tell whether a module is a layer of torch as it was built, so that its parent may do without calling it.
+    """Tell whether a module is an unmodified layer of torch, so that its parent may compute it without calling it.
 
-    A layer that is pruned, quantized, parametrized, wrapped, hooked, compiled, or has a ``forward`` or parameters of
-    another kind (sharded or quantized tensors) must be called.
+    False for a layer that is pruned, quantized, parametrized, wrapped, hooked or compiled, or that has a ``forward``
+    or parameters (sharded or quantized tensors) of another kind.
 
     Args:
         module (nn.Module): The layer.
-        kind (type): The class that it must be of, not of one derived from it; one of those of torch that backbones
-            of this package are made of.
+        kind (type): Its exact class: ``nn.Linear``, ``nn.Conv2d``, ``nn.BatchNorm2d``, ``nn.LayerNorm``, ``nn.GELU``
+            or ``nn.Dropout``.
     """
     if type(module) is not kind or not is_unhooked(module):
         return False

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mmrest.ops import IMPLS, emsa, emsa_reference, resolve_impl
-from mmrest.ops.emsa import instance_norm
+from mmrest.ops.attention import instance_norm
 
 
 def inputs(batch=2, heads=4, n=15, m=6, d=8, dtype=torch.float64, sharpness=1.0):
@@ -105,4 +105,4 @@ def test_shapes_that_do_not_go_together(impl, wrong):
 
 def test_an_empty_environment_variable_is_not_set(monkeypatch):
     monkeypatch.setenv('MMREST_ATTN_IMPL', '')
-    assert resolve_impl('chunked') == 'chunked'
+    assert resolve_impl() == 'auto'
