@@ -35,7 +35,7 @@ DEVELOPMENT = ['hypothesis', 'modelindex', 'pytest', 'ruff', 'setuptools>=64', '
 # What an installed package carries in mmrest/.mim, where the tools of OpenMMLab look for it.
 CARRIED = ('configs', 'tools', 'model-index.yml')
 # Tools that work on the repository itself.
-OF_THE_REPOSITORY = ('setup_env.py', 'setup_progress.py', 'make_model_zoo.py')
+OF_THE_REPOSITORY = ('setup_env.py', 'setup_progress.py')
 
 
 class BuildWithConfigs(build_py):

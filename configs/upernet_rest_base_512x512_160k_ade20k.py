@@ -1,6 +1,6 @@
 # Not in the ResT paper: the recipe is that of ResTv2-Tiny.
 _base_ = [
-    '_base_/models/upernet_rest.py',
+    '_base_/models/upernet_restv2.py',
     '_base_/datasets/ade20k_512x512.py',
     '_base_/schedules/adamw_160k.py',
     '_base_/seg_runtime.py',

@@ -1,7 +1,7 @@
 # UPerNet with ResT-Lite from scratch on the label maps of drawn shapes, some minutes on a CPU: narrow heads with
 # GroupNorm. Most of a label map is background; without the class weights nothing else is learnt for a long time.
 _base_ = [
-    '_base_/models/upernet_rest.py',
+    '_base_/models/upernet_restv2.py',
     '_base_/datasets/shapes_segmentation.py',
     '_base_/schedules/adamw_160k.py',
     '_base_/seg_runtime.py',

@@ -1,5 +1,5 @@
 _base_ = [
-    '_base_/models/upernet_rest.py',
+    '_base_/models/upernet_restv2.py',
     '_base_/datasets/ade20k_512x512.py',
     '_base_/schedules/adamw_160k.py',
     '_base_/seg_runtime.py',

@@ -10,7 +10,7 @@ from .installed import get_config_path, list_configs, resources
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog='python -m mmrest.config_path', description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('name', nargs='?', help='e.g. retinanet_rest_small_fpn_1x_coco or published/rest_lite_224_in1k')
+    what.add_argument('name', nargs='?', help='e.g. retinanet_rest_small_fpn_1x_coco')
     what.add_argument('--list', action='store_true', help='print the names of all configs')
     what.add_argument('--tools', action='store_true', help='print the folder of train.py, test.py and the other tools')
     args = parser.parse_args(argv)

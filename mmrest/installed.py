@@ -42,7 +42,7 @@ def get_config_path(name: str) -> str:
 
     Args:
         name (str): Name with or without ``.py``; of one in a subfolder with that before it, e.g.
-            ``'published/rest_lite_224_in1k'``. Files in ``_base_`` have names, too.
+            ``'published/rest_lite_224_in1k_3rdparty'``. Files in ``_base_`` have names, too.
 
     Returns:
         str: Absolute path.

@@ -30,14 +30,15 @@ PATHS = {row: REPO / f'configs/ablations/rest_lite_{row}-ablation_in1k.py' for r
 
 def test_there_is_a_config_for_each_row_and_no_other():
     found = set((REPO / 'configs/ablations').glob('*_in1k.py'))
-    assert found == set(PATHS.values())
+    baseline = REPO / 'configs/ablations/rest_lite_8xb256-ablation_in1k.py'
+    assert found == {baseline, *PATHS.values()}
 
 
 @pytest.mark.parametrize('row', ROWS)
 def test_row_is_the_recipe_with_one_switch(row):
     pytest.importorskip('mmpretrain.version')
     config = Config.fromfile(PATHS[row])
-    recipe = Config.fromfile(REPO / 'configs/rest_lite_8xb256-ablation_in1k.py')
+    recipe = Config.fromfile(REPO / 'configs/ablations/rest_lite_8xb256-ablation_in1k.py')
     assert config.model.backbone == {**recipe.model.backbone, 'type': 'ResTAblation', **ROWS[row]}
     ResTAblation(**{key: value for key, value in config.model.backbone.items() if key != 'type'})
     images = 8 * config.train_dataloader.batch_size

@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize('name', [
     'restv2_tiny_8xb256_in1k', pytest.param('rest_lite_8xb256_in1k', marks=pytest.mark.slow),
-    pytest.param('rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow)])
+    pytest.param('ablations/rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow)])
 def test_train_and_test(repo, folder, tmp_path, name):
     (tmp_path / 'cls.py').write_text(CONFIG.format(repo=repo, name=name, classes=CLASSES))
 

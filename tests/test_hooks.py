@@ -115,7 +115,7 @@ def test_more_sizes_than_are_compiled():
 
 def test_float32_for_mmcv():
     """Importing mmrest registers the hook; tests/test_training_features.py trains with what it calls."""
-    class BaseRoIExtractor(nn.Module):  # recognised by this name
+    class BaseRoIExtractor(nn.Module):  # recognized by this name
         def forward(self, feats):
             return [feat.dtype for feat in feats]
 

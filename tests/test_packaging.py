@@ -90,14 +90,14 @@ def test_names_become_paths(repo, tmp_path, monkeypatch):
     names = mmrest.list_configs()
     on_disk = {path for path in (repo / 'configs').rglob('*.py') if '_base_' not in path.parts}
     assert {Path(mmrest.get_config_path(name)) for name in names} == on_disk and len(names) == len(on_disk)
-    for name in ('published/rest_lite_224_in1k', 'published/rest_lite_224_in1k.py'):
-        assert mmrest.get_config_path(name) == str(repo / 'configs/published/rest_lite_224_in1k.py')
+    for name in ('published/rest_lite_224_in1k_3rdparty', 'published/rest_lite_224_in1k_3rdparty.py'):
+        assert mmrest.get_config_path(name) == str(repo / 'configs/published/rest_lite_224_in1k_3rdparty.py')
     assert Path(mmrest.get_config_path('_base_/schedules/adamw_1x')).is_file()
 
 
 @pytest.mark.parametrize('name, hint', [
     ('retinanet_rest_smal_fpn_1x_coco', 'Did you mean retinanet_rest_small_fpn_1x_coco'),
-    ('rest_lite_224_in1k.py', 'Did you mean published/rest_lite_224_in1k?'),
+    ('rest_lite_224_in1k_3rdparty.py', 'Did you mean published/rest_lite_224_in1k_3rdparty?'),
     ('../setup', '--list'),
     ('', '--list'),
     ('???', '--list'),
@@ -138,7 +138,7 @@ def test_editable_installation_finds_the_configs_of_the_sources(source):
 
 def test_wheel_carries_configs_and_tools(repo, wheel, site):
     mim = site / 'mmrest' / '.mim'
-    ignored = re.compile(r'__pycache__|setup_env\.py|setup_progress\.py|make_model_zoo\.py')
+    ignored = re.compile(r'__pycache__|setup_env\.py|setup_progress\.py')
     for name in ('configs', 'tools'):
         expected = {path for path in files(repo / name) if not ignored.search(path)}
         assert files(mim / name) == expected
@@ -168,7 +168,7 @@ def test_installed_configs_can_be_loaded(site):
     """With what they inherit beside them and from mmdet."""
     pytest.importorskip('mmdet')
     folder = site / 'mmrest' / '.mim' / 'configs'
-    cfg = Config.fromfile(folder / 'published' / 'retinanet_rest_small_fpn_1x_coco.py')
+    cfg = Config.fromfile(folder / 'published' / 'retinanet_rest_small_fpn_1x_coco_3rdparty.py')
     assert (cfg.model.backbone.arch, cfg.model.backbone.out_norm) == ('small', 'trunk')
 
 

@@ -25,7 +25,7 @@ FAMILIES = dict(
         'backbone.type': 'ResTv2', 'decode_head.in_channels': DIMS, 'decode_head.channels': 16,
         'decode_head.pool_scales': (1, 2),  # others repeat values of a 2x2 map, and ReLU decides on their rounding
         'auxiliary_head.in_channels': DIMS[2], 'auxiliary_head.channels': 16}),
-    classifier=('rest_lite_8xb256-ablation_in1k', {'head.in_channels': DIMS[3], 'head.num_classes': 10}),
+    classifier=('ablations/rest_lite_8xb256-ablation_in1k', {'head.in_channels': DIMS[3], 'head.num_classes': 10}),
     roi_detector=('mask_rcnn_rest_lite_fpn_shapes', {
         'neck.in_channels': DIMS, 'neck.out_channels': 16, 'rpn_head.in_channels': 16, 'rpn_head.feat_channels': 16,
         'roi_head.bbox_roi_extractor.out_channels': 16, 'roi_head.bbox_head.in_channels': 16,

@@ -1,6 +1,6 @@
 """Convert a published checkpoint of ResT or ResTv2: a classifier, or a whole detector or segmentor."""
 
-from mmrest.checkpoints.convert import TARGETS, convert_file
+from mmrest.converters import TARGETS, convert_file
 from mmrest.engine import clear_errors
 from mmrest.utils.cli import ArgumentParser
 

@@ -1,5 +1,5 @@
 # Plain multi-head self-attention: keys and values at full resolution, heads that do not interact.
-_base_ = '../rest_lite_8xb256-ablation_in1k.py'
+_base_ = 'rest_lite_8xb256-ablation_in1k.py'
 
 model = dict(backbone=dict(type='ResTAblation', attention='msa'))
 

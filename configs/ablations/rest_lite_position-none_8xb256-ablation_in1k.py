@@ -1,4 +1,4 @@
 # No position encoding.
-_base_ = '../rest_lite_8xb256-ablation_in1k.py'
+_base_ = 'rest_lite_8xb256-ablation_in1k.py'
 
 model = dict(backbone=dict(type='ResTAblation', position='none'))

@@ -84,9 +84,10 @@ FIGURES: dict[str, dict[str, float]] = {
 
 
 def printed(name: str) -> dict[str, float]:
-    """What is printed for a config, by its file's name without ``.py``; empty where nothing is.
+    """Return the printed figures of a config, given its file's name without ``.py``; empty where there are none.
 
-    A config for testing the authors' file is called as the experiment, but a classifier by the size it is tested
-    at; at 224 that of its recipe.
+    A config for testing the authors' weights ('_3rdparty') has the figures of the recipe that they come from, but a
+    classifier those of the size it is tested at.
     """
+    name = name.removesuffix('_3rdparty')
     return FIGURES.get(name) or FIGURES.get(name.replace('_224_', '_8xb256_'), {})

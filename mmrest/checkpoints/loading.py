@@ -136,7 +136,7 @@ def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
         keys (Iterable[str]): Keys of the file.
         own_keys (Iterable[str]): Keys of the backbone.
         norm_names (Mapping[str, str]): Published name of each output norm to the backbone's.
-        anchor (str): The key of the backbone by which it is recognised in the file.
+        anchor (str): The key of the backbone by which it is recognized in the file.
 
     Returns:
         dict[str, str]: Old to new, for the keys that change.
@@ -236,7 +236,7 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         model (nn.Module): A backbone of this package, or a model with one in it.
         checkpoint (str): Path or URL of the file.
         prefix (str, optional): Take only keys with this prefix, and take it off. Usually not
-            needed: wrappers around the backbone are recognised.
+            needed: wrappers around the backbone are recognized.
         map_location: As in :func:`torch.load`.
         testing (bool): As in :meth:`LoadReport.check`.
 

@@ -101,7 +101,7 @@ def test_the_last_whole_checkpoint_is_found(tmp_path, monkeypatch, said, tally, 
     with pytest.raises(CheckpointError, match='epoch_10.pth'):
         check_state(newest)
     assert not (tmp_path / 'it_ran').exists()
-    tally('damaged checkpoints recognised')
+    tally('damaged checkpoints recognized')
 
 
 def test_every_flipped_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path, tally):

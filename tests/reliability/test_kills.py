@@ -222,4 +222,4 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_
     assert 'error: ' in out and 'iter_20.pth is empty' in out and 'Traceback' not in out
     assert json.dumps(sorted(path.name for path in (run.folder / 'run').glob('*.pth'))) == \
         '["iter_15.pth", "iter_20.pth"]'
-    tally('damaged checkpoints recognised')
+    tally('damaged checkpoints recognized')

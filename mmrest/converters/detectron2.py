@@ -21,7 +21,7 @@ from typing import Mapping
 import torch
 from torch import Tensor
 
-from .safe import CheckpointError
+from ..checkpoints import CheckpointError
 
 RATIOS = (0.5, 1.0, 2.0)  # height / width
 OCTAVES = (1.0, 2**(1 / 3), 2**(2 / 3))

@@ -13,7 +13,7 @@ from published_files import make, save
 from torch import nn
 
 from mmrest.checkpoints import CheckpointError, load_file
-from mmrest.checkpoints.convert import convert_file
+from mmrest.converters.conversion import convert_file
 from mmrest.datasets import CLASSES
 
 
@@ -67,7 +67,7 @@ def test_a_failed_write_leaves_the_destination(source, tmp_path, monkeypatch):
         file.write(b'half')
         raise OSError('No space left on device')
 
-    monkeypatch.setattr('mmrest.checkpoints.convert.torch.save', fail)
+    monkeypatch.setattr('mmrest.converters.conversion.torch.save', fail)
     with pytest.raises(CheckpointError, match='could not be written: No space left'):
         convert_file(source, tmp_path / 'ours.pth', overwrite=True)
     assert (tmp_path / 'ours.pth').read_text() == 'precious'
@@ -131,7 +131,7 @@ def test_tool(repo, source, tmp_path):
 
 
 CONFIG = """
-_base_ = '{repo}/configs/published/{name}.py'
+_base_ = '{repo}/configs/published/{name}_3rdparty.py'
 few = dict(num_workers=0, persistent_workers=False)
 model = dict(backbone=dict(arch=dict(_delete_=True, **{arch})), **{heads})
 """

@@ -1,4 +1,4 @@
-"""Published files in every layout are recognised and converted; what is none of them is refused and named."""
+"""Published files in every layout are recognized and converted; what is none of them is refused and named."""
 import re
 
 import detectron2_heads
@@ -12,9 +12,9 @@ from mmrest import ResT, ResTv2
 from mmrest.backbones.rest import ARCHS as REST
 from mmrest.backbones.restv2 import ARCHS as RESTV2
 from mmrest.checkpoints import CheckpointError, load_pretrained
-from mmrest.checkpoints.convert import convert
-from mmrest.checkpoints.detectron2 import reorder_anchors
-from mmrest.checkpoints.layouts import DETECTOR_LARGE, recognise
+from mmrest.converters.conversion import convert
+from mmrest.converters.detectron2 import reorder_anchors
+from mmrest.converters.layouts import DETECTOR_LARGE, recognize
 
 ARCHS = [*(('rest', name, arch) for name, arch in REST.items()),
          *(('restv2', name, arch) for name, arch in RESTV2.items()),
@@ -28,8 +28,8 @@ LAYOUTS = [(version, layout) for version in ('rest', 'restv2') for layout in TAR
 @pytest.mark.parametrize('version, name, arch, layout', [
     pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
     for version, name, arch in ARCHS for layout in TARGETS if (version, layout) in LAYOUTS])
-def test_every_architecture_is_recognised_in_every_layout(version, name, arch, layout):
-    contents = recognise(make(layout, version, arch, device='meta'))
+def test_every_architecture_is_recognized_in_every_layout(version, name, arch, layout):
+    contents = recognize(make(layout, version, arch, device='meta'))
     assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
     assert contents.settings == arch and contents.name == f'{version}_{name}'
     stages = {'classification': (4, ) if version == 'rest' else (), 'detectron2-retinanet': (2, 3, 4)}
@@ -179,7 +179,7 @@ REFUSED = {
                       'several backbones: rest under "backbone.bottom_up.", rest under "teacher.backbone'),
     'a norm in the neck': (lambda s: more(s, 'backbone.fpn_lateral3.norm.weight'), 'has besides 1 tensors'),
     'no box head': (lambda s: without(s, 'box_head'), 'lacks 4 tensors, e.g. roi_heads.box_head.fc1.weight'),
-    'no mask head': (lambda s: without(s, 'mask_head'), 'not recognised as a whole.*--to backbone'),
+    'no mask head': (lambda s: without(s, 'mask_head'), 'not recognized as a whole.*--to backbone'),
     'five anchors': (lambda s: {**s, 'proposal_generator.rpn_head.objectness_logits.weight': torch.zeros(5, 16, 1, 1),
                                 'proposal_generator.rpn_head.objectness_logits.bias': torch.zeros(5)},
                      "numbers of channels.*'rpn_head.rpn_cls': 5"),
@@ -187,7 +187,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize('case', REFUSED)
-def test_what_is_not_recognised_is_refused_and_named(tiny, case):
+def test_what_is_not_recognized_is_refused_and_named(tiny, case):
     change, message = REFUSED[case]
     with pytest.raises(CheckpointError, match=message) as error:
         convert(change(make('detectron2-mask_rcnn', 'rest', tiny)), source='some.pth')

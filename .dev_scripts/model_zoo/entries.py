@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from ..analysis.complexity import Cost, add_up, count_backbone
-from ..analysis.model_cost import count_model
-from ..analysis.papers import GMACS, MIOU, PARAMS, printed
+from mmrest.analysis.complexity import Cost, add_up, count_backbone
+from mmrest.analysis.model_cost import count_model
+from mmrest.analysis.papers import GMACS, MIOU, PARAMS, printed
 
 # Measured with this repository: the networks trained from scratch on the drawn shapes, on two CPU cores.
 MEASURED = {
@@ -29,7 +29,7 @@ class Entry:
     """One config.
 
     Attributes:
-        path (str): In the repository, e.g. 'configs/published/rest_lite_224_in1k.py'.
+        path (str): In the repository, e.g. 'configs/published/rest_lite_224_in1k_3rdparty.py'.
         backbone (str): 'ResT' or 'ResTv2'.
         arch (str): 'lite', 'tiny', 'small', 'base' or 'large'.
         variant (str): Where the backbone is not the default one: style, output norms or switches.
@@ -80,8 +80,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Unique in the model index; OpenMMLab's word for weights from elsewhere tells the published ones."""
-        return f'{self.stem}_3rdparty' if self.is_published else self.stem
+        """Name in the model index; '_3rdparty' marks weights from elsewhere, as in OpenMMLab."""
+        return self.stem
 
     @property
     def model(self) -> str:

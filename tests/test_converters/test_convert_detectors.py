@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmrest.checkpoints import compare_state_dict
-from mmrest.checkpoints.convert import convert
+from mmrest.converters.conversion import convert
 
 pytest.importorskip('mmdet')
 
@@ -29,7 +29,7 @@ def make_file(version: str, kind: str, arch: dict) -> dict:
 
 def build(version: str, kind: str, arch: dict, repo):
     """The model of the published config, with a small backbone and small heads."""
-    cfg = Config.fromfile(repo / 'configs' / 'published' / f'{CONFIGS[version][kind]}.py').model
+    cfg = Config.fromfile(repo / 'configs' / 'published' / f'{CONFIGS[version][kind]}_3rdparty.py').model
     cfg.backbone.arch = arch
     channels = list(arch['embed_dims'])
     cfg.neck.update(in_channels=channels[1:] if kind == 'retinanet' else channels, out_channels=CHANNELS)

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from model_zoo import make_pages
+
 from mmrest.engine import UsageError, clear_errors
-from mmrest.model_zoo import make_pages
 from mmrest.utils.cli import ArgumentParser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +21,7 @@ def main() -> None:
             if path.is_file() and path.read_text(encoding='utf-8') == text:
                 print(f'{name} is up to date')
             elif args.check:
-                raise UsageError(f'{name} is out of date: run python tools/make_model_zoo.py')
+                raise UsageError(f'{name} is out of date: run python .dev_scripts/make_model_zoo.py')
             else:
                 path.write_text(text, encoding='utf-8')
                 print(f'wrote {name}')

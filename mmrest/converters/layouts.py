@@ -15,7 +15,7 @@ from torch import Tensor
 from ..backbones import PyramidBackbone, ResT, ResTv2
 from ..backbones.rest import ARCHS as REST_ARCHS
 from ..backbones.restv2 import ARCHS as RESTV2_ARCHS
-from .safe import CheckpointError
+from ..checkpoints import CheckpointError
 
 NUM_STAGES = 4
 # A tensor that every file of a version has, and the other version has not.
@@ -27,7 +27,7 @@ NAMED = {
     'rest': REST_ARCHS,
     'restv2': {**RESTV2_ARCHS, 'large-detectron2': DETECTOR_LARGE},
 }
-# Keys outside the backbone by which a whole model is recognised, and what it is.
+# Keys outside the backbone by which a whole model is recognized, and what it is.
 MARKS = {
     'head.cls_subnet.0.weight': 'detectron2-retinanet',
     'roi_heads.mask_head.mask_fcn1.weight': 'detectron2-mask_rcnn',
@@ -45,7 +45,7 @@ DESCRIPTIONS = {
 
 @dataclass
 class Contents:
-    """What a state dict was recognised as.
+    """What a state dict was recognized as.
 
     Attributes:
         layout (str): A key of ``DESCRIPTIONS``.
@@ -81,7 +81,7 @@ class Contents:
         return f'a {DESCRIPTIONS[self.layout]} with {self.name} ({listed})'
 
 
-def recognise(state_dict: Mapping[str, Any], source: str = 'the file') -> Contents:
+def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Contents:
     """Tell layout and architecture of a published file.
 
     Args:
@@ -136,7 +136,7 @@ def build_on_meta(version: str, settings: Mapping[str, tuple[int, ...] | None]) 
         return {'rest': ResT, 'restv2': ResTv2}[version](arch)
 
 
-def summarise(keys: Iterable[str], most: int = 8) -> str:
+def summarize(keys: Iterable[str], most: int = 8) -> str:
     """What a file holds, in a line: first parts of the names and how often each occurs."""
     counts = Counter(_top(str(key)) for key in keys)
     listed = [f'{name} ({count})' for name, count in counts.most_common(most)]
@@ -157,7 +157,7 @@ def _find_backbone(tensors: Mapping[str, Tensor], source: str) -> tuple[str, str
              if key == anchor or key.endswith('.' + anchor)]
     if not found:
         raise CheckpointError(f'{source} holds neither ResT nor ResTv2. It has {len(tensors)} tensors: '
-                              f'{summarise(tensors)}. Is it a file of another network?')
+                              f'{summarize(tensors)}. Is it a file of another network?')
     if len(found) > 1:
         listed = ', '.join(f'{version} under "{prefix}"' for version, prefix in found)
         raise CheckpointError(f'{source} holds several backbones: {listed}. Save the state dict of the one that is '

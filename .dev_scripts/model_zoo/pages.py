@@ -6,7 +6,8 @@ from typing import Callable, Sequence
 
 import yaml
 
-from ..analysis.papers import GMACS, MIOU, PAPERS, PARAMS, TOP1
+from mmrest.analysis.papers import GMACS, MIOU, PAPERS, PARAMS, TOP1
+
 from .entries import ADE20K_SIZE, COCO_SIZE, MASKS, SIZES, TASKS, Entry, config_files, describe
 
 METAFILE, ZOO_PAGE = 'configs/metafile.yml', 'docs/model_zoo.md'
@@ -36,7 +37,7 @@ def make_metafile(entries: Sequence[Entry]) -> str:
     collections = [{'Name': name, 'Metadata': {'Architecture': ARCHITECTURE[name]},
                     'Paper': {'Title': paper['title'], 'URL': paper['url']}} for name, paper in PAPERS.items()]
     index = {'Collections': collections, 'Models': [_model(entry) for entry in entries]}
-    return ('# Made by tools/make_model_zoo.py: do not edit.\n' +
+    return ('# Made by .dev_scripts/make_model_zoo.py: do not edit.\n' +
             yaml.safe_dump(index, sort_keys=False, width=120, allow_unicode=True))
 
 
@@ -152,7 +153,7 @@ def _link(entry: Entry) -> str:
     return f'[config](../{entry.path})'
 
 
-_PREFACE = f"""<!-- Made by tools/make_model_zoo.py: do not edit. -->
+_PREFACE = f"""<!-- Made by .dev_scripts/make_model_zoo.py: do not edit. -->
 # Model zoo
 
 All configs, with what is known of them. In OpenMMLab's format for programs: [metafile.yml](../configs/metafile.yml).

@@ -11,11 +11,10 @@ from typing import Any, Mapping
 import torch
 from torch import Tensor
 
+from ..checkpoints import CheckpointError, load_file, unwrap_state_dict
 from ..version import __version__
 from .detectron2 import convert_detector, count_classes, describe_pixels
-from .layouts import DESCRIPTIONS, NUM_STAGES, Contents, recognise, summarise
-from .loading import unwrap_state_dict
-from .safe import CheckpointError, load_file
+from .layouts import DESCRIPTIONS, NUM_STAGES, Contents, recognize, summarize
 
 # What a layout is converted into, unless only its backbone is asked for.
 TARGETS = {
@@ -41,7 +40,7 @@ class Conversion:
 
     Attributes:
         state_dict (OrderedDict[str, Tensor]): Under the names that models of OpenMMLab have.
-        contents (Contents): What the file was recognised as.
+        contents (Contents): What the file was recognized as.
         target (str): 'backbone', 'retinanet', 'mask_rcnn', 'upernet' or 'classifier'.
         source (str): The file.
         sha256 (str): Of the file; empty if there was none.
@@ -70,7 +69,7 @@ class Conversion:
         if self.sha256:
             lines.insert(1, f'  sha256 of the file: {self.sha256}')
         if self.left_out:
-            lines.append(f'  not used: {summarise(self.left_out)}')
+            lines.append(f'  not used: {summarize(self.left_out)}')
         return '\n'.join(lines + [f'  {note}' for note in self.notes])
 
 
@@ -86,11 +85,11 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
         Conversion: Nothing in it shares memory with the checkpoint.
 
     Raises:
-        CheckpointError: It is not recognised, or is not what ``to`` asks for.
+        CheckpointError: It is not recognized, or is not what ``to`` asks for.
     """
     if to not in ('auto', 'backbone', *TARGETS.values()):
         raise ValueError(f'Unknown target {to!r}: choose from auto, {", ".join(sorted(set(TARGETS.values())))}.')
-    contents = recognise(unwrap_state_dict(checkpoint, source), source)
+    contents = recognize(unwrap_state_dict(checkpoint, source), source)
     target = to if to == 'backbone' else _whole_target(contents, to, source)
     if contents.norms != OUT_NORMS.get(target, contents.norms):
         raise CheckpointError(f'The {target} in {source} is not built as the published ones: it has output norms after '
@@ -141,7 +140,7 @@ def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', 
         overwrite (bool): Replace ``destination`` if there is one already.
 
     Raises:
-        CheckpointError: The source cannot be read, is refused or not recognised, or the destination
+        CheckpointError: The source cannot be read, is refused or not recognized, or the destination
             exists, is the source, or cannot be written. The destination is as it was then.
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
@@ -163,8 +162,8 @@ def _whole_target(contents: Contents, to: str, source: str) -> str:
     """The target that fits a whole file."""
     if contents.layout not in TARGETS:
         raise CheckpointError(
-            f'{source} is not recognised as a whole: beside a {contents.name} under "{contents.prefix}" it holds '
-            f'{summarise(contents.rest)}. What can be converted: {", ".join(DESCRIPTIONS[key] for key in TARGETS)}. '
+            f'{source} is not recognized as a whole: beside a {contents.name} under "{contents.prefix}" it holds '
+            f'{summarize(contents.rest)}. What can be converted: {", ".join(DESCRIPTIONS[key] for key in TARGETS)}. '
             'With --to backbone, the backbone alone.')
     target = TARGETS[contents.layout]
     if to not in ('auto', target):

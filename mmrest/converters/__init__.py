@@ -1,0 +1,4 @@
+from .conversion import TARGETS, convert, convert_file
+from .layouts import recognize
+
+__all__ = ['TARGETS', 'convert', 'convert_file', 'recognize']
