@@ -166,7 +166,7 @@ ANNOTATIONS = dict(
                        'file name leaves'),
     name_missing=Fault(drop('images', 'file_name'), 'file name is no text', 'file name is no text'),
     class_missing=Fault(edit(lambda content: content['categories'][1].update(name='circle')),
-                        'class without a category', 'square of the classes in the config .metainfo.classes. is not in the file'),
+                        'class without a category', 'square of the classes in the config .* is not in the file'),
     other_order=Fault(edit(lambda content: content['categories'].reverse()),
                       'classes in another order than the categories',
                       r"write metainfo = dict\(classes=\('star', 'triangle', 'square', 'disc'\)\)"),

@@ -52,10 +52,26 @@ def with_coco_checks(config: Any, report: Report | None = None, progress: Progre
         kind = dataset_class(config)
         masks = any(step.get('with_mask') for step in config.get('pipeline') or () if isinstance(step, dict))
         api = _checked(kind.COCOAPI, masks, known_classes(config), bool(config.get('test_mode')), report, progress)
-        changed['type'] = type(kind.__name__, (kind, ), dict(
-            COCOAPI=api, __module__=kind.__module__, __doc__=kind.__doc__,
-            __reduce_ex__=lambda self, protocol: (copyreg.__newobj__, (kind, ), self.__dict__)))
+        changed['type'] = _with_api(kind, api)
     return changed
+
+
+def _with_api(kind: type, api: type) -> type:
+    """Return a subclass of a dataset's class that reads annotations with ``api``."""
+
+    class Checked(kind):
+        COCOAPI = api
+
+        def load_data_list(self) -> list[dict]:
+            with api.tasks:
+                return super().load_data_list()
+
+        def __reduce_ex__(self, protocol: int) -> tuple:
+            return copyreg.__newobj__, (kind, ), self.__dict__
+
+    for name in ('__name__', '__qualname__', '__module__', '__doc__'):
+        setattr(Checked, name, getattr(kind, name))
+    return Checked
 
 
 def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated: bool, report: Report | None,
@@ -63,6 +79,7 @@ def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated:
     """Return the class that reads COCO annotations, made to check them."""
 
     class CheckedCoco(api):
+        tasks = contextlib.ExitStack()  # shown while the dataset is made of the annotations
 
         def __init__(self, annotation_file: str | None = None) -> None:
             super().__init__()
@@ -72,6 +89,11 @@ def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated:
             with gc_paused(), contextlib.redirect_stdout(io.StringIO()):
                 self.createIndex()
             self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs  # names that mmdet has for them
+            self.advance = self.tasks.enter_context(progress('listing images', len(self.dataset['images']), 'images'))
+
+        def load_imgs(self, ids: list) -> list[dict]:
+            self.advance(len(ids))
+            return super().load_imgs(ids)
 
     return CheckedCoco
 

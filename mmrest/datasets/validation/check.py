@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from ...utils.progress import Progress, no_progress
 from ..images import IMAGE_SUFFIXES, find_other_suffixes
-from .building import UnreadableError, dataset_errors, find_labels, read_checked, with_coco_checks
+from .building import UnreadableError, dataset_errors, find_labels, is_coco, read_checked, with_coco_checks
 from .classes import find_wrong_classes
 from .configs import dataset_class, nested_datasets
 from .evaluators import find_wrong_evaluators
@@ -71,7 +71,7 @@ def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
     for path in find_other_suffixes(dataset):
         report.warn(f'image whose name does not end with {dataset.img_suffix} (left out)', str(path))
     if hasattr(getattr(dataset, 'pipeline', None), 'transforms'):
-        dataset.pipeline = LoadingPipeline(dataset.pipeline.transforms, find_labels(dataset))
+        dataset.pipeline = LoadingPipeline(dataset.pipeline.transforms, find_labels(dataset), is_coco(config))
     check_samples(dataset, report, progress)
 
 

@@ -54,7 +54,7 @@ class ValidatedPipeline(Compose):
         loads = first or name.startswith('Load')
         try:
             # Other storage may have what looks like a local path.
-            if loads and not _is_remote(transform):
+            if (first or map_path and loads) and name != 'LoadImageFromNDArray' and not _is_remote(transform):
                 self._check_file(path, what, is_stock(transform))
             data = transform(data)
         except DataError:

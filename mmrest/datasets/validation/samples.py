@@ -26,10 +26,17 @@ _CONVERTED.update(CMYK='CMYK image (converted to RGB)')
 
 
 class LoadingPipeline(ValidatedPipeline):
-    """The steps of a pipeline that load something; ``notes`` has what is odd in the last sample."""
+    """The steps of a pipeline that load something; ``notes`` has what is odd in the last sample.
 
-    def __init__(self, transforms: list, labels: tuple[int, int] | None = None) -> None:
+    Args:
+        transforms (list): Of the whole pipeline.
+        labels (tuple[int, int], optional): As in :class:`ValidatedPipeline`.
+        files_only (bool): Leave out stock steps that only convert annotations, which have been checked.
+    """
+
+    def __init__(self, transforms: list, labels: tuple[int, int] | None = None, files_only: bool = False) -> None:
         super().__init__(transforms, labels)
+        self.files_only = files_only
         self.steps = list(self.transforms)
         self.notes: list[tuple[str, str]] = []
 
@@ -51,7 +58,7 @@ class LoadingPipeline(ValidatedPipeline):
         """Keep the steps that load: those up to the image, called ``Load...``, or adding annotations to a sample."""
         for index in range(min(_TRIED, len(dataset))):
             seen: list[Any] = []
-            dataset.pipeline = _Probe(self.transforms, self.labels, seen)
+            dataset.pipeline = _Probe(self.transforms, self.labels, seen, self.files_only)
             try:
                 load_sample(dataset, index)
             except Exception:  # a damaged sample, which is reported when it is looked at
@@ -60,7 +67,8 @@ class LoadingPipeline(ValidatedPipeline):
                 dataset.pipeline = self
             self.steps = seen
             return
-        named = [step for step in self.transforms if type(step).__name__.startswith('Load')]
+        named = [step for step in self.transforms if type(step).__name__.startswith('Load')
+                 and not (self.files_only and is_stock(step) and 'Image' not in type(step).__name__)]
         self.steps = named or self.transforms[:1]
 
     def _note_conversion(self, transform: Any, path: Any) -> None:
@@ -84,17 +92,18 @@ class LoadingPipeline(ValidatedPipeline):
 class _Probe(ValidatedPipeline):
     """A pipeline that notes which of its steps load something."""
 
-    def __init__(self, transforms: list, labels: tuple[int, int] | None, seen: list[Any]) -> None:
+    def __init__(self, transforms: list, labels: tuple[int, int] | None, seen: list[Any], files_only: bool) -> None:
         super().__init__(transforms, labels)
-        self.seen = seen
+        self.seen, self.files_only = seen, files_only
 
     def __call__(self, data: dict) -> dict | None:
         for transform in self.transforms:
             before = set(data)
             data = self.apply(transform, data)
             new = set(data) - before if isinstance(data, dict) else set()
-            if ('img' not in before and 'inputs' not in new or type(transform).__name__.startswith('Load')
-                    or any(str(key).startswith('gt_') for key in new)):
+            first = 'img' not in before and 'inputs' not in new
+            loads = type(transform).__name__.startswith('Load') or any(str(key).startswith('gt_') for key in new)
+            if first or loads and not (self.files_only and is_stock(transform) and not {'img', 'gt_seg_map'} & new):
                 self.seen.append(transform)
             if not isinstance(data, dict) or 'inputs' in data:
                 break
