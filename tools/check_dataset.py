@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 
 from mmrest.checkpoints.storage import write_whole
 from mmrest.datasets.validation import Report
@@ -64,6 +65,7 @@ def main() -> None:
         try:
             check(args, report)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut short the end of the processes
             print(f'{report}\nInterrupted: the rest has not been looked at.')
             raise SystemExit(130) from None
         print(report)

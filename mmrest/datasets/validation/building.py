@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import copyreg
 import io
 import logging
 from collections.abc import Iterator
@@ -67,11 +66,15 @@ def _with_api(kind: type, api: type) -> type:
                 return super().load_data_list()
 
         def __reduce_ex__(self, protocol: int) -> tuple:
-            return copyreg.__newobj__, (kind, ), self.__dict__
+            return _make_empty, (kind, ), self.__dict__
 
     for name in ('__name__', '__qualname__', '__module__', '__doc__'):
         setattr(Checked, name, getattr(kind, name))
     return Checked
+
+
+def _make_empty(kind: type) -> Any:
+    return kind.__new__(kind)
 
 
 def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated: bool, report: Report | None,
