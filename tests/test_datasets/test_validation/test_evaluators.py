@@ -69,10 +69,14 @@ def test_the_same_images_elsewhere(data, tmp_path, monkeypatch):
     (tmp_path / 'link.json').symlink_to(file)
     shutil.copy(file, tmp_path / 'copy.json')
     monkeypatch.chdir(tmp_path)
-    folders = [image.update(file_name=f'x/{image["file_name"]}') for image in json.loads(file.read_text())['images']]
+
+    def in_folders(content):
+        for image in content['images']:
+            image.update(file_name=f'x/{image["file_name"]}')
+
     for path in (tmp_path / 'link.json', tmp_path / 'copy.json', os.path.relpath(file), rewrite(data, 'spaces'),
                  rewrite(data, 'fewer', lambda content: content['annotations'].pop()),
-                 rewrite(data, 'folders', lambda content: folders)):
+                 rewrite(data, 'folders', in_folders)):
         assert not find_wrong_evaluators(config(data, metric(path)), ['val']), path
 
 
