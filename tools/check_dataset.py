@@ -3,17 +3,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import signal
 
 from mmrest.checkpoints.storage import write_whole
-from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
-from mmrest.datasets.faults import Report
-from mmrest.engine import UsageError, base_datasets, check_data, check_target, clear_errors, load_config
+from mmrest.datasets.validation import Report
+from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
+from mmrest.engine import UsageError, check_data, check_target, clear_errors, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
+from mmrest.utils.progress import show_progress
 
 
 def parse_args() -> argparse.Namespace:
-    parser = ArgumentParser(description=__doc__, epilog='Exit status: 0 without errors, 1 with.')
+    parser = ArgumentParser(description=__doc__, epilog='Exit status: 0 without errors, 1 with, 130 after Ctrl-C.')
     parser.add_argument('config', nargs='?', help='config whose datasets are checked')
     parser.add_argument('--phase', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val', 'test'],
                         help='which of its datasets; default: all')
@@ -38,15 +39,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def show_progress(what: str, done: int, total: int) -> None:
-    """A line that is written over on a terminal; elsewhere, a line for each tenth."""
-    if sys.stderr.isatty():
-        bar = '=' * (40 * done // total)
-        print(f'\r[{bar:40}] {done:,} of {total:,} {what}', end='\n' if done == total else '', file=sys.stderr)
-    elif done == total or done * 10 // total != (done - 1) * 10 // total:
-        print(f'{done:,} of {total:,} {what}', file=sys.stderr)
-
-
 def check(args: argparse.Namespace, report: Report) -> None:
     if args.coco:
         check_coco_files(*args.coco, report, progress=show_progress)
@@ -62,7 +54,7 @@ def check(args: argparse.Namespace, report: Report) -> None:
         if not phases:
             raise UsageError(f'{args.config} has no data loader for {", ".join(args.phase)}.')
         check_data(cfg, phases)
-        check_config(cfg, base_datasets([cfg[f'{phase}_dataloader'] for phase in phases]), report, show_progress)
+        check_config(cfg, phases, report, show_progress)
 
 
 def main() -> None:
@@ -70,7 +62,12 @@ def main() -> None:
     report = Report(examples=args.examples)
     with clear_errors():
         check_target(args.out, '--out', folder=False)
-        check(args, report)
+        try:
+            check(args, report)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut short the end of the processes
+            print(f'{report}\nInterrupted: the rest has not been looked at.')
+            raise SystemExit(130) from None
         print(report)
         if args.out:
             write_whole(args.out, json.dumps(report.as_dict(), indent=2).encode())

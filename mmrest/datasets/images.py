@@ -70,6 +70,8 @@ def decode(path: str | Path) -> tuple[ImageFacts | None, str | None]:
             if image.getexif().get(0x0112) in (5, 6, 7, 8):  # lies on its side
                 width, height = height, width
             return ImageFacts(width, height, image.mode), None
+    except Image.DecompressionBombError:  # left to OpenCV, which reads larger ones
+        return None, None
     except Exception as error:  # damaged bytes fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return None, f'cannot be decoded ({reason.replace(repr(str(path)), "it")})'

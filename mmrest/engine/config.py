@@ -19,9 +19,9 @@ from mmengine.runner import Runner
 
 from ..checkpoints import LoadReportHook, use_safe_loading
 from ..hooks import RandomStateHook, keep_mmcv_in_float32, save_whole_checkpoints
-from .data import base_datasets, check_batch_sizes, check_data, check_heads, find_root
+from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root
 from .errors import UsageError
-from .loaders import guard_loaders
+from .loaders import validate_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
 from .paths import check_checkpoint, check_target, similar
 from .resuming import prepare_resume
@@ -116,7 +116,7 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     runner.register_hook(LoadReportHook(testing=not train))
     runner.register_hook(BatchReportHook())
     if isinstance(runner, Runner):
-        guard_loaders(runner, cfg.get('check_samples', True))
+        validate_loaders(runner, cfg.get('check_samples', True))
         if train:
             save_whole_checkpoints(runner)
             runner.register_hook(RandomStateHook())
@@ -182,7 +182,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     phases = ('train', 'val') if cfg.get('val_cfg') else ('train', )
     check_data(cfg, phases)
     check_batch_sizes(cfg, phases)
-    check_heads(cfg, phases)
+    check_consistency(cfg, phases)
     check_target(cfg.get('work_dir'), '--work-dir')
     if amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -244,7 +244,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
         raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
     check_data(cfg, ('test', ))
     check_batch_sizes(cfg, ('test', ))
-    check_heads(cfg, ('test', ))
+    check_consistency(cfg, ('test', ))
     check_checkpoint(checkpoint)
     segmentation = cfg.get('default_scope') == 'mmseg'
     check_target(cfg.get('work_dir'), '--work-dir')

@@ -6,7 +6,14 @@ from typing import Any, Iterator
 
 from mmengine.config import Config
 
-from ..datasets.validation import find_wrong_heads
+from ..datasets.validation import (
+    SWITCH,
+    find_wrong_classes,
+    find_wrong_evaluators,
+    find_wrong_heads,
+    nested_datasets,
+    nested_metrics,
+)
 from ..installed import tool_command
 from .errors import UsageError
 
@@ -16,15 +23,8 @@ RUN_CODE = ('.pkl', '.pickle', '.yaml', '.yml')
 
 def base_datasets(config: Any) -> Iterator[dict]:
     """The datasets in a dataloader, a list of them, or a wrapper such as RepeatDataset or ConcatDataset."""
-    if isinstance(config, (list, tuple)):
-        for one in config:
-            yield from base_datasets(one)
-    elif isinstance(config, dict):
-        inner = [config[key] for key in ('dataset', 'datasets') if config.get(key)]
-        if inner:
-            yield from base_datasets(inner)
-        else:
-            yield config
+    for dataset, _ in nested_datasets(config):
+        yield dataset
 
 
 def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
@@ -47,7 +47,7 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
             paths += _paths(dataset)
             if not cfg.get('allow_pickle'):
                 _refuse_pickles(dataset)
-        for evaluator in base_datasets(cfg.get(f'{phase}_evaluator')):
+        for evaluator in nested_metrics(cfg.get(f'{phase}_evaluator')):
             paths += _local(evaluator.get('ann_file'))
         missing.update((path, phase) for path in paths if not Path(path).exists() and path not in missing)
     if missing:
@@ -70,20 +70,28 @@ def check_batch_sizes(cfg: Config, phases: tuple[str, ...]) -> None:
             raise UsageError(f'{phase}_dataloader.batch_size must be a positive integer, got {size!r}.')
 
 
-def check_heads(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check that a model's heads have as many classes as the data; ``check_samples = False`` turns that off.
+def check_consistency(cfg: Config, phases: tuple[str, ...]) -> None:
+    """Check that classes, heads and evaluators of a config fit its data; ``check_samples = False`` turns that off.
 
     Raises:
-        UsageError: One has not; the message gives both numbers.
+        UsageError: One does not; the message says which and names what does not fit.
     """
-    if cfg.get('check_samples', True):
-        datasets = [dataset for phase in phases for dataset in base_datasets(cfg.get(f'{phase}_dataloader'))]
-        try:
-            wrong = find_wrong_heads(cfg.get('model'), datasets, cfg.get('default_scope'))
-        except ImportError:  # a library is missing, which the runner says when it builds from the config
-            return
-        if wrong:
-            raise UsageError('\n'.join(['The heads do not have the classes of the data:', *wrong]))
+    if not cfg.get('check_samples', True):
+        return
+    scope = cfg.get('default_scope')
+    datasets = [dataset for phase in phases for dataset in base_datasets(cfg.get(f'{phase}_dataloader'))]
+    try:
+        wrong_classes = find_wrong_classes(datasets, scope)
+        if wrong_classes:
+            raise UsageError('\n'.join([*wrong_classes, f'{SWITCH}.']))
+        wrong = find_wrong_heads(cfg.get('model'), datasets, scope)
+    except ImportError:  # a library is missing, which the runner says when it builds from the config
+        return
+    if wrong:
+        raise UsageError('\n'.join(['The heads do not have the classes of the data:', *wrong]))
+    wrong = find_wrong_evaluators(cfg, phases)
+    if wrong:
+        raise UsageError('\n'.join([*wrong, f'{SWITCH}.']))
 
 
 def find_root(cfg: Config) -> str:

@@ -7,39 +7,41 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..datasets.guard import data_errors, guard_dataset
+from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
 from ..hooks import position_batches
 from .data import base_datasets
 
 
-def guard_loaders(runner: Runner, check: bool = True) -> None:
-    """Guard every data loader that the runner is going to build from its config.
+def validate_loaders(runner: Runner, check: bool = True) -> None:
+    """Validate the data of every loader that the runner is going to build from its config.
 
     Args:
         runner (Runner): Before it trains or tests; its config stays as it is.
-        check (bool): Check annotations and samples; see :mod:`mmrest.datasets.guard`.
+        check (bool): Check annotations and samples; see :mod:`mmrest.datasets.validation`.
     """
     build = runner.build_dataloader
 
-    def build_guarded(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+    def build_validated(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
         if isinstance(dataloader, DataLoader):
             return dataloader
-        with data_errors(list(base_datasets(dataloader)) if check else []):
-            loader = build(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
         if check:
-            guard_dataset(loader.dataset)
+            with dataset_errors(list(base_datasets(dataloader))):
+                loader = build(with_coco_checks(dataloader), seed=seed, diff_rank_seed=diff_rank_seed)
+            validate_dataset(loader.dataset)
+        else:
+            loader = build(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
         if dataloader is runner._train_dataloader:
             position_batches(loader, runner, runner._train_loop)
         return loader
 
-    runner.build_dataloader = build_guarded
+    runner.build_dataloader = build_validated
     if check:
         runner.register_hook(_SwitchedPipelineHook())
 
 
 class _SwitchedPipelineHook(Hook):
-    """Guards a pipeline that another hook puts in between epochs, as mmdet's ``PipelineSwitchHook`` does."""
+    """Validate a pipeline that another hook puts in between epochs, as mmdet's ``PipelineSwitchHook`` does."""
     priority = 'VERY_LOW'  # after that hook, and still before worker processes get the dataset
 
     def before_train_epoch(self, runner: Runner) -> None:
-        guard_dataset(runner.train_dataloader.dataset)
+        validate_dataset(runner.train_dataloader.dataset)

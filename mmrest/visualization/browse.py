@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 from ..analysis.subject import with_progress
-from ..datasets.guard import data_errors, guard_dataset
+from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
 from ..engine import UsageError, base_datasets, check_data
 from .files import save_picture
 from .painting import _font
@@ -74,11 +74,11 @@ def build_dataset(cfg: Config, phase: str) -> Any:
         raise UsageError(f'This config has no dataset for {phase}: it has {", ".join(there) or "none at all"}.')
     check_data(cfg, (phase, ))
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    with data_errors(list(base_datasets(loader))):
-        dataset = DATASETS.build(loader.dataset)
+    with dataset_errors(list(base_datasets(loader))):
+        dataset = DATASETS.build(with_coco_checks(loader.dataset))
         if hasattr(dataset, 'full_init'):  # with lazy_init=True it has loaded nothing yet
             dataset.full_init()
-    guard_dataset(dataset)
+    validate_dataset(dataset)
     return dataset
 
 

@@ -14,12 +14,11 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
-from mmrest.datasets import guard
-from mmrest.datasets.check import check_coco_files, check_config, check_label_maps, pair_label_maps
-from mmrest.datasets.coco import check_coco
-from mmrest.datasets.faults import DataError, Report
-from mmrest.datasets.guard import GuardedPipeline, data_errors, guard_dataset
-from mmrest.engine import base_datasets, clear_errors
+from mmrest.datasets.validation import DataError, Report, building, dataset_errors, validate_dataset, with_coco_checks
+from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
+from mmrest.datasets.validation.coco import check_coco
+from mmrest.datasets.validation.pipeline import ValidatedPipeline
+from mmrest.engine import clear_errors
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -57,9 +56,9 @@ def load_samples(read_configs, damaged):
         init_default_scope(read_configs[kind].default_scope)
         config = dict(deepcopy(read_configs[kind][f'{phase}_dataloader'].dataset), data_root=str(damaged),
                       serialize_data=serialize)  # which collects garbage each time, and this takes a while
-        with data_errors([config]):
-            dataset = DATASETS.build(config)
-        guard_dataset(dataset)
+        with dataset_errors([config]):
+            dataset = DATASETS.build(with_coco_checks(config))
+        validate_dataset(dataset)
         return [dataset[index] for index in range(len(dataset))]
     return load
 
@@ -69,8 +68,9 @@ def found(read_configs, damaged):
     """What the check finds in a config's dataset."""
     def check(kind, phase='train'):
         report = Report()
-        config = dict(read_configs[kind][f'{phase}_dataloader'].dataset, data_root=str(damaged), serialize_data=False)
-        check_config(read_configs[kind], base_datasets(config), report)
+        cfg = deepcopy(read_configs[kind])
+        cfg[f'{phase}_dataloader'].dataset.update(data_root=str(damaged), serialize_data=False)
+        check_config(cfg, [phase], report)
         return report
     return check
 
@@ -240,15 +240,15 @@ def test_an_error_of_another_step_keeps_its_kind(read_configs, damaged):
         raise ZeroDivisionError('oh')
 
     dataset.pipeline.transforms.insert(2, broken)
-    guard_dataset(dataset)
+    validate_dataset(dataset)
     with pytest.raises(RuntimeError, match=r'function failed on .*png: ZeroDivisionError: oh') as error:
         dataset[0]
     assert not isinstance(error.value, DataError) and isinstance(error.value.__cause__, ZeroDivisionError)
 
 
 def test_files_too_large_for_the_memory(load_samples, found, monkeypatch):
-    from mmrest.datasets import coco
-    monkeypatch.setattr(coco, '_free_memory', lambda: 1000)
+    from mmrest.datasets.validation import reading
+    monkeypatch.setattr(reading, '_free_memory', lambda: 1000)
     with pytest.raises(DataError, match='would not fit'):
         load_samples('epochs')
     assert 'annotation file cannot be read' in found('epochs').errors
@@ -265,7 +265,7 @@ def test_folders_without_a_config(damaged):
     report = Report()
     check_label_maps(pairs, 4, report, reduce_zero_label=True)
     assert list(report.errors['label map with values that are no class']['examples']) == [
-        f'{label_of(damaged)}: 8; there are 4 classes']
+        f'{label_of(damaged)} has the values 8: there are 4 classes, 0 to 3, and 255 for pixels to ignore']
     report = Report()
     check_coco_files(damaged / 'annotations/instances_val.json', damaged / 'images/val', report)
     assert not report.errors and report.checked['images read'] == 4
@@ -283,9 +283,9 @@ def test_the_tool(repo, config, damaged, monkeypatch, capsys):
         runpy.run_path(str(repo / 'tools/check_dataset.py'), run_name='__main__')
     assert status.value.code == 1
     out = ''.join(capsys.readouterr())
-    assert f'error: image cannot be read (1)\n    {image_of(damaged)}: is empty' in out
-    assert 'warning: box outside the image (left out) (1)' in out and '10 of 10 images' in out
-    assert out.count('4 of 4 images') == 1, 'what is tested is what is validated with'
+    assert f'error: image cannot be read (1)\n    {image_of(damaged)} is empty' in out
+    assert 'warning: box outside the image (left out) (1)' in out
+    assert '13 images read' in out, 'what is tested is what is validated with'
     assert json.loads(result.read_text())['errors']['image cannot be read']['count'] == 1
 
 
@@ -315,7 +315,7 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
 def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatch):
     """mmseg takes one suffix and leaves out the others without a word."""
     said = []
-    monkeypatch.setattr(guard, 'print_log', lambda text, **options: said.append(text))
+    monkeypatch.setattr(building, 'print_log', lambda text, **options: said.append(text))
     images = sorted((damaged / 'images/train').iterdir())
     for path in images[:4]:
         path.rename(path.with_suffix(suffix))
@@ -328,15 +328,19 @@ def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatc
 
 
 @pytest.mark.parametrize('backend_args', [dict(backend='petrel', path_mapping={'data/': 's3://'}), None])
-def test_paths_on_other_storage_are_left_to_their_loader(backend_args):
+@pytest.mark.parametrize('stock', [True, False])
+def test_paths_on_other_storage_are_left_to_their_loader(backend_args, stock):
+    """A stock loader of local files finds that there is none; one of one's own may know better."""
     class LoadFromStorage:
 
         def __call__(self, data):
             return {**data, 'img': None}
 
     LoadFromStorage.backend_args = backend_args
-    pipeline = GuardedPipeline([LoadFromStorage()])
-    if backend_args:
+    if stock:
+        LoadFromStorage.__module__ = 'mmcv.transforms.loading'
+    pipeline = ValidatedPipeline([LoadFromStorage()])
+    if backend_args or not stock:
         assert pipeline(dict(img_path='data/x.jpg')) == dict(img_path='data/x.jpg', img=None)
     else:
         with pytest.raises(DataError, match='data/x.jpg'):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator
 
-from ..guard import known_classes
+from .classes import known_classes
 
 # Parts with a num_classes that counts other things than the classes of the data: objectness, stuff, tasks.
 OTHER_PARTS = ('rpn_head', 'semantic_head', 'task_heads', 'backbone', 'neck', 'train_cfg', 'test_cfg')

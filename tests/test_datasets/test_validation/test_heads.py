@@ -7,11 +7,10 @@ import pytest
 from conftest import need_mmpretrain
 from mmengine.config import Config
 
-from mmrest.datasets.check import check_config
-from mmrest.datasets.faults import Report
-from mmrest.datasets.validation import find_wrong_heads
-from mmrest.engine import UsageError, base_datasets
-from mmrest.engine.data import check_heads
+from mmrest.datasets.validation import Report, find_wrong_heads
+from mmrest.datasets.validation.check import check_config
+from mmrest.engine import UsageError
+from mmrest.engine.data import check_consistency
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -62,7 +61,7 @@ def test_segmentors_and_classifiers():
 def test_our_configs_fit_their_data(repo, name):
     if name.endswith('in1k'):
         need_mmpretrain()
-    check_heads(Config.fromfile(repo / f'configs/{name}.py'), ('train', 'val', 'test'))
+    check_consistency(Config.fromfile(repo / f'configs/{name}.py'), ('train', 'val', 'test'))
 
 
 def test_before_the_first_step_and_in_the_check(repo):
@@ -70,8 +69,8 @@ def test_before_the_first_step_and_in_the_check(repo):
     cfg.model.bbox_head.num_classes = 80
     message = r'model\.bbox_head\.num_classes is 80, and CocoDataset has 4 classes \(disc, square, triangle, star\)'
     with pytest.raises(UsageError, match=message):
-        check_heads(cfg, ('train', ))
+        check_consistency(cfg, ('train', ))
     report = Report()
-    check_config(cfg, base_datasets(cfg.train_dataloader), report)
+    check_config(cfg, ['train'], report)
     assert re.match(message, report.errors['head with another number of classes']['examples'][0])
-    check_heads(Config(dict(cfg, check_samples=False)), ('train', ))
+    check_consistency(Config(dict(cfg, check_samples=False)), ('train', ))

@@ -1,0 +1,99 @@
+"""Names of classes in the config of a dataset beside those in its data."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .coco import shorten_names
+from .configs import dataset_class
+
+
+def known_classes(config: dict, scope: str | None = None) -> tuple[str, ...] | None:
+    """Return the names of classes that a dataset's config gives it; None if they are in its data.
+
+    Args:
+        config (dict): Of a dataset.
+        scope (str, optional): As in :func:`dataset_class`.
+    """
+    load = getattr(dataset_class(config, scope), '_load_metainfo', None)
+    classes = (load(config.get('metainfo')) if load else {}).get('classes')
+    return tuple(classes) if classes else None
+
+
+def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> list[str]:
+    """Return sentences about ``metainfo.classes`` that no dataset of their kind can have; reads names of folders only.
+
+    Names are compared with the categories of a COCO json as that is read.
+
+    Args:
+        datasets (iterable[dict]): Configs of datasets.
+        scope (str, optional): As in :func:`dataset_class`.
+    """
+    found = []
+    for config in datasets:
+        kind = dataset_class(config, scope)
+        given = (config.get('metainfo') or {}).get('classes') or config.get('classes')
+        name = getattr(kind, '__name__', str(config.get('type')))
+        if not given or not isinstance(kind, type):
+            continue
+        if isinstance(given, str):
+            if not Path(given).is_file():  # mmengine reads the names from a file
+                found.append(f'metainfo.classes of {name} is the text {given!r}, and not a list of names or a file of '
+                             f'them: a single class needs its comma, ({given!r}, ).')
+            continue
+        if hasattr(kind, 'get_label_map'):
+            found += _beside_all(name, given, (getattr(kind, 'METAINFO', None) or {}).get('classes'))
+        elif any(base.__name__ == 'CustomDataset' for base in kind.__mro__):
+            found += _beside_folders(name, given, config)
+    return list(dict.fromkeys(found))
+
+
+def _beside_all(name: str, given: Sequence[str], known: Sequence[str] | None) -> list[str]:
+    """A segmentation dataset of a fixed kind takes some of its own classes, and no others."""
+    missing = [one for one in given if known and one not in known]
+    if not missing:
+        return []
+    return [f'{name} has no class {shorten_names(missing)} (metainfo.classes); it has {shorten_names(known)}. '
+            'For other classes use type="BaseSegDataset".']
+
+
+def _beside_folders(name: str, given: Sequence[str], config: dict) -> list[str]:
+    """A classification dataset without a list of files numbers its folders in the order of the alphabet."""
+    if config.get('ann_file') or not config.get('with_label', True):
+        return []
+    prefix = config.get('data_prefix') or config.get('split') or ''
+    prefix = next(iter(prefix.values()), '') if isinstance(prefix, dict) else prefix
+    folder = Path(config.get('data_root') or '') / prefix
+    if not folder.is_dir():
+        return []
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if len(folders) != len(given):
+        return [f'{name} has the {len(given)} classes {shorten_names(given)} (metainfo.classes), and {folder} has '
+                f'{len(folders)} folders: {shorten_names(folders)}.']
+    shared = set(folders) & set(given)
+    if shared and list(given) != folders:  # without a common name, the classes are names for the folders
+        return [f'metainfo.classes of {name} is {shorten_names(given)}, and labels are the folders of {folder} in the '
+                f'order of the alphabet: write metainfo = dict(classes={tuple(folders)!r}).']
+    return []
+
+
+def describe_xml_classes(config: dict) -> str:
+    """Return what names an empty dataset of XML files looks for and which there are; '' for another dataset.
+
+    Args:
+        config (dict): Of the dataset.
+    """
+    if not hasattr(dataset_class(config), 'sub_data_root'):
+        return ''
+    folder = Path(config.get('data_root') or '', (config.get('data_prefix') or {}).get('sub_data_root') or '',
+                  config.get('ann_subdir') or 'Annotations')
+    found: Counter = Counter()
+    for path in sorted(folder.glob('*.xml'))[:200] if folder.is_dir() else ():
+        try:
+            found.update(node.findtext('name') or '' for node in ElementTree.parse(path).iter('object'))
+        except (OSError, ElementTree.ParseError):
+            continue
+    return (f' The classes of the dataset (metainfo.classes) are {shorten_names(known_classes(config) or ())}; the '
+            f'files in {folder} have {shorten_names(sorted(found)) or "none"}.')

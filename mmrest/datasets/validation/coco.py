@@ -1,0 +1,316 @@
+"""Requirements of COCO annotations: the one statement of them that runs, evaluations and the check of data share."""
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...utils.progress import Progress, no_progress
+from .report import Report
+
+# Annotations whose segmentations are looked at together.
+_CHUNK = 20_000
+
+
+def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any = None, masks: bool = True,
+               evaluated: bool = True, progress: Progress = no_progress) -> dict[str, list[dict]] | None:
+    """Check the contents of a COCO instance file.
+
+    ``report.errors`` get what cannot be used, or would be misunderstood without a word; ``report.warnings`` what
+    mmdet leaves out as a matter of course.
+
+    Args:
+        content: Parsed JSON.
+        ann_file (str | Path): Its name, for messages.
+        report (Report): Gets what is found.
+        classes (sequence[str], optional): Names of the classes that the dataset is to have.
+        masks (bool): Segmentations are used.
+        evaluated (bool): pycocotools compares predictions with them; False: a model is trained on them, no more.
+        progress (callable): See :mod:`mmrest.utils.progress`.
+
+    Returns:
+        dict: The images, annotations and categories that can be used; None where there are no such lists.
+    """
+    parts = _find_parts(content, ann_file, report)
+    if parts is None:
+        return None
+    name = Path(ann_file).name
+    images, annotations, categories = parts['images'], parts['annotations'], parts['categories']
+    category_ids = _check_ids(categories, f'{name}, category', report, 'category')
+    _check_classes(categories, classes, str(ann_file), report)
+    image_ids = _check_ids(images, f'{name}, image', report, 'image')
+    sizes, named = _check_images(images, name, report)
+    annotation_ids = _check_ids(annotations, f'{name}, annotation', report, 'annotation')
+
+    def place(index: int) -> str:
+        return f'{name}, annotation {_short(annotations[index].get("id"))}'
+
+    def value(key: str) -> Callable[[int], tuple[str, str]]:
+        return lambda index: (place(index), f'{key} {_short(annotations[index].get(key))}')
+
+    image = _look_up(image_ids, annotations, 'image_id')
+    category = _look_up(category_ids, annotations, 'category_id')
+    report.warnings_at('annotation of no image (left out)', np.flatnonzero(image < 0), value('image_id'))
+    report.errors_at('wrong category id', np.flatnonzero(category < 0), value('category_id'))
+    malformed = _check_segmentations(annotations, place, report, progress) if masks else []
+    crowd = _check_crowds(annotations, place, report, evaluated)
+    valid, used = _check_boxes(annotations, image, sizes, images, place, report)
+    if masks:
+        lacking = [index for index in np.flatnonzero(used) if not annotations[index].get('segmentation')]
+        report.errors_at('object without a segmentation', lacking, lambda index: (place(index), 'masks are used'))
+    objects = np.bincount(image[used], minlength=len(images))
+    crowds = np.bincount(image[used & crowd], minlength=len(images))
+    if used.any() and (objects == crowds).all() and not evaluated:
+        report.error('nothing to train on', str(ann_file), 'all objects are crowds (iscrowd 1), which are ignored')
+    known = np.zeros(len(images), bool)
+    known[list(image_ids.values())] = True
+
+    def picture(index: int) -> tuple[str, str]:
+        return f'{name}, {images[index].get("file_name")}', ''
+
+    report.warnings_at('image without objects (left out of training, or a negative)',
+                       np.flatnonzero(known & (objects == 0)), picture)
+    report.warnings_at('image with crowds alone (ignored regions, no objects)',
+                       np.flatnonzero(known & (objects > 0) & (objects == crowds)), picture)
+    report.count('images', len(images))
+    report.count('annotations', len(annotations))
+    valid &= category >= 0
+    valid[list(malformed)] = False
+    single = np.zeros(len(annotations), bool)
+    single[list(annotation_ids.values())] = True
+    return dict(content, images=_select(images, known & named & ~np.isnan(sizes).any(1)),
+                annotations=_select(annotations, valid & single),
+                categories=[categories[index] for index in category_ids.values()])
+
+
+def _select(entries: list[dict], mask: np.ndarray) -> list[dict]:
+    return entries if mask.all() else [entries[index] for index in np.flatnonzero(mask)]
+
+
+def _find_parts(content: Any, ann_file: str | Path, report: Report) -> dict[str, list[dict]] | None:
+    parts = {}
+    for key in ('images', 'annotations', 'categories'):
+        part = content.get(key) if isinstance(content, dict) else None
+        if key == 'annotations' and part is None and isinstance(content, dict):
+            report.warn('no annotations (can be predicted on, no more)', str(ann_file))
+            part = []
+        if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
+            report.error('not COCO annotations', str(ann_file), f'"{key}" is missing or no list of objects')
+            return None
+        parts[key] = part
+    return parts
+
+
+def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> dict[Any, int]:
+    """Return the places of entries by id; note ids that are missing, no whole numbers, or taken."""
+    ids = [entry.get('id') for entry in entries]
+    if set(map(type, ids)) <= {int}:
+        known = dict(zip(ids, range(len(ids))))
+        if len(known) == len(ids):
+            return known
+    known = {}
+    for index, number in enumerate(ids):
+        if not _is_whole(number):
+            report.error('id is no whole number', where, _short(number))
+        elif number in known:
+            report.error(f'duplicate {kind} id', where, str(number))
+        else:
+            known[number] = index
+    return known
+
+
+def _look_up(places: dict[Any, int], entries: list[dict], key: str) -> np.ndarray:
+    """Return the places that the ids in some entries stand for; -1 for an id that there is none of."""
+    ids = [entry.get(key) for entry in entries]
+    if not set(map(type, ids)) <= {int}:
+        ids = [number if _is_whole(number) else None for number in ids]
+    return np.fromiter((places.get(number, -1) for number in ids), np.int64, len(ids))
+
+
+def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: Report) -> None:
+    names = [category.get('name') for category in categories]
+    if not all(isinstance(name, str) for name in names):
+        report.error('category without a name', ann_file)
+        return
+    missing = [name for name in classes or () if name not in names]
+    if missing:
+        report.error('class without a category', ann_file,
+                     f'{shorten_names(missing)} of the classes in the config (metainfo.classes) '
+                     f'{"is" if len(missing) == 1 else "are"} not in the file, which has {shorten_names(names)}')
+    repeated = [name for name, count in Counter(names).items() if count > 1 and (not classes or name in classes)]
+    for name in repeated:
+        report.error('category name given twice', ann_file, name)
+    order = [name for name in names if name in (classes or ())]
+    if not missing and not repeated and order != list(classes or ()):
+        report.error('classes in another order than the categories', ann_file,
+                     f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them as the file does, '
+                     f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})')
+
+
+def shorten_names(names: Sequence[str], most: int = 20) -> str:
+    """Return the first names of a list, and how many there are if that is not all."""
+    names = list(map(str, names))
+    return ', '.join(names[:most]) + (f', ... ({len(names)} in all)' if len(names) > most else '')
+
+
+def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.ndarray, np.ndarray]:
+    """Return widths and heights, NaN where they cannot be used, and which images have a file name that can be."""
+    def place(index: int) -> str:
+        return f'{name}, image {_short(images[index].get("id"))}'
+
+    sizes = np.empty((len(images), 2))
+    for column, side in enumerate(('width', 'height')):
+        numbers = _to_numbers([image.get(side) for image in images])
+        good = (numbers > 0) & (numbers == np.floor(numbers))
+        report.errors_at('image size is no positive whole number', np.flatnonzero(~good),
+                         lambda index, side=side: (place(index), f'{side} {_short(images[index].get(side))}'))
+        sizes[:, column] = np.where(good, numbers, np.nan)
+    names = [image.get('file_name') for image in images]
+    text = np.array([isinstance(file, str) and file != '' and '\0' not in file for file in names], bool)
+    outside = np.array([text[index] and (os.path.isabs(file) or '..' in file and '..' in Path(file).parts)
+                        for index, file in enumerate(names)], bool)
+    report.errors_at('file name is no text', np.flatnonzero(~text), lambda index: (place(index), _short(names[index])))
+    report.errors_at('file name leaves the image folder', np.flatnonzero(outside),
+                     lambda index: (place(index), names[index]))
+    for file, count in Counter(map(str, names)).items():
+        if count > 1:
+            report.warn('image listed twice', f'{name}, {file}', f'{count} times')
+    return sizes, text & ~outside
+
+
+def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: Report, evaluated: bool) -> np.ndarray:
+    """Check what pycocotools looks at and training does not; returns which annotations are crowds."""
+    crowds = [annotation.get('iscrowd') for annotation in annotations]
+    if not set(map(type, crowds)) <= {int} or not set(crowds) <= {0, 1}:
+        lacking = [index for index, crowd in enumerate(crowds) if crowd is None]
+        if evaluated:
+            report.errors_at('iscrowd is missing or null', lacking,
+                             lambda index: (place(index), 'pycocotools needs 0 or 1'))
+        else:
+            report.warnings_at('iscrowd is missing or null (taken for 0)', lacking, lambda index: (place(index), ''))
+        wrong = [index for index, crowd in enumerate(crowds) if crowd is not None and crowd not in (0, 1)]
+        report.errors_at('iscrowd is neither 0 nor 1', wrong, lambda index: (place(index), _short(crowds[index])))
+    if evaluated:
+        zeros = [index for index, annotation in enumerate(annotations) if annotation.get('id') == 0]
+        report.errors_at('annotation id 0', zeros, lambda index: (
+            place(index), 'pycocotools takes it for no match: number annotations from 1'))
+    return np.fromiter(map(bool, crowds), bool, len(crowds))
+
+
+def _check_boxes(annotations: list[dict], image: np.ndarray, sizes: np.ndarray, images: list[dict],
+                 place: Callable[[int], str], report: Report) -> tuple[np.ndarray, np.ndarray]:
+    """Return which annotations have a box and an area, and which of them mmdet takes for an object or a crowd."""
+    boxes = [annotation.get('bbox') for annotation in annotations]
+    areas = [annotation.get('area') for annotation in annotations]
+    four = [box if type(box) is list and len(box) == 4 else [None] * 4 for box in boxes]
+    corners = _to_numbers(list(chain.from_iterable(four))).reshape(-1, 4)
+    boxed, area = ~np.isnan(corners).any(1), _to_numbers(areas)
+    report.errors_at('box is not four numbers', np.flatnonzero(~boxed),
+                     lambda index: (place(index), _short(boxes[index])))
+    report.errors_at('area is no number', np.flatnonzero(boxed & np.isnan(area)),
+                     lambda index: (place(index), _short(areas[index])))
+    valid = boxed & ~np.isnan(area)
+    x, y, width, height = corners.T
+    small = valid & ((width < 1) | (height < 1) | (area <= 0))
+    report.warnings_at('box without area, or under 1 px (left out)', np.flatnonzero(small),
+                       lambda index: (place(index), _short(boxes[index])))
+    if not len(images):
+        return valid, np.zeros_like(valid)
+    right, bottom = sizes[image].T
+    used = valid & ~small & (image >= 0) & ~np.isnan(right) & ~np.isnan(bottom)
+    outside = used & ((np.minimum(x + width, right) <= np.maximum(x, 0))
+                      | (np.minimum(y + height, bottom) <= np.maximum(y, 0)))
+    # Half a pixel or so comes of rounding.
+    partly = used & ~outside & ((np.minimum(x, y) < -1) | (x + width > right + 1) | (y + height > bottom + 1))
+
+    def describe(index: int) -> tuple[str, str]:
+        entry = images[image[index]]
+        return place(index), f'{_short(boxes[index])} in {entry["width"]}x{entry["height"]}'
+
+    report.warnings_at('box outside the image (left out)', np.flatnonzero(outside), describe)
+    report.warnings_at('box partly outside the image', np.flatnonzero(partly), describe)
+    return valid, used & ~outside
+
+
+def _check_segmentations(annotations: list[dict], place: Callable[[int], str], report: Report,
+                         progress: Progress) -> list[int]:
+    """Return the annotations whose segmentations are neither polygons nor run-length codes."""
+    malformed, short = [], []
+    with progress('checking segmentations', len(annotations), 'annotations') as advance:
+        for start in range(0, len(annotations), _CHUNK):
+            values = [annotation.get('segmentation') for annotation in annotations[start:start + _CHUNK]]
+            if not _are_polygons(values):
+                for index, value in enumerate(values, start):
+                    good, thin = _judge_segmentation(value)
+                    malformed += [] if good else [index]
+                    short += [index] if thin else []
+            advance(len(values))
+    report.warnings_at('polygon of less than three points (left out)', short, lambda index: (place(index), ''))
+    report.errors_at('segmentation is neither polygons nor a run-length code', malformed,
+                     lambda index: (place(index), _short(annotations[index].get('segmentation'))))
+    return malformed
+
+
+def _are_polygons(values: list) -> bool:
+    """Return True if all segmentations that are no run-length codes are well-formed polygons, looked at together."""
+    lists = [value for value in values if value and not _is_code(value)]
+    if not set(map(type, lists)) <= {list}:
+        return False
+    polygons = list(chain.from_iterable(lists))
+    if not set(map(type, polygons)) <= {list}:
+        return False
+    lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
+    if (lengths < 6).any() or (lengths % 2).any():
+        return False
+    try:
+        points = np.array(list(chain.from_iterable(polygons)))
+    except ValueError:  # a list among the numbers
+        return False
+    return points.dtype.kind in 'fi' and bool((np.abs(points) < 1e12).all())
+
+
+def _is_code(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    size, counts = value.get('size'), value.get('counts')
+    return (isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+            and (isinstance(counts, str) or (isinstance(counts, list) and all(type(n) is int for n in counts))))
+
+
+def _judge_segmentation(value: Any) -> tuple[bool, bool]:
+    """Return whether a segmentation is well-formed, and whether it has polygons of less than three points."""
+    if isinstance(value, dict):
+        return not value or _is_code(value), False
+    good = not value or (isinstance(value, list) and all(
+        isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in value))
+    return good, good and any(len(polygon) < 6 or len(polygon) % 2 for polygon in value or ())
+
+
+def _to_numbers(values: list) -> np.ndarray:
+    """Return values as float64; NaN where one is no number, or one that no image has."""
+    if set(map(type, values)) <= {int, float}:
+        try:
+            numbers = np.array(values, np.float64)
+            return np.where(np.abs(numbers) < 1e12, numbers, np.nan)
+        except OverflowError:  # a whole number of hundreds of digits
+            pass
+    return np.array([value if _is_number(value) else np.nan for value in values], np.float64)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or type(value) is float and value.is_integer()
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -1e12 < value < 1e12  # which also leaves out what is not finite
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + '...'
