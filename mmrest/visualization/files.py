@@ -1,7 +1,8 @@
-"""Writing pictures, complete or not at all."""
+"""Files of pictures: what came of painting, and names that do not clash."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,20 @@ import numpy as np
 
 from ..checkpoints.storage import write_whole
 from ..engine import UsageError
+
+
+@dataclass
+class Painted:
+    """Result of painting.
+
+    Attributes:
+        files (list[Path]): Pictures that were written.
+        skipped (list[str]): For each image that was left out, a sentence that names it and the reason.
+        frames (int): Frames of a video that were painted.
+    """
+    files: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    frames: int = 0
 
 
 def save_picture(picture: np.ndarray, path: Path) -> Path:
@@ -19,7 +34,7 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
     """
     import cv2
     try:
-        done, content = cv2.imencode(path.suffix, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        done, content = cv2.imencode(path.suffix, picture[..., ::-1])
     except cv2.error:
         done = False
     if not done:
