@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from ..datasets.guard import data_errors, guard_dataset
 from ..hooks import position_batches
+from .batches import require_one_size
 from .data import base_datasets
 
 
@@ -28,6 +29,7 @@ def guard_loaders(runner: Runner, check: bool = True) -> None:
             loader = build(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
         if check:
             guard_dataset(loader.dataset)
+            require_one_size(loader, runner, dataloader)
         if dataloader is runner._train_dataloader:
             position_batches(loader, runner, runner._train_loop)
         return loader

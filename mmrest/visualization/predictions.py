@@ -25,6 +25,8 @@ from .files import Painted, save_picture
 from .samples import draw_sample
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
+# Frames in a row; what follows is taken to be missing, as in a file that was cut off.
+MOST_FAILURES = 100
 # Errors of writing that every further picture would meet as well.
 LASTING = (*NO_SPACE, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -102,7 +104,7 @@ def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) ->
         raise UsageError(f'The painted video would overwrite {source}: choose another --out-dir.')
     capture = cv2.VideoCapture(str(source))
     unfinished = out.with_name(f'.unfinished-{os.getpid()}-{out.name}')
-    writer, painted = None, Painted([out])
+    writer, painted, bad = None, Painted([out]), {}
     try:
         if not capture.isOpened():
             raise UsageError(f'{source} cannot be read as a video.')
@@ -110,15 +112,16 @@ def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) ->
         fps = fps if math.isfinite(fps) and 0 < fps < 1000 else 25.0
         out.parent.mkdir(parents=True, exist_ok=True)
         print(f'Painting {source}:', flush=True)
-        bar = ProgressBar(max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0))  # 0: the file does not say
-        for number, (readable, frame) in enumerate(_frames(capture)):
+        total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)  # 0: the file does not say
+        bar = ProgressBar(total)
+        for number, frame in enumerate(_frames(capture, total)):
             bar.update()
             try:
-                if not readable:
+                if frame is None:
                     raise UsageError(f'Frame {number} of {source} cannot be decoded.')
                 picture = paint_frame(subject, frame, f'Frame {number} of {source}', score_thr)
             except Exception as error:
-                painted.skipped.append(_reason(f'Frame {number} of {source}', error))
+                bad[number] = _reason(f'Frame {number} of {source}', error)
                 continue
             if writer is None:
                 size = (picture.shape[1], picture.shape[0])
@@ -130,9 +133,11 @@ def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) ->
             painted.frames += 1
         print(flush=True)
         if writer is None:
-            raise UsageError(next(iter(painted.skipped), f'{source} cannot be read as a video.'))
+            raise UsageError(next(iter(bad.values()), f'{source} cannot be read as a video.'))
         writer.release()
         os.replace(unfinished, out)
+        if bad:
+            painted.skipped.append(f'{len(bad)} of {total} frames. {next(iter(bad.values()))}')
     finally:
         capture.release()
         if writer is not None:
@@ -141,10 +146,15 @@ def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) ->
     return painted
 
 
-def _frames(capture: Any) -> Iterator[tuple[bool, np.ndarray | None]]:
-    """Yield every frame of a video, with False where it is there and cannot be decoded."""
-    while capture.grab():
-        yield capture.retrieve()
+def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
+    """Yield the frames of a video, None where one cannot be decoded and others may follow."""
+    number, failures = 0, 0
+    while failures < MOST_FAILURES:
+        readable, frame = capture.read()
+        if not readable and number >= total:
+            return
+        yield frame if readable else None
+        number, failures = number + 1, 0 if readable else failures + 1
 
 
 def paint_frame(subject: Subject, frame: np.ndarray, name: str, score_thr: float) -> np.ndarray:
