@@ -38,13 +38,14 @@ class OneSize:
         return self.collate(samples)
 
     def check(self, samples: Sequence[Any]) -> None:
-        """Compare sizes; samples that are no single images, as in test-time augmentation, are left alone."""
+        """Compare sizes; what is no image, as of datasets of one's own, is left alone."""
         found = {}
         for sample in samples:
-            image = sample.get('inputs') if isinstance(sample, dict) else None
-            if getattr(image, 'ndim', 0) == 3:
-                size = tuple(max(side, least) for side, least in zip(image.shape[1:], self.least))
-                found.setdefault(size, (image.shape, sample.get('data_samples')))
+            images = sample.get('inputs') if isinstance(sample, dict) else None
+            images = images if isinstance(images, list) else [images]  # of test-time augmentation
+            if all(getattr(image, 'ndim', 0) == 3 for image in images):
+                size = tuple(max(side, least) for side, least in zip(images[0].shape[1:], self.least))
+                found.setdefault(size, (images[0].shape, sample.get('data_samples')))
         if len(found) > 1:
             (first, one), (second, other) = list(found.values())[:2]
             raise DataError(f'The images of a batch differ in size after the pipeline: {_path(one)} has {first[2]}x'
@@ -92,4 +93,5 @@ def require_one_size(loader: DataLoader, runner: Runner, config: Any) -> None:
 
 
 def _path(sample: Any) -> Any:
+    sample = sample[0] if isinstance(sample, list) else sample
     return sample.metainfo.get('img_path', 'one') if hasattr(sample, 'metainfo') else 'one'

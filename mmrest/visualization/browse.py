@@ -1,7 +1,6 @@
 """Samples of a dataset as its pipeline feeds them: images after augmentation, with their annotations."""
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.visualization import Visualizer
 
@@ -122,9 +120,8 @@ def _warn_of_other_classes(dataset: Any) -> None:
         if not inner and part.metainfo.get('classes') not in found:
             found.append(part.metainfo.get('classes'))
     if len(found) > 1:
-        print_log('The parts of this dataset number their classes differently, and a model takes equal numbers for one '
-                  f'class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.',
-                  logger='current', level=logging.WARNING)
+        print('Warning: the parts of this dataset number their classes differently, and a model takes equal numbers for one '
+              f'class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.')
 
 
 def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
