@@ -1,7 +1,7 @@
 """Painting what a model finds on an image, a folder of them, or a video.
 
-The inferencers of mmdet, mmseg and mmpretrain are not used: they stop at the first bad image, write pictures of one name
-over each other, take no videos, and each has another interface.
+The inferencers of mmdet, mmseg and mmpretrain are not used: they stop at the first bad image, write pictures of one
+name over each other, take no videos, and each has another interface.
 """
 from __future__ import annotations
 
