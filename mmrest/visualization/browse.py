@@ -120,8 +120,8 @@ def _warn_of_other_classes(dataset: Any) -> None:
         if not inner and part.metainfo.get('classes') not in found:
             found.append(part.metainfo.get('classes'))
     if len(found) > 1:
-        print('Warning: the parts of this dataset number their classes differently, and a model takes equal numbers for '
-              f'one class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.')
+        print('Warning: the parts of this dataset number their classes differently, and a model takes equal numbers '
+              f'for one class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.')
 
 
 def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:

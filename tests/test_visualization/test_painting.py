@@ -87,7 +87,8 @@ def test_colours_are_given_ones_first_and_all_differ():
 
 @pytest.mark.parametrize('image, expected', [
     (np.uint8([[[1, 2, 3]]]), (3, 2, 1)), (np.uint8([[[1, 2, 3, 4, 5]]]), (3, 2, 1)), (np.uint8([[[7, 9]]]), (7, 7, 7)),
-    (np.uint8([[7]]), (7, 7, 7)), (np.float32([[[0.2, 0.4, 1]]]), (255, 102, 51)), (np.float32([[[2, 4, 255]]]), (255, 4, 2)),
+    (np.uint8([[7]]), (7, 7, 7)), (np.float32([[[0.2, 0.4, 1]]]), (255, 102, 51)),
+    (np.float32([[[2, 4, 255]]]), (255, 4, 2)),
     (np.uint16([[[0, 30000, 60000]]]), (255, 128, 0)), (np.float32([[[-2, 0, 2]]]), (255, 128, 0)),
     (np.float32([[[np.nan, 2, np.inf]]]), (0, 2, 0)), (np.int64([[[0, 1, 1]]]), (1, 1, 0))])
 def test_images_of_any_kind_are_pictures(image, expected):
