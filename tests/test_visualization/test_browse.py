@@ -118,7 +118,8 @@ def test_elongated_images_are_skipped_where_the_pipeline_fails(detector, browse,
     pictures, printed = browse(detector)
     assert len(pictures) == 8 and printed.count('Skipped: Resize failed on') == 2
     dataset.pipeline = [step for step in dataset.pipeline if step.type != 'Resize']
-    assert len(browse(detector)[0]) == 10
+    pictures, printed = browse(detector)
+    assert len(pictures) == 10, printed[-900:]
 
 
 @pytest.mark.parametrize('name', ['a b.png', 'h#ash 100%.png', 'q\'uo"te.png', 'ü日本.png', 'two\nlines.png',
@@ -162,7 +163,10 @@ def test_images_of_any_channels(detector, shapes, channels, kind):
     image = cv2.imread(str(shapes / 'images/train' / name))[..., ::-1]
     image = image if channels > 2 else np.broadcast_to(image[..., 2:], image.shape)
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
-    assert np.median(np.abs(small - image)) <= (8 if kind == 'uint16' else 2)  # 16 bits are spread over the range
+    if kind == 'uint16':  # whose values are spread over the range
+        assert np.corrcoef(small[20:].ravel(), image[20:].ravel())[0, 1] > 0.8
+    else:
+        assert np.median(np.abs(small - image)) <= 2
 
 
 def test_a_palette_that_the_library_refuses(segmentor, browse):

@@ -1,4 +1,6 @@
 """What is painted where: colours inside masks and boxes, names beside them, and pictures of any size."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -158,5 +160,5 @@ def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'kept')
     with pytest.raises(UsageError, match='holds images'):
-        paint_predictions(None, tmp_path / 'src', tmp_path / 'src/sub')
+        paint_predictions(SimpleNamespace(pipeline=None), tmp_path / 'src', tmp_path / 'src/sub')
     assert (tmp_path / 'src/sub/a.png').read_bytes() == b'kept'
