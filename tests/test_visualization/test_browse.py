@@ -108,7 +108,7 @@ def test_elongated_images_are_skipped_where_the_pipeline_fails(detector, browse,
     data = shutil.copytree(shapes, tmp_path / 'data')
     path = data / 'annotations/instances_train.json'
     content = json.loads(path.read_text())
-    for image, (height, width) in zip(content['images'], ((1, 2000), (2000, 1))):
+    for image, (height, width) in zip(content['images'], ((3, 2000), (2000, 3))):
         cv2.imwrite(str(data / 'images/train' / image['file_name']), np.zeros((height, width, 3), np.uint8))
         image.update(height=height, width=width)
     path.write_text(json.dumps(content))
