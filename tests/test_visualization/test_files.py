@@ -58,3 +58,9 @@ def test_browsing_lazy_datasets(run, configs, shapes, tmp_path, wrap):
     cfg.dump(tmp_path / 'lazy.py')
     run('browse_dataset', 'lazy.py', '--number', 3, '--out-dir', 'out')
     assert len(list((tmp_path / 'out').glob('*.png'))) == 4
+
+
+def test_images_that_only_the_pipeline_can_read(tmp_path):
+    (tmp_path / '1.npy').write_bytes(b'an array')
+    with pytest.raises(UsageError, match='--show-dir: .*1.npy is painted by a hook that cannot read it'):
+        check_paintable(Images(str(tmp_path / '1.npy')), '--show-dir')
