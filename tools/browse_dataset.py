@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--number', type=int, default=16, help='how many samples, evenly spread; default: 16')
     parser.add_argument('--out-dir', help='folder for contact_sheet.png and the pictures; default: '
                         'work_dirs/browse/<config name>_<phase>')
-    parser.add_argument('--show', action='store_true', help='show each in a window until a key is pressed')
+    parser.add_argument('--show', action='store_true', help='show each in a window until the space bar is pressed')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config, e.g. data_root=/data/coco/')
     return parser.parse_args()
@@ -29,7 +29,10 @@ def main() -> None:
         out_dir = args.out_dir or f'work_dirs/browse/{Path(args.config).stem}_{args.phase}'
         check_target(out_dir, '--out-dir')
         cfg = load_config(args.config, args.cfg_options)
-        sheet, *pictures = browse_dataset(cfg, args.phase, args.number, out_dir, args.show)
+        painted = browse_dataset(cfg, args.phase, args.number, out_dir, args.show)
+        for reason in painted.skipped:
+            print(f'Skipped: {reason}')
+        sheet, *pictures = painted.files
         print(f'Contact sheet: {sheet}\n{len(pictures)} pictures: {sheet.parent}')
 
 

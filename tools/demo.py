@@ -32,7 +32,7 @@ def main() -> None:
         check_target(args.out_dir, '--out-dir')
         subject = load_subject(args.config, args.checkpoint, args.cfg_options, args.device, testing=True)
         painted = paint_predictions(subject, args.inputs, args.out_dir, args.score_thr)
-        for reason in painted.skipped.values():
+        for reason in painted.skipped:
             print(f'Skipped: {reason}')
         if painted.frames:
             print(f'{painted.frames} frames painted: {painted.files[0]}')

@@ -1,6 +1,6 @@
 """Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
 from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_test
-from mmrest.visualization.files import refuse_same_names
+from mmrest.visualization.files import check_paintable
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
         prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
         runner = build_runner(cfg)
         if args.show_dir:
-            refuse_same_names(runner.test_loop.dataloader.dataset, '--show-dir')
+            check_paintable(runner.test_loop.dataloader.dataset, '--show-dir')
         runner.test()
 
 

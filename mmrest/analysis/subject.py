@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
 from ..checkpoints import load_pretrained
-from ..datasets.images import IMAGE_SUFFIXES
+from ..datasets.images import IMAGE_SUFFIXES, check_ends
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
 from ..engine.machine import replace_sync_bn
@@ -58,11 +58,28 @@ class Subject:
         Raises:
             UsageError: It cannot be read.
         """
-        try:
-            data = self.pipeline(dict(img_path=str(path), img_id=0))
-        except (OSError, AssertionError, AttributeError, ValueError) as error:  # mmcv's readers differ in this
-            raise UsageError(f'{path} cannot be read as an image: {error}') from error
-        return self.model.data_preprocessor(pseudo_collate([data]), False)
+        return self.open(path)[0]
+
+    def open(self, path: Path) -> tuple[dict[str, Any], np.ndarray]:
+        """Do as :meth:`prepare`, and return beside it the image as the pipeline read it.
+
+        Raises:
+            UsageError: It cannot be read, or the pipeline cannot deal with it.
+        """
+        fault = check_ends(path) if Path(path).is_file() else None
+        if fault:
+            raise UsageError(f'{path} cannot be read as an image: it {fault}.')
+        data, image = dict(img_path=str(path), img_id=0), None
+        for step in getattr(self.pipeline, 'transforms', [self.pipeline]):
+            try:
+                data = step(data)
+            except Exception as error:  # mmcv's readers differ in this, and its transforms pass on OpenCV's errors
+                where = 'read as an image' if image is None else \
+                    f'used: {type(step).__name__} fails at {image.shape[1]}x{image.shape[0]} px'
+                raise UsageError(f'{path} cannot be {where}: {error or type(error).__name__}') from error
+            if image is None and isinstance(data.get('img'), np.ndarray):
+                image = data['img'].copy()  # before transforms that write into it
+        return self.model.data_preprocessor(pseudo_collate([data]), False), image
 
     def displayable(self, inputs: Tensor) -> np.ndarray:
         """A prepared image (3, H, W) as the picture that it was, (H, W, 3) RGB in [0, 1]."""
@@ -132,7 +149,7 @@ def build_model(cfg: Config, name: str) -> nn.Module:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     try:
         return MODELS.build(cfg.model)
-    except (ImportError, KeyError, TypeError, ValueError) as error:
+    except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f'The model of {name} cannot be built: {error}') from error
 
 
@@ -208,12 +225,13 @@ def _classes(dataset: dict) -> tuple[tuple[str, ...], tuple]:
     return (classes, ) if isinstance(classes, str) else tuple(classes), tuple(map(tuple, palette))
 
 
-def find_images(source: str | Path, most: int) -> list[Path]:
-    """Images in a folder, by name, or a single one.
+def find_images(source: str | Path, most: int, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """Return the images in a folder, by name, or a single one.
 
     Args:
         source (str | Path): Folder (searched with the folders in it) or file.
         most (int): The first that many.
+        suffixes (Sequence[str]): Ends of their names, in lower case; '' is any.
 
     Raises:
         UsageError: There is none.
@@ -223,7 +241,8 @@ def find_images(source: str | Path, most: int) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UsageError(f'There is no folder or image {source}.')
-    found = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(path for path in source.rglob('*')
+                   if path.name.lower().endswith(tuple(suffixes)) and not path.is_dir())
     if not found:
         raise UsageError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)}).')
     return found[:most]

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
 from ..hooks import position_batches
+from .batches import require_one_size
 from .data import base_datasets
 
 
@@ -28,6 +29,7 @@ def validate_loaders(runner: Runner, check: bool = True) -> None:
             with dataset_errors(list(base_datasets(dataloader))):
                 loader = build(with_coco_checks(dataloader), seed=seed, diff_rank_seed=diff_rank_seed)
             validate_dataset(loader.dataset)
+            require_one_size(loader, runner, dataloader)
         else:
             loader = build(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
         if dataloader is runner._train_dataloader:

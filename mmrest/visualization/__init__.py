@@ -1,6 +1,7 @@
 from .browse import browse_dataset
+from .files import Painted
 from .painting import Painting
-from .predictions import Painted, paint_predictions
+from .predictions import paint_predictions
 from .samples import draw_sample
 from .validation import PaintValidationHook
 

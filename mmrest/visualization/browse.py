@@ -1,4 +1,4 @@
-"""Looking at what a data pipeline feeds: images as they are after augmentation, with their annotations."""
+"""Samples of a dataset as its pipeline feeds them: images after augmentation, with their annotations."""
 from __future__ import annotations
 
 import os
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.visualization import Visualizer
 
 from ..analysis.subject import with_progress
-from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
+from ..datasets.validation import DataError, dataset_errors, validate_dataset, with_coco_checks
 from ..engine import UsageError, base_datasets, check_data
-from .files import save_picture
+from .files import Painted, save_picture
 from .painting import _font
 from .samples import draw_sample
 
@@ -22,10 +23,10 @@ MOST_ON_SHEET = 36
 
 
 def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse',
-                   show: bool = False) -> list[Path]:
+                   show: bool = False) -> Painted:
     """Draw samples of a dataset as its pipeline gives them, evenly spread over it.
 
-    What a model's data preprocessor does after that is not in the pictures: normalisation, padding, and
+    What a model's data preprocessor does after that is not in the pictures: normalization, padding, and
     augmentations of whole batches such as Mixup.
 
     Args:
@@ -33,13 +34,13 @@ def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir:
         phase (str): 'train', 'val' or 'test'.
         number (int): How many.
         out_dir (str | Path): Gets a picture of each, and ``contact_sheet.png`` with up to 36 of them.
-        show (bool): Show each in a window until a key is pressed; q and escape end the showing.
+        show (bool): Show each in a window until the space bar is pressed.
 
     Returns:
-        list[Path]: The contact sheet and the pictures.
+        Painted: The contact sheet and the pictures, and the samples at which the pipeline failed.
 
     Raises:
-        UsageError: There is no such phase in the config, data are missing, or the samples hold nothing to draw.
+        UsageError: There is no such phase in the config, data are missing, or no sample can be drawn.
     """
     if number < 1:
         raise UsageError('--number must be 1 or more.')
@@ -48,24 +49,33 @@ def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir:
         raise UsageError('--show needs a display, and there is none here; the pictures in --out-dir can be looked at '
                          'without.')
     dataset = build_dataset(cfg, phase)
+    _warn_of_other_classes(dataset)
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
     out_dir = Path(out_dir)
-    files, tiles = [], []
+    painted, tiles = Painted(), []
     for i in with_progress(indices.tolist(), f'Drawing {len(indices)} of {len(dataset)} samples ({phase})'):
-        picture, name = draw_item(dataset[i], dataset.metainfo)
-        files.append(save_picture(picture, out_dir / f'{i:06d}_{Path(name).stem}.png'))
+        try:
+            picture, name = draw_item(dataset[i], find_part(dataset, i).metainfo)
+        except (DataError, RuntimeError, UsageError) as error:  # of this image; the others are drawn
+            painted.skipped.append(str(error))
+            continue
+        # An index and 60 characters, of up to four bytes each, are a name that every file system takes.
+        painted.files.append(save_picture(picture, out_dir / f'{i:06d}_{Path(name).stem[:60]}.png'))
         if len(tiles) < MOST_ON_SHEET:
             tiles.append((picture, f'{i}: {name}'))
         if show:
-            show = _show(picture, f'{i}: {name}')
-    return [save_picture(contact_sheet(tiles), out_dir / 'contact_sheet.png'), *files]
+            Visualizer().show(picture, f'{i}: {name}')
+    if not tiles:
+        raise UsageError(f'None of the {len(indices)} samples can be drawn. {painted.skipped[0]}')
+    painted.files.insert(0, save_picture(contact_sheet(tiles), out_dir / 'contact_sheet.png'))
+    return painted
 
 
 def build_dataset(cfg: Config, phase: str) -> Any:
-    """The dataset of a phase, complete with its pipeline.
+    """Build the dataset of a phase, complete with its pipeline.
 
     Raises:
-        UsageError: The config has none, or its data are missing.
+        UsageError: The config has none, its data are missing, or it does not take its arguments.
         DataError: It is empty, or a file cannot be used.
     """
     loader = cfg.get(f'{phase}_dataloader')
@@ -74,73 +84,83 @@ def build_dataset(cfg: Config, phase: str) -> Any:
         raise UsageError(f'This config has no dataset for {phase}: it has {", ".join(there) or "none at all"}.')
     check_data(cfg, (phase, ))
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    with dataset_errors(list(base_datasets(loader))):
-        dataset = DATASETS.build(with_coco_checks(loader.dataset))
-        if hasattr(dataset, 'full_init'):  # with lazy_init=True it has loaded nothing yet
-            dataset.full_init()
+    try:
+        with dataset_errors(list(base_datasets(loader))):
+            dataset = DATASETS.build(with_coco_checks(loader.dataset))
+            if hasattr(dataset, 'full_init'):  # with lazy_init=True it has loaded nothing yet
+                dataset.full_init()
+    except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f'The dataset for {phase} cannot be built: {error}') from error
     validate_dataset(dataset)
     return dataset
 
 
+def find_part(dataset: Any, index: int) -> Any:
+    """Return the dataset inside wrappers that a sample comes from; its classes say what the labels mean."""
+    while True:
+        find = getattr(dataset, '_get_ori_dataset_idx', None)  # wrappers that mix images have none and keep the index
+        index = find(index) if find else index
+        if hasattr(dataset, 'datasets'):
+            part, index = index
+            dataset = dataset.datasets[part]
+        elif hasattr(dataset, 'dataset'):
+            dataset = dataset.dataset
+        else:
+            return dataset
+
+
+def _warn_of_other_classes(dataset: Any) -> None:
+    """Say that parts of a dataset name their labels in different ways, which training takes for the same classes."""
+    parts, found = [dataset], []
+    while parts:
+        part = parts.pop(0)
+        inner = getattr(part, 'datasets', None) or [one for one in [getattr(part, 'dataset', None)] if one is not None]
+        parts += inner
+        if not inner and part.metainfo.get('classes') not in found:
+            found.append(part.metainfo.get('classes'))
+    if len(found) > 1:
+        print('Warning: the parts of this dataset number their classes differently, and a model takes equal numbers '
+              f'for one class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.')
+
+
 def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
-    """A sample of a dataset as a picture, RGB, and the name of its image.
+    """Return a sample of a dataset as a picture, RGB, and the name of its image.
 
     Raises:
         UsageError: It is not of a form that can be drawn.
     """
     inputs, sample = item.get('inputs'), item.get('data_samples')
-    if getattr(inputs, 'ndim', 0) != 3 or inputs.shape[0] not in (1, 3) or sample is None:
+    if getattr(inputs, 'ndim', 0) != 3 or sample is None:
         raise UsageError('The pipeline gives no single image with annotations: inputs and data_samples are needed, as '
                          'the Pack...Inputs of mmdet, mmseg and mmpretrain make them.')
     name = Path(sample.metainfo.get('img_path') or 'image').name
     try:
-        return draw_sample(_as_picture(inputs), sample, metainfo.get('classes') or (), metainfo.get('palette'),
-                           truth=True), name
+        return draw_sample(inputs.permute(1, 2, 0).numpy(), sample, metainfo.get('classes') or (),
+                           metainfo.get('palette'), truth=True), name
     except ValueError as error:
         raise UsageError(f'The annotations of {name} cannot be drawn: {error}.') from error
 
 
-def _as_picture(inputs: Any) -> np.ndarray:
-    """(C, H, W) as the pipeline gives it to (H, W, 3) uint8."""
-    image = inputs.permute(1, 2, 0).numpy()
-    if image.dtype != np.uint8:
-        if image.min() < 0 or image.max() > 255:  # normalised in the pipeline: no telling by what
-            image = (image - image.min()) / max(float(np.ptp(image)), 1e-6) * 255
-        image = np.rint(image).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-
-
 def contact_sheet(tiles: list[tuple[np.ndarray, str]], width: int = 360) -> np.ndarray:
-    """Pictures beside and below each other, each with a line of text under it."""
-    import cv2
+    """Return pictures beside and below each other, each with a line of text under it."""
     from PIL import Image, ImageDraw
     columns = min(4, len(tiles))
     scaled = []
     for picture, _ in tiles:
         factor = width / max(picture.shape[:2])
         shape = (max(round(picture.shape[1] * factor), 1), max(round(picture.shape[0] * factor), 1))
-        scaled.append(cv2.resize(picture, shape, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
+        scaled.append(Image.fromarray(picture).resize(shape))
     rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
-    heights = [max(scaled[i].shape[0] for i in row) + 26 for row in rows]
+    heights = [max(scaled[i].height for i in row) + 26 for row in rows]
     sheet = Image.new('RGB', (columns * (width + 8) + 8, sum(heights) + 8), 'white')
     draw = ImageDraw.Draw(sheet)
     y = 8
     for row, height in zip(rows, heights):
         for column, i in enumerate(row):
             x = 8 + column * (width + 8)
-            sheet.paste(Image.fromarray(scaled[i]), (x, y))
-            draw.text((x, y + scaled[i].shape[0] + 3), tiles[i][1][:48], fill=(40, 40, 40), font=_font(13))
+            sheet.paste(scaled[i], (x, y))
+            # A name of more than one line would lie on the next picture.
+            draw.text((x, y + scaled[i].height + 3), ' '.join(tiles[i][1].split())[:48], fill=(40, 40, 40),
+                      font=_font(13))
         y += height
     return np.asarray(sheet)
-
-
-def _show(picture: np.ndarray, title: str) -> bool:
-    """Show a picture until a key is pressed; whether to go on showing."""
-    import cv2
-    cv2.namedWindow('mmrest', cv2.WINDOW_NORMAL)
-    cv2.setWindowTitle('mmrest', title)
-    cv2.imshow('mmrest', np.ascontiguousarray(picture[..., ::-1]))
-    if cv2.waitKey(0) & 0xFF in (ord('q'), 27):
-        cv2.destroyAllWindows()
-        return False
-    return True

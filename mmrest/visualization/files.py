@@ -1,7 +1,8 @@
-"""Writing pictures, complete or not at all."""
+"""Files of pictures: what came of painting, and names that do not clash."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,20 @@ import numpy as np
 
 from ..checkpoints.storage import write_whole
 from ..engine import UsageError
+
+
+@dataclass
+class Painted:
+    """Result of painting.
+
+    Attributes:
+        files (list[Path]): Pictures that were written.
+        skipped (list[str]): For each image that was left out, a sentence that names it and the reason.
+        frames (int): Frames of a video that were painted.
+    """
+    files: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    frames: int = 0
 
 
 def save_picture(picture: np.ndarray, path: Path) -> Path:
@@ -19,7 +34,7 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
     """
     import cv2
     try:
-        done, content = cv2.imencode(path.suffix, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        done, content = cv2.imencode(path.suffix, picture[..., ::-1])
     except cv2.error:
         done = False
     if not done:
@@ -28,15 +43,17 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
     return path
 
 
-def refuse_same_names(dataset: Any, option: str) -> None:
-    """Refuse to paint a dataset whose images have one name in several folders: pictures go by the name alone.
+def check_paintable(dataset: Any, option: str) -> None:
+    """Refuse to paint a dataset where the libraries' hooks would lose pictures or fail.
+
+    They name pictures by the names of images without their folders, and mmdet's and mmseg's read the files themselves.
 
     Args:
         dataset: With ``get_data_info``, as all of mmengine's have it; others are left alone.
         option (str): What asks for the pictures.
 
     Raises:
-        UsageError: Pictures would overwrite one another.
+        UsageError: Pictures would overwrite one another, or the files are in a format of one's own.
     """
     if not hasattr(dataset, 'get_data_info'):
         return
@@ -48,3 +65,8 @@ def refuse_same_names(dataset: Any, option: str) -> None:
         raise UsageError(f'{option}: {count} images are called {name}, such as {first} and {second}. Pictures of a '
                          'test go by the name alone and would overwrite one another. Test without it, and paint with '
                          'tools/demo.py, which keeps the folders.')
+    if paths and Path(paths[0]).is_file() and not type(dataset).__module__.startswith('mmpretrain'):
+        import mmcv
+        if mmcv.imfrombytes(Path(paths[0]).read_bytes()) is None:
+            raise UsageError(f'{option}: {paths[0]} is painted by a hook that cannot read it; only the pipeline can. '
+                             'Test without it, and paint with tools/demo.py, which reads as the pipeline does.')

@@ -1,4 +1,4 @@
-"""What the data samples of mmdet, mmseg and mmpretrain hold, on a picture."""
+"""Data samples of mmdet, mmseg and mmpretrain on a picture."""
 from __future__ import annotations
 
 from typing import Any, Sequence
@@ -21,7 +21,7 @@ def draw_sample(image: np.ndarray, sample: Any, classes: Sequence[str] = (),
     Boxes and masks of instances, label maps, panoptic maps and labels of whole images: what is there.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 BGR, in the size that the sample's coordinates are in.
+        image (np.ndarray): As :func:`as_picture` takes it, in the size that the sample's coordinates are in.
         sample (BaseDataElement): Of any of the libraries.
         classes (Sequence[str]): Names of the classes; without, they are numbered.
         palette (Sequence, optional): RGB colours of the classes. Another number of colours than of classes is that of
@@ -39,7 +39,8 @@ def draw_sample(image: np.ndarray, sample: Any, classes: Sequence[str] = (),
     found = {kind: sample.get(prefix + kind) for kind in KINDS if prefix + kind in sample}
     if not found:
         raise ValueError(f'there is nothing to draw in it, only {", ".join(sample.keys()) or "nothing at all"}')
-    palette = palette if palette and len(palette) == len(classes) else None
+    # mmdet also knows palettes by name.
+    palette = palette if palette and len(palette) == len(classes) and not isinstance(palette, str) else None
     painting = Painting(image)
     if 'panoptic_seg' in found:
         _draw_panoptic(painting, _array(found['panoptic_seg'].sem_seg)[0], classes, palette)

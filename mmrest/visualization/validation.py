@@ -1,4 +1,7 @@
-"""Painted validation images in TensorBoard."""
+"""Painted validation images in TensorBoard.
+
+The visualization hooks of mmdet and mmseg are not used: they paint other images at every validation.
+"""
 from __future__ import annotations
 
 from typing import Any, Sequence
@@ -9,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..engine.config import TENSORBOARD
+from .painting import as_picture
 from .samples import draw_sample
 
 
@@ -38,6 +42,9 @@ class PaintValidationHook(Hook):
         import mmcv
         sample, metainfo = outputs[0], runner.val_dataloader.dataset.metainfo
         image = mmcv.imfrombytes(get(sample.img_path), channel_order='bgr')
+        if image is None:  # the pipeline has a loader of its own; its image, brought back to the size of the file
+            inputs = data_batch['inputs'][0].permute(1, 2, 0).cpu().numpy()
+            image = mmcv.imresize(np.ascontiguousarray(as_picture(inputs)[..., ::-1]), sample.ori_shape[1::-1])
         picture = draw_sample(image, sample, metainfo.get('classes') or (), metainfo.get('palette'),
                               score_thr=self.score_thr)
         number = chosen.tolist().index(batch_idx) + 1

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import need_mmpretrain
+from mmcv.transforms import BaseTransform
+from mmengine.registry import TRANSFORMS
 
 cv2 = pytest.importorskip('cv2')
 
@@ -126,10 +128,77 @@ def test_one_image_does_not_end_a_folder(run, configs, checkpoint, shapes, tmp_p
     run('demo', 'images', *arguments)
     out = capsys.readouterr().out
     assert '1 of 3 images painted' in out and listed('out') == ['b.png']
-    assert re.search(r'Skipped: images/a.png cannot be (read|painted)', out) and 'Skipped: images/c.png' in out
+    assert re.search('Skipped: images/a.png cannot be used: Resize fails at 4000x1 px', out)
+    assert 'Skipped: images/c.png' in out
     with pytest.raises(SystemExit) as status:
         run('demo', 'images/a.png', *arguments)
     assert status.value.code == 2 and 'images/a.png cannot be' in capsys.readouterr().err
+
+
+def test_files_that_are_no_images_are_named(run, configs, checkpoint, shapes, tmp_path, capsys):
+    source = shapes / 'images/val/000000.png'
+    (tmp_path / 'images/folder.jpg').mkdir(parents=True)
+    for name in ('a b#100%.png', 'ü日本.PNG', 'folder.jpg/in.png'):
+        shutil.copy(source, tmp_path / 'images' / name)
+    large = cv2.imencode('.jpg', np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8))[1].tobytes()
+    for name, content in (('cut.png', source.read_bytes()[:600]), ('cut.jpg', large[:len(large) // 2]),
+                          ('empty.png', b''), ('text.jpg', b'text')):
+        (tmp_path / 'images' / name).write_bytes(content)
+    (tmp_path / 'images/link.png').symlink_to(tmp_path / 'nowhere')
+    run('demo', 'images', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'o ut/ü')
+    printed = capsys.readouterr().out
+    assert '3 of 8 images painted: o ut/ü' in printed
+    assert listed('o ut/ü') == ['a b#100%.png', 'folder.jpg/in.png', 'ü日本.PNG']
+    for name, fault in (('cut.png', 'truncated'), ('cut.jpg', 'truncated'), ('empty.png', 'it is empty'),
+                        ('text.jpg', 'failed to load'), ('link.png', 'No such file')):
+        assert re.search(f'Skipped: images/{name} cannot be read as an image: .*{fault}', printed)
+
+
+@TRANSFORMS.register_module()
+class ReadArray(BaseTransform):
+    def transform(self, results):
+        image = np.load(results['img_path'])
+        return dict(results, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+
+
+@pytest.fixture
+def five_channels(configs, tmp_path):
+    (tmp_path / 'five.py').write_text(f"""
+_base_ = '{configs['ResT']}'
+model = dict(backbone=dict(in_channels=5), data_preprocessor=dict(_delete_=True, type='DetDataPreprocessor'))
+meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+pipeline = [dict(type='mmengine.ReadArray'), dict(type='Resize', scale=(64, 64)),
+            dict(type='PackDetInputs', meta_keys=meta)]
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+""")
+    return tmp_path / 'five.py'
+
+
+def test_a_loader_of_ones_own(run, five_channels, shapes, tmp_path, capsys):
+    (tmp_path / 'arrays/a').mkdir(parents=True)
+    image = cv2.imread(str(shapes / 'images/val/000000.png'))
+    np.save(tmp_path / 'arrays/a/1.npy', np.concatenate([image, image], -1)[..., :5].astype(np.float32) / 255)
+    (tmp_path / 'arrays/notes.txt').write_text('nothing')
+    run('demo', 'arrays', '--config', 'five.py', '--checkpoint', 'none', '--out-dir', 'out', '--score-thr', 1.0)
+    assert 'Skipped: arrays/notes.txt cannot be read' in capsys.readouterr().out and listed('out') == ['a/1.npy.png']
+    painted = cv2.resize(cv2.imread('out/a/1.npy.png'), (64, 64), interpolation=cv2.INTER_AREA)
+    assert np.median(np.abs(painted.astype(int) - image)) <= 2
+
+
+def test_frames_that_cannot_be_decoded(run, configs, checkpoint, shapes, tmp_path, capsys):
+    writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (64, 64))
+    for path in sorted((shapes / 'images/val').iterdir()) * 2:
+        writer.write(cv2.imread(str(path)))
+    writer.release()
+    content = (tmp_path / 'in.avi').read_bytes()
+    places = [found.start() for found in re.finditer(b'00dc', content)]
+    size = int.from_bytes(content[places[3] + 4:places[3] + 8], 'little')
+    (tmp_path / 'bad.avi').write_bytes(content[:places[3] + 8] + bytes(size) + content[places[3] + 8 + size:])
+    (tmp_path / 'cut.avi').write_bytes(content[:places[5]])
+    for name, painted, lost in (('bad', 7, 1), ('cut', 4, 4)):
+        run('demo', f'{name}.avi', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
+        printed = capsys.readouterr().out
+        assert f'{painted} frames painted' in printed and f'Skipped: {lost} of 8 frames. Frame ' in printed
 
 
 def test_a_checkpoint_of_other_classes_is_not_shown(run, configs, checkpoint, folder, capsys):

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mmrest.engine import UsageError
-from mmrest.visualization.files import refuse_same_names
+from mmrest.visualization.files import check_paintable
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
@@ -27,9 +27,9 @@ class Images:
 
 def test_images_of_one_name():
     for good in (Images('a/1.png', 'b/2.png'), Images('a/1.png', 'a/1.png'), Images(), [1, 2]):
-        refuse_same_names(good, '--show-dir')
+        check_paintable(good, '--show-dir')
     with pytest.raises(UsageError, match='--show-dir: 2 images are called 1.png, such as a/1.png and b/1.png'):
-        refuse_same_names(Images('a/1.png', 'c/2.png', 'b/1.png'), '--show-dir')
+        check_paintable(Images('a/1.png', 'c/2.png', 'b/1.png'), '--show-dir')
 
 
 def test_the_tool_refuses_before_it_tests(run, configs, checkpoint, shapes, tmp_path, capsys):
@@ -58,3 +58,9 @@ def test_browsing_lazy_datasets(run, configs, shapes, tmp_path, wrap):
     cfg.dump(tmp_path / 'lazy.py')
     run('browse_dataset', 'lazy.py', '--number', 3, '--out-dir', 'out')
     assert len(list((tmp_path / 'out').glob('*.png'))) == 4
+
+
+def test_images_that_only_the_pipeline_can_read(tmp_path):
+    (tmp_path / '1.npy').write_bytes(b'an array')
+    with pytest.raises(UsageError, match='--show-dir: .*1.npy is painted by a hook that cannot read it'):
+        check_paintable(Images(str(tmp_path / '1.npy')), '--show-dir')

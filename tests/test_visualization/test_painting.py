@@ -1,4 +1,6 @@
 """What is painted where: colours inside masks and boxes, names beside them, and pictures of any size."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa
 
 from mmrest.visualization import Painting, draw_sample  # noqa: E402
 from mmrest.visualization.browse import contact_sheet  # noqa: E402
-from mmrest.visualization.painting import LEAST_SIDE, make_colours  # noqa: E402
+from mmrest.visualization.painting import LEAST_SIDE, as_picture, make_colours  # noqa: E402
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -85,6 +87,22 @@ def test_colours_are_given_ones_first_and_all_differ():
     assert all(0 <= value <= 255 for colour in colours for value in colour)
 
 
+@pytest.mark.parametrize('image, expected', [
+    (np.uint8([[[1, 2, 3]]]), (3, 2, 1)), (np.uint8([[[1, 2, 3, 4, 5]]]), (3, 2, 1)), (np.uint8([[[7, 9]]]), (7, 7, 7)),
+    (np.uint8([[7]]), (7, 7, 7)), (np.float32([[[0.2, 0.4, 1]]]), (255, 102, 51)),
+    (np.float32([[[2, 4, 255]]]), (255, 4, 2)),
+    (np.uint16([[[0, 30000, 60000]]]), (255, 128, 0)), (np.float32([[[-2, 0, 2]]]), (255, 128, 0)),
+    (np.float32([[[np.nan, 2, np.inf]]]), (0, 2, 0)), (np.int64([[[0, 1, 1]]]), (1, 1, 0))])
+def test_images_of_any_kind_are_pictures(image, expected):
+    picture = as_picture(image)
+    assert picture.dtype == np.uint8 and picture.shape == (1, 1, 3) and tuple(picture[0, 0]) == expected
+
+
+def test_a_palette_by_name_is_not_taken_for_colours():
+    sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.8])))
+    assert share(draw_sample(grey(), sample, ['a', 'b', 'c', 'd'], 'coco'), (128, 128, 128)) < 1
+
+
 def instances(**fields):
     return InstanceData(bboxes=torch.tensor([[100., 200, 300, 400], [400, 100, 500, 300]]), labels=torch.tensor([0, 1]),
                         **fields)
@@ -142,5 +160,5 @@ def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'kept')
     with pytest.raises(UsageError, match='holds images'):
-        paint_predictions(None, tmp_path / 'src', tmp_path / 'src/sub')
+        paint_predictions(SimpleNamespace(pipeline=None), tmp_path / 'src', tmp_path / 'src/sub')
     assert (tmp_path / 'src/sub/a.png').read_bytes() == b'kept'
