@@ -25,6 +25,7 @@ from .loaders import guard_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
 from .paths import check_checkpoint, check_target, similar
 from .resuming import prepare_resume
+from .validation import check_downloads, drop_worker_settings, validate
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TENSORBOARD = 'TensorboardVisBackend'
@@ -67,6 +68,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
                                  'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/')
             _move_data(cfg, find_root(cfg), str(options['data_root']))
         cfg.merge_from_dict(options)
+        drop_worker_settings(cfg, options)
     own, root = cfg.get('data_root'), find_root(cfg)
     if own and root != str(own):
         print_log(f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
@@ -180,6 +182,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     if lacking:
         raise UsageError(f'This config has no {", ".join(lacking)} to train with.')
     phases = ('train', 'val') if cfg.get('val_cfg') else ('train', )
+    validate(cfg, phases)
     check_data(cfg, phases)
     check_batch_sizes(cfg, phases)
     check_heads(cfg, phases)
@@ -210,6 +213,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         prepare_resume(cfg, resume)
     if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
+    check_downloads(cfg)
     return cfg
 
 
@@ -242,6 +246,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     """
     if not (cfg.get('test_dataloader') and cfg.get('test_evaluator')):
         raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
+    validate(cfg, ('test', ))
     check_data(cfg, ('test', ))
     check_batch_sizes(cfg, ('test', ))
     check_heads(cfg, ('test', ))
@@ -251,6 +256,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     check_target(show_dir, '--show-dir')
     check_target(out, '--out', folder=segmentation)
     cfg.load_from = checkpoint
+    check_downloads(cfg, train=False)
     scope = cfg.get('default_scope')
     if show or show_dir:
         if not (cfg.get('default_hooks') or {}).get('visualization') or not cfg.get('visualizer'):
