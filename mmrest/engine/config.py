@@ -24,7 +24,9 @@ from .errors import UsageError
 from .loaders import guard_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
 from .paths import check_checkpoint, check_target, similar
+from .resume_checks import check_resumable
 from .resuming import prepare_resume
+from .runner import CheckedRunner
 from .validation import check_downloads, drop_worker_settings, validate
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -91,16 +93,20 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
         train (bool): Build the optimizer as well.
 
     Raises:
-        UsageError: A package that the config needs is not installed, or a part of this package was given an
-            argument that it refuses.
+        UsageError: A package that the config needs is not installed, a part of this package was given an
+            argument that it refuses, or a checkpoint that is to be resumed is from another kind of run.
     """
     replace_sync_bn(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg)
     try:
-        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CheckedRunner.from_cfg(cfg)
         if train and isinstance(runner, Runner):
             _build_optimizer(runner)
+            if cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
+                check_resumable(runner, cfg.load_from)
+        if isinstance(runner, CheckedRunner):
+            runner.write_config()
     except ModuleNotFoundError as error:
         raise UsageError(_missing_package('This config', error)) from error
     except ValueError as error:
@@ -177,6 +183,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     Raises:
         UsageError: An option does not fit the config or the machine, or data or a file are missing.
         CheckpointError: What is to be resumed is not whole.
+        RunFinished: What is to be resumed has nothing left to train.
     """
     lacking = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
     if lacking:

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from ..errors import UsageError
 from .backends import find_missing_backends
 from .downloads import find_unreachable_files
-from .keys import find_near_names, find_unknown_keys
+from .keys import find_ignored_keys, find_near_names, find_unknown_keys
 from .loaders import drop_worker_settings, find_loader_faults
 from .preprocessors import find_preprocessor_faults
 
@@ -28,7 +28,7 @@ def validate(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     Raises:
         UsageError: Something in it cannot work or would be ignored; a line for each mistake, with its dotted path.
     """
-    for warning in find_near_names(cfg):
+    for warning in [*find_near_names(cfg), *find_ignored_keys(cfg, phases)]:
         print_log(warning, logger='current', level=logging.WARNING)
     faults = [*find_unknown_keys(cfg, phases), *find_loader_faults(cfg, phases), *find_preprocessor_faults(cfg),
               *find_missing_backends(cfg)]

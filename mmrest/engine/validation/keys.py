@@ -24,8 +24,8 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
-from .optimizers import find_optimizer_faults
-from .signatures import arguments, find_class, nearest, unknown, unregistered
+from .optimizers import find_ignored_settings, find_optimizer_faults
+from .signatures import arguments, find_class, ignored, nearest, unknown, unregistered
 
 # Hooks that mmengine's runner has without being told, and one that every config of the family adds.
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
@@ -33,7 +33,8 @@ DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sched
 GIVEN_TO_LOOPS = ('runner', 'dataloader', 'evaluator')
 # What mmengine takes out of a data loader's config before torch's DataLoader gets the rest.
 OF_LOADERS = ('sampler', 'batch_sampler', 'num_batch_per_epoch', 'disable_subprocess_warning')
-ENVIRONMENT = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
+ENVIRONMENT = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
+SCALING = {'enable', 'base_batch_size'}
 # Top-level names that this package or mmengine's runner reads beside the arguments of the runner.
 OTHER_NAMES = ('custom_imports', 'model_wrapper_cfg', 'runner_type', 'find_unused_parameters', 'tta_model',
                'tta_pipeline')
@@ -89,6 +90,15 @@ def find_near_names(cfg: Config) -> list[str]:
     return warnings
 
 
+def find_ignored_keys(cfg: Config, phases: tuple[str, ...]) -> list[str]:
+    """Return a sentence for each key that nothing reads, and that may be meant for something else."""
+    warnings = [*ignored('env_cfg', cfg.get('env_cfg'), ENVIRONMENT, 'mmengine'),
+                *ignored('auto_scale_lr', cfg.get('auto_scale_lr'), SCALING, 'mmengine')]
+    if 'train' in phases:
+        warnings += find_ignored_settings(cfg.get('optim_wrapper'), cfg.get('default_scope'))
+    return warnings
+
+
 def _find_loop_faults(loop: Any) -> list[str]:
     """Return a sentence if a config of a training loop does not say which kind it is."""
     if not isinstance(loop, dict):
@@ -107,9 +117,9 @@ def _loops(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
     for phase in phases:
         loop = cfg.get(f'{phase}_cfg')
         default = {'val': 'ValLoop', 'test': 'TestLoop'}.get(phase, '')
-        if phase == 'train' and isinstance(loop, dict) and 'type' not in loop:
-            default = 'EpochBasedTrainLoop' if loop.get('by_epoch') else 'IterBasedTrainLoop'
-        if isinstance(loop, dict):
+        if phase == 'train' and isinstance(loop, dict) and 'by_epoch' in loop:
+            default = 'EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop'
+        if isinstance(loop, dict) and (default or 'type' in loop):
             yield _Part(f'{phase}_cfg', loop, LOOPS, default, ('by_epoch', ) if phase == 'train' else (),
                         GIVEN_TO_LOOPS)
 
@@ -138,7 +148,7 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
     schedulers = cfg.get('param_scheduler') if 'train' in phases else None
     for path, scheduler in _numbered('param_scheduler', schedulers):
         yield _Part(path, scheduler, PARAM_SCHEDULERS, extra=('convert_to_iter_based', ),
-                    given=('optimizer', 'param_name'))
+                    given=('optimizer', ))
     for phase in phases:
         for path, evaluator in _numbered(f'{phase}_evaluator', cfg.get(f'{phase}_evaluator')):
             together = 'metrics' in evaluator
@@ -197,7 +207,7 @@ def _find_environment_faults(cfg: Config) -> list[str]:
     environment = cfg.get('env_cfg')
     faults = []
     if isinstance(environment, dict):
-        faults += unknown('env_cfg', environment, set(ENVIRONMENT), False, 'env_cfg')
+        faults += unknown('env_cfg', environment, ENVIRONMENT, True, 'mmengine')
         faults += _check_call('env_cfg.mp_cfg', environment.get('mp_cfg'), set_multi_processing,
                               given=('distributed', ))
         names = arguments(init_dist)[0] | arguments(init_process_group)[0] | {'port'}
@@ -205,5 +215,5 @@ def _find_environment_faults(cfg: Config) -> list[str]:
             faults += unknown('env_cfg.dist_cfg', environment['dist_cfg'], names - {'launcher'}, False, 'init_dist')
     faults += _check_call('randomness', cfg.get('randomness'), Runner.set_randomness)
     if isinstance(cfg.get('auto_scale_lr'), dict):
-        faults += unknown('auto_scale_lr', cfg.auto_scale_lr, {'enable', 'base_batch_size'}, False, 'auto_scale_lr')
+        faults += unknown('auto_scale_lr', cfg.auto_scale_lr, SCALING, True, 'mmengine')
     return faults

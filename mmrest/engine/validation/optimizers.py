@@ -9,11 +9,13 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from .signatures import arguments, find_class, nearest, unknown, unregistered
+from .signatures import arguments, find_class, ignored, nearest, unknown, unregistered
 
+DEFAULT_CONSTRUCTOR = 'DefaultOptimWrapperConstructor'
+FAMILY = ('mmengine', 'mmrest', 'mmdet', 'mmseg', 'mmpretrain')
 OF_WRAPPERS = ('optimizer', 'paramwise_cfg', 'constructor')
 # What mmengine's constructor reads of each of paramwise_cfg.custom_keys.
-OF_CUSTOM_KEYS = ('lr_mult', 'decay_mult')
+OF_CUSTOM_KEYS = {'lr_mult', 'decay_mult'}
 # How constructors read paramwise_cfg: .get('x'), .pop('x'), ['x'], 'x' in paramwise_cfg.
 _READ = re.compile(r"""paramwise_cfg(?:\.(?:get|pop|setdefault)\(|\[)\s*['"](\w+)['"]|"""
                    r"""['"](\w+)['"]\s+(?:not\s+)?in\s+(?:self\.)?paramwise_cfg""")
@@ -39,7 +41,7 @@ def find_optimizer_faults(wrapper: Any, scope: str | None) -> list[str]:
             faults.append(unregistered(place, kind, registry, scope))
         return found
 
-    constructor = find(f'{path}.constructor', OPTIM_WRAPPER_CONSTRUCTORS, wrapper, 'DefaultOptimWrapperConstructor')
+    constructor = find(f'{path}.constructor', OPTIM_WRAPPER_CONSTRUCTORS, wrapper, DEFAULT_CONSTRUCTOR)
     usual = isinstance(constructor, type) and issubclass(constructor, DefaultOptimWrapperConstructor)
     if usual:
         if 'optimizer' not in wrapper:
@@ -65,26 +67,39 @@ def find_optimizer_faults(wrapper: Any, scope: str | None) -> list[str]:
     return faults
 
 
+def find_ignored_settings(wrapper: Any, scope: str | None) -> list[str]:
+    """Return a sentence for each key of ``paramwise_cfg`` that nothing reads and that does not look misspelled."""
+    if not isinstance(wrapper, dict) or not wrapper.get('paramwise_cfg'):
+        return []
+    try:
+        constructor = find_class(OPTIM_WRAPPER_CONSTRUCTORS, wrapper.get('constructor', DEFAULT_CONSTRUCTOR), scope)
+    except ImportError:
+        return []
+    # A constructor of one's own may read keys in ways that its text does not show.
+    if getattr(constructor, '__module__', '').split('.')[0] not in FAMILY:
+        return []
+    return ignored('optim_wrapper.paramwise_cfg', wrapper['paramwise_cfg'], _names_read(constructor),
+                   constructor.__name__)
+
+
 def _find_paramwise_faults(paramwise: Any, constructor: type) -> list[str]:
     if not isinstance(paramwise, dict):
         return []
-    names = {name for base in constructor.__mro__ for name in _names_read(base)}
-    # A constructor of one's own may read keys in ways that its text does not show.
-    others = constructor.__module__.split('.')[0] not in ('mmengine', 'mmrest', 'mmdet', 'mmseg', 'mmpretrain')
-    faults = unknown('optim_wrapper.paramwise_cfg', paramwise, names, others, constructor.__name__)
+    path, owner = 'optim_wrapper.paramwise_cfg', constructor.__name__
+    faults = unknown(path, paramwise, _names_read(constructor), True, owner)
     keys = paramwise.get('custom_keys')
-    if isinstance(keys, dict) and constructor.add_params is DefaultOptimWrapperConstructor.add_params:
-        for key, settings in keys.items():
-            if isinstance(settings, dict):
-                faults += unknown(f'optim_wrapper.paramwise_cfg.custom_keys.{key}', settings, set(OF_CUSTOM_KEYS),
-                                  False, constructor.__name__)
+    for key, settings in keys.items() if isinstance(keys, dict) else ():
+        if isinstance(settings, dict):  # whose other keys mmengine hands on to the optimizer, which may read them
+            faults += unknown(f'{path}.custom_keys.{key}', settings, OF_CUSTOM_KEYS, True, owner)
     return faults
 
 
-def _names_read(kind: type) -> set[str]:
-    """Return the keys of ``paramwise_cfg`` that the text of a class reads."""
-    try:
-        text = inspect.getsource(kind)
-    except (OSError, TypeError):  # made without a file
-        return set()
-    return {first or second for first, second in _READ.findall(text)}
+def _names_read(constructor: type) -> set[str]:
+    """Return the keys of ``paramwise_cfg`` that the text of a constructor and of its bases reads."""
+    names: set[str] = set()
+    for base in constructor.__mro__:
+        try:
+            names |= {first or second for first, second in _READ.findall(inspect.getsource(base))}
+        except (OSError, TypeError):  # made without a file
+            continue
+    return names

@@ -112,3 +112,15 @@ def unknown(path: str, config: dict, names: set[str], others: bool, owner: str,
             shown = missed if nearest(key, missed) else choices
             faults.append(f'{path}.{key} is no setting of {owner}. {_hint(str(key), shown)}')
     return faults
+
+
+def ignored(path: str, config: Any, names: set[str], owner: str) -> list[str]:
+    """Return a sentence for each key of a config that nothing reads and that does not look misspelled.
+
+    For what is read key by key, where :func:`unknown` with ``others`` names the misspelled ones.
+    """
+    if not isinstance(config, dict):
+        return []
+    misspelled = ' '.join(unknown(path, config, names, True, owner))
+    return [f'Nothing reads {path}.{key}; {owner} knows {", ".join(sorted(names))}.' for key in config
+            if key not in names and f'{path}.{key} is' not in misspelled]
