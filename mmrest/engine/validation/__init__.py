@@ -8,10 +8,10 @@ from mmengine.logging import print_log
 
 from ..errors import UsageError
 from .backends import find_missing_backends
-from .downloads import find_unreachable_files
 from .keys import find_ignored_keys, find_near_names, find_unknown_keys
-from .loaders import drop_worker_settings, find_loader_faults
 from .preprocessors import find_preprocessor_faults
+from .weights import find_unreachable_files
+from .workers import drop_worker_settings, find_loader_faults
 
 __all__ = ['check_downloads', 'drop_worker_settings', 'validate']
 
