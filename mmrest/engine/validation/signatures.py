@@ -104,13 +104,11 @@ def unknown(path: str, config: dict, names: set[str], others: bool, owner: str,
         extra (Iterable[str]): Keys that are read by others.
     """
     known = {*names, *extra, 'type', '_scope_'}
-    choices = sorted((known - {'type', '_scope_'}))
+    choices = sorted(known - {'type', '_scope_'})
     faults = []
     for key in config:
-        missed = [name for name in choices if name not in config]
-        if key not in known and (not others or nearest(key, missed, cutoff=0.85)):
-            shown = missed if nearest(key, missed) else choices
-            faults.append(f'{path}.{key} is no setting of {owner}. {_hint(str(key), shown)}')
+        if key not in known and (not others or nearest(str(key), choices, cutoff=0.85)):
+            faults.append(f'{path}.{key} is no setting of {owner}. {_hint(str(key), choices)}')
     return faults
 
 

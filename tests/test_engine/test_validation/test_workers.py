@@ -13,7 +13,8 @@ PHASES = ('train', 'val', 'test')
     ('timeout', 30, '0')])
 def test_settings_that_need_workers(framework_config, framework, phase, key, value, unused):
     name = f'{phase}_dataloader'
-    cfg = framework_config(framework, {f'{name}.num_workers': 0, f'{name}.persistent_workers': False, f'{name}.{key}': value})
+    cfg = framework_config(framework, {f'{name}.num_workers': 0, f'{name}.persistent_workers': False,
+                                       f'{name}.{key}': value})
     with pytest.raises(UsageError) as error:
         validate(cfg, PHASES)
     assert str(error.value) == (f'{name}.{key}={value!r} needs worker processes, and {name}.num_workers is 0: set '
