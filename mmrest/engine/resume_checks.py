@@ -19,7 +19,8 @@ from .validation.signatures import find_class
 
 # Settings of parameter groups that versions of torch have added, or that do not tell one optimizer from another.
 SHARED_SETTINGS = {'params', 'param_names', 'foreach', 'maximize', 'capturable', 'differentiable', 'fused', 'amsgrad',
-                   'decoupled_weight_decay', 'initial_lr', 'initial_weight_decay', 'initial_momentum', 'lr_scale'}
+                   'decoupled_weight_decay', 'initial_lr', 'initial_weight_decay', 'initial_momentum', 'lr_scale', 'lr_mult',
+                   'decay_mult'}
 
 
 def check_unfinished(cfg: Config, path: str, meta: dict) -> None:
@@ -132,10 +133,6 @@ def _compare_groups(optimizer: Any, old: list[dict], settings: dict, cfg: Config
     saved = saved.rsplit('.', 1)[-1] if isinstance(saved, str) else ''
     if saved and saved != name:
         return f'it was trained with {saved}, and optim_wrapper.optimizer is {name}'
-    own = set(new[0]) ^ set(old[0]) if old else set()
-    if own - SHARED_SETTINGS:
-        return (f'its optimizer was not {name}, the optim_wrapper.optimizer of the config: '
-                f'{", ".join(sorted(own - SHARED_SETTINGS))} belong to only one of them')
     sizes = [[len(group['params']) for group in groups] for groups in (old, new)]
     if len(old) != len(new):
         return (f'its optimizer has {len(old)} parameter group{"s" * (len(old) != 1)}, and this one {len(new)} '
@@ -143,6 +140,10 @@ def _compare_groups(optimizer: Any, old: list[dict], settings: dict, cfg: Config
     if sizes[0] != sizes[1]:
         return (f'its optimizer has {sum(sizes[0])} parameters in its groups, and this one {sum(sizes[1])} (other '
                 'parts of the model, or optim_wrapper.paramwise_cfg)')
+    others = set() if saved or not old else (set(new[0]) ^ set(old[0])) - SHARED_SETTINGS
+    if others:  # of a checkpoint without its config
+        return (f'its optimizer was not {name}, the optim_wrapper.optimizer of the config: '
+                f'{", ".join(sorted(others))} belong to only one of them')
     text = str(cfg.get('param_scheduler'))
     for key in ('lr', 'weight_decay'):
         if key not in new[0] or key == 'lr' and 'OneCycle' in text:  # which sets one rate for all groups

@@ -65,7 +65,8 @@ def closed():
         yield f'http://127.0.0.1:{taken.getsockname()[1]}/file.pth'
 
 
-FAILURES = [('none.pth', 'the server answers 404 Not Found'), ('page.pth', 'the server answers with a web page, which may want a login'),
+FAILURES = [('none.pth', 'the server answers 404 Not Found'),
+            ('page.pth', 'the server answers with a web page, which may want a login'),
             ('silent.pth', 'no answer for 0.3 seconds'), ('', 'the URL names no file'),
             ('cut.pth', r'the answer ended after [\d,]+ of [\d,]+ bytes')]
 
