@@ -156,8 +156,9 @@ def test_an_emitted_map_that_nobody_uses():
 
 @pytest.mark.parametrize('quoted', [
     'is no setting of', 'which is not registered in', 'is no hook that mmengine has by default',
-    'train_cfg does not say which loop to use', 'Nothing reads', 'needs worker processes, and', 'and the backbone takes',
-    'visualizer.vis_backends has', 'which cannot be downloaded', 'cannot be resumed with this config',
+    'train_cfg does not say which loop to use', 'Nothing reads', 'needs worker processes, and',
+    'and the backbone takes', 'visualizer.vis_backends has',
+    'which cannot be downloaded', 'cannot be resumed with this config',
     'A resumed run keeps the settings that it was started with', 'The run is finished',
     'There is nothing left to train'])
 def test_refusals_before_a_run(quoted):

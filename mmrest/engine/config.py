@@ -189,7 +189,6 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     if lacking:
         raise UsageError(f'This config has no {", ".join(lacking)} to train with.')
     phases = ('train', 'val') if cfg.get('val_cfg') else ('train', )
-    validate(cfg, phases)
     check_data(cfg, phases)
     check_batch_sizes(cfg, phases)
     check_heads(cfg, phases)
@@ -205,6 +204,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
     replace_amp(cfg)
+    validate(cfg, phases)
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '

@@ -19,8 +19,8 @@ from .validation.signatures import find_class
 
 # Settings of parameter groups that versions of torch have added, or that do not tell one optimizer from another.
 SHARED_SETTINGS = {'params', 'param_names', 'foreach', 'maximize', 'capturable', 'differentiable', 'fused', 'amsgrad',
-                   'decoupled_weight_decay', 'initial_lr', 'initial_weight_decay', 'initial_momentum', 'lr_scale', 'lr_mult',
-                   'decay_mult'}
+                   'decoupled_weight_decay', 'initial_lr', 'initial_weight_decay', 'initial_momentum', 'lr_scale',
+                   'lr_mult', 'decay_mult'}
 
 
 def check_unfinished(cfg: Config, path: str, meta: dict) -> None:

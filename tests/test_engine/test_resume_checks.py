@@ -31,7 +31,6 @@ def stopped(request, tmp_path_factory, repo, shapes):
 SHORT = dict(epochs={'train_cfg.max_epochs': 1, 'train_dataloader.dataset.indices': 2},
              iterations={'train_cfg.max_iters': 5})
 HEADS = dict(epochs='model.bbox_head.num_classes', iterations='model.decode_head.num_classes')
-WRAPPER = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
 
 
 def resume(stopped, folder, **options):
@@ -49,7 +48,8 @@ def optimizer(stopped, **settings):
 
 @pytest.mark.parametrize('name, settings', [('SGD', dict(momentum=0.9)), ('Adam', {})])
 def test_another_optimizer(stopped, tmp_path, name, settings):
-    options = dict(optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type=name, lr=1e-3, **settings)))
+    wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type=name, lr=1e-3, **settings))
+    options = dict(optim_wrapper=wrapper)
     with pytest.raises(UsageError) as error:
         resume(stopped, tmp_path / 'run', **options)
     assert str(error.value).startswith(
@@ -106,7 +106,7 @@ def test_an_optimizer_without_the_config_of_its_run(stopped, tmp_path):
     state = torch.load(stopped[2], weights_only=False)
     state['meta'].pop('cfg')
     torch.save(state, tmp_path / stopped[2].name)
-    options = dict(optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3)))
+    options = dict(optim_wrapper=optimizer(stopped, _delete_=True, optimizer=dict(type='SGD', lr=1e-3, weight_decay=1)))
     with pytest.raises(UsageError, match='its optimizer was not SGD, .*betas.*momentum.* belong to only one of them'):
         resume((*stopped[:2], tmp_path / stopped[2].name), tmp_path / 'run', **options)
 
