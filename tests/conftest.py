@@ -6,6 +6,8 @@ import importlib.util
 import os
 import subprocess
 import sys
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,35 @@ def configs(repo, tmp_path_factory):
         paths[backbone] = folder / f'{backbone.lower()}.py'
         paths[backbone].write_text(DETECTOR.format(repo=repo, backbone=backbone))
     return paths
+
+
+# A config of each framework.
+FRAMEWORKS = dict(mmdet='retinanet_rest_lite_fpn_shapes', mmseg='upernet_rest_lite_shapes',
+                  mmpretrain='rest_lite_8xb256_in1k')
+
+
+@lru_cache(maxsize=None)
+def _read_config(framework: str):
+    from mmengine.config import Config
+    return Config.fromfile(REPO / f'configs/{FRAMEWORKS[framework]}.py')
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def framework_config():
+    """A function that returns a framework's config with options merged into it; each is read once."""
+    def make(framework: str, options: dict | None = None):
+        if framework == 'mmpretrain':
+            need_mmpretrain()
+        pytest.importorskip(framework)
+        cfg = deepcopy(_read_config(framework))
+        cfg.merge_from_dict(options or {})
+        return cfg
+    return make
 
 
 @pytest.fixture(scope='session')

@@ -16,6 +16,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mmrest.datasets import CLASSES
+from mmrest.engine import validation
 from mmrest.engine.machine import replace_amp, replace_sync_bn
 
 pytest.importorskip('mmdet')
@@ -218,6 +219,15 @@ def test_the_promised_configs_are_there():
     assert promised <= set(NAMES)
 
 
+@pytest.mark.slow  # as reading all of them is
+@pytest.mark.parametrize('path', [path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts],
+                         ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_validation_finds_nothing_in_them(path, monkeypatch):
+    """No errors, and no warnings either."""
+    monkeypatch.setattr(validation, 'print_log', lambda text, **options: pytest.fail(text))
+    validation.validate(Config.fromfile(path), ('train', 'val', 'test'))
+
+
 # Large models, and longer schedules of which another model's is tested: seconds each.
 HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small_fpn_3x')
 
@@ -226,6 +236,7 @@ HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small
     pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES])
 def test_config(name):
     cfg = read(name)
+    validation.validate(cfg, ('train', 'val', 'test'))
     assert cfg.custom_imports.imports == ['mmrest']
     if not name.endswith('_shapes'):
         facts = stated(cfg)

@@ -152,3 +152,16 @@ def test_an_emitted_map_that_nobody_uses():
     neck = FPN([8, 16, 24, 32], 8, 3, start_level=1)
     sum(out.sum() for out in neck(model(torch.zeros(1, 3, 64, 64)))).backward()
     assert {name.split('.')[0] for name, param in model.named_parameters() if param.grad is None} == {'norm1'}
+
+
+@pytest.mark.parametrize('quoted', [
+    'is no setting of', 'which is not registered in', 'is no hook that mmengine has by default',
+    'train_cfg does not say which loop to use', 'Nothing reads', 'needs worker processes, and',
+    'and the backbone takes', 'visualizer.vis_backends has',
+    'which cannot be downloaded', 'cannot be resumed with this config',
+    'A resumed run keeps the settings that it was started with', 'The run is finished',
+    'There is nothing left to train'])
+def test_refusals_before_a_run(quoted):
+    """Each is provoked in tests/test_engine."""
+    sources = (REPO / 'mmrest/engine').rglob('*.py')
+    assert quoted in PAGE and any(quoted in path.read_text(encoding='utf-8') for path in sources)

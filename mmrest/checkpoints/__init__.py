@@ -1,3 +1,5 @@
+from .downloads import DownloadError, check_url, download, resolve
+from .errors import CheckpointError, CheckpointNotFoundError
 from .loading import (
                       LoadReport,
                       LoadReportHook,
@@ -7,16 +9,15 @@ from .loading import (
                       unwrap_state_dict,
 )
 from .safe import (
-                      CheckpointError,
-                      CheckpointNotFoundError,
                       allow_known_types,
                       load_file,
+                      load_url,
                       register_safe_loaders,
                       use_safe_loading,
 )
 
 __all__ = [
-    'CheckpointError', 'CheckpointNotFoundError', 'LoadReport', 'LoadReportHook', 'allow_known_types',
-    'compare_state_dict', 'load_file', 'load_pretrained', 'register_safe_loaders', 'translate_backbone_keys',
-    'unwrap_state_dict', 'use_safe_loading'
+    'CheckpointError', 'CheckpointNotFoundError', 'DownloadError', 'LoadReport', 'LoadReportHook', 'allow_known_types',
+    'check_url', 'compare_state_dict', 'download', 'load_file', 'load_pretrained', 'load_url', 'register_safe_loaders',
+    'resolve', 'translate_backbone_keys', 'unwrap_state_dict', 'use_safe_loading'
 ]

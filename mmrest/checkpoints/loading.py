@@ -14,7 +14,9 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
-from .safe import CheckpointError, drop_python, load_file
+from .downloads import WEB, resolve
+from .errors import CheckpointError
+from .safe import drop_python, load_file, load_url
 
 # Where files keep their weights, first choice first.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
@@ -247,8 +249,12 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         FileNotFoundError: There is no such file.
         CheckpointError: It cannot be read, is refused, or next to nothing in it fits the model.
     """
-    with get_local_path(str(checkpoint)) as path:
-        state_dict = unwrap_state_dict(load_file(path, map_location), str(checkpoint))
+    source = resolve(str(checkpoint))
+    if source.startswith(WEB):
+        state_dict = unwrap_state_dict(load_url(source, map_location), str(checkpoint))
+    else:
+        with get_local_path(source) as path:
+            state_dict = unwrap_state_dict(load_file(path, map_location), str(checkpoint))
     if prefix:
         prefix = prefix.rstrip('.') + '.'
         state_dict = OrderedDict((k[len(prefix):], v) for k, v in state_dict.items() if k.startswith(prefix))

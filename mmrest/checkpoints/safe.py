@@ -22,29 +22,17 @@ from mmengine.fileio import get_local_path
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from .downloads import WEB, download_once, resolve
+from .errors import CheckpointError, CheckpointNotFoundError
 from .standins import STANDINS
 
 # How torch words its refusals, as opposed to its complaints about broken files.
 _REFUSALS = ('GLOBAL', 'Unsupported global', 'Unsupported class', 'Trying to')
 _ZIP_MAGIC = b'PK\x03\x04'
-# mmengine's loaders of files that are not on a local disk, by the prefixes that it registers them for.
-_REMOTE_LOADERS = {
-    ('http://', 'https://'): 'load_from_http',
-    ('modelzoo://', 'torchvision://'): 'load_from_torchvision',
-    ('open-mmlab://', 'openmmlab://'): 'load_from_openmmlab',
-    ('mmcls://', ): 'load_from_mmcls',
-    ('pavi://', ): 'load_from_pavi',
-}
+# Prefixes of what is downloaded: URLs, and names that mmengine has URLs for.
+_DOWNLOADED = (*WEB, 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
 _STORAGE = (r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 _NEVER_RUN, _MAY_RUN = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint file cannot be read, is refused, or does not fit the model."""
-
-
-class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """There is no such checkpoint file."""
 
 
 def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -158,14 +146,41 @@ def register_safe_loaders() -> None:
     allow_known_types()
     CheckpointLoader.register_scheme(prefixes='', loader=_load_local, force=True)
     CheckpointLoader.register_scheme(prefixes=_STORAGE, loader=_load_from_storage, force=True)
-    for prefixes, name in _REMOTE_LOADERS.items():
-        loader = _without_running_code(getattr(mmengine_checkpoint, name))
-        CheckpointLoader.register_scheme(prefixes=prefixes, loader=loader, force=True)
+    CheckpointLoader.register_scheme(prefixes=_DOWNLOADED, loader=_load_download, force=True)
+    pavi = _without_running_code(mmengine_checkpoint.load_from_pavi)
+    CheckpointLoader.register_scheme(prefixes='pavi://', loader=pavi, force=True)
 
 
 def _load_local(filename: str, map_location: Any = None) -> Any:
     """Load a local file for mmengine."""
     return drop_python(load_file(filename, map_location))
+
+
+def load_url(url: str, map_location: Any = 'cpu') -> Any:
+    """Download a checkpoint file, unless it is there from before, and read it as :func:`load_file` does.
+
+    Args:
+        url (str): http or https, or a name that mmengine has a URL for, such as ``torchvision://resnet50``.
+        map_location: As in :func:`torch.load`.
+
+    Raises:
+        CheckpointError: It cannot be downloaded or read, or is refused.
+    """
+    url = resolve(url)
+    if not url.startswith(WEB):
+        return load_file(url, map_location)
+    path = download_once(url)
+    try:
+        return load_file(path, map_location)
+    except CheckpointError as error:
+        raise CheckpointError(f'{error} It comes from {url}; once it is removed, it is downloaded again.') from error
+
+
+def _load_download(filename: str, map_location: Any = None) -> Any:
+    """Load a URL, or a name that mmengine has one for, for mmengine."""
+    checkpoint = drop_python(load_url(filename, map_location))
+    mmcls = filename.startswith('mmcls://')  # whose classifiers are wanted for their backbones
+    return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint) if mmcls else checkpoint
 
 
 def _load_from_storage(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:

@@ -15,6 +15,11 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = '.partial'
 
 
+def partial_path(path: Path) -> Path:
+    """Return the temporary name that this process writes a file under before it is whole."""
+    return path.with_name(f'.{path.name}.{os.getpid()}{_PARTIAL}')
+
+
 def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, then give it its own, in one step of the file system.
 
@@ -29,7 +34,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}{_PARTIAL}')
+    partial = partial_path(path)
     try:
         with partial.open('wb') as file:
             _write(file, content)

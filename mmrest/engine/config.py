@@ -24,7 +24,10 @@ from .errors import UsageError
 from .loaders import validate_loaders
 from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
 from .paths import check_checkpoint, check_target, similar
+from .resume_checks import check_resumable
 from .resuming import prepare_resume
+from .runner import CheckedRunner
+from .validation import check_downloads, drop_worker_settings, validate
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TENSORBOARD = 'TensorboardVisBackend'
@@ -67,6 +70,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
                                  'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/')
             _move_data(cfg, find_root(cfg), str(options['data_root']))
         cfg.merge_from_dict(options)
+        drop_worker_settings(cfg, options)
     own, root = cfg.get('data_root'), find_root(cfg)
     if own and root != str(own):
         print_log(f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
@@ -89,16 +93,20 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
         train (bool): Build the optimizer as well.
 
     Raises:
-        UsageError: A package that the config needs is not installed, or a part of this package was given an
-            argument that it refuses.
+        UsageError: A package that the config needs is not installed, a part of this package was given an
+            argument that it refuses, or a checkpoint that is to be resumed is from another kind of run.
     """
     replace_sync_bn(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg)
     try:
-        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CheckedRunner.from_cfg(cfg)
         if train and isinstance(runner, Runner):
             _build_optimizer(runner)
+            if cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
+                check_resumable(runner, cfg.load_from)
+        if isinstance(runner, CheckedRunner):
+            runner.write_config()
     except ModuleNotFoundError as error:
         raise UsageError(_missing_package('This config', error)) from error
     except ValueError as error:
@@ -175,6 +183,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     Raises:
         UsageError: An option does not fit the config or the machine, or data or a file are missing.
         CheckpointError: What is to be resumed is not whole.
+        RunFinished: What is to be resumed has nothing left to train.
     """
     lacking = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
     if lacking:
@@ -195,6 +204,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
     replace_amp(cfg)
+    validate(cfg, phases)
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '
@@ -210,6 +220,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
         prepare_resume(cfg, resume)
     if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
+    check_downloads(cfg)
     return cfg
 
 
@@ -242,6 +253,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     """
     if not (cfg.get('test_dataloader') and cfg.get('test_evaluator')):
         raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
+    validate(cfg, ('test', ))
     check_data(cfg, ('test', ))
     check_batch_sizes(cfg, ('test', ))
     check_consistency(cfg, ('test', ))
@@ -251,6 +263,7 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     check_target(show_dir, '--show-dir')
     check_target(out, '--out', folder=segmentation)
     cfg.load_from = checkpoint
+    check_downloads(cfg, train=False)
     scope = cfg.get('default_scope')
     if show or show_dir:
         if not (cfg.get('default_hooks') or {}).get('visualization') or not cfg.get('visualizer'):

@@ -19,11 +19,18 @@ class UsageError(Exception):
     """A command was given something that cannot work; the message says what to do."""
 
 
+class RunFinished(UsageError):
+    """There is nothing left to do; the message says how to go on. Programs end with status 0."""
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn an error that the user can mend into one message on stderr and exit status 2."""
     try:
         yield
+    except RunFinished as finished:
+        print(finished, flush=True)
+        return
     except (UsageError, CheckpointError, DataError, InvalidLossError) as error:
         message = error
     except OSError as error:

@@ -280,10 +280,11 @@ def test_testing_options(shapes, tmp_path, monkeypatch):
 
 
 def test_testing_options_of_segmentation(tmp_path):
+    pytest.importorskip('mmseg')
     checkpoint = write(tmp_path / 'some.pth', 'x')
     text = ("default_scope = 'mmseg'\nmodel = dict(type='M')\ntest_evaluator = dict(type='IoUMetric')\n"
-            "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\nvisualizer = dict(type='V')\n"
-            "default_hooks = dict(visualization=dict(type='H'))\n")
+            "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\nvisualizer = dict(type='SegLocalVisualizer')\n"
+            "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))\n")
     path = write(tmp_path / 'seg.py', text)
     cfg = prepare_test(load_config(path), checkpoint, out=str(tmp_path / 'maps'), show_dir=str(tmp_path / 'painted'))
     assert cfg.test_evaluator.output_dir == str(tmp_path / 'maps')
@@ -295,3 +296,30 @@ def test_testing_options_of_segmentation(tmp_path):
     cfg = prepare_test(load_config(path), checkpoint, tta=True)
     assert cfg.model.type == 'T' and cfg.model.module.type == 'M'
     assert cfg.test_dataloader.dataset.pipeline == [dict(type='P')]
+
+
+@pytest.mark.parametrize('options, message', [
+    ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is no setting of EpochBasedTrainLoop'),
+    ({'train_dataloader.prefetch_factor': 2, 'train_dataloader.num_workers': 0}, 'train_dataloader.prefetch_factor=2'),
+    ({'model.data_preprocessor.mean': [1.0] * 4}, 'model.data_preprocessor.mean has 4 values'),
+    ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
+    ({'load_from': 'http://127.0.0.1:9/file.pth'}, 'load_from is http://127.0.0.1:9/file.pth, which cannot be'),
+])
+def test_a_config_is_validated_before_training(shapes, tmp_path, options, message):
+    cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path / 'work'))
+    with pytest.raises(UsageError, match=message):
+        prepare_train(cfg)
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize('options, message', [
+    ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is no setting of TestLoop'),
+    ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
+    ({'test_dataloader.persistent_workers': True, 'test_dataloader.num_workers': 0}, 'test_dataloader.persistent_'),
+])
+def test_a_config_is_validated_before_testing(shapes, tmp_path, options, message):
+    checkpoint = write(tmp_path / 'some.pth', 'x')
+    with pytest.raises(UsageError, match=message):
+        prepare_test(load_config(DEMO, {'data_root': str(shapes), **options}), checkpoint)
+    with pytest.raises(UsageError, match='load_from is http://127.0.0.1:9/x.pth, which cannot be downloaded'):
+        prepare_test(load_config(DEMO, dict(data_root=str(shapes))), 'http://127.0.0.1:9/x.pth')

@@ -1,0 +1,53 @@
+"""Backends of visualizers whose package is not installed."""
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import VISBACKENDS
+
+from .signatures import find_class
+
+# Backends of mmengine: the modules that they import, and the packages to install for them.
+PACKAGES = dict(
+    TensorboardVisBackend=dict(tensorboard='tensorboard'),
+    WandbVisBackend=dict(wandb='wandb'),
+    MLflowVisBackend=dict(mlflow='mlflow'),
+    ClearMLVisBackend=dict(clearml='clearml'),
+    NeptuneVisBackend=dict(neptune='neptune'),
+    DVCLiveVisBackend=dict(dvclive='dvclive', pygit2='pygit2'),
+    AimVisBackend=dict(aim='aim'))
+
+
+def find_missing_backends(cfg: Config) -> list[str]:
+    """Return a sentence for each backend of the config's visualizer whose package is not installed.
+
+    Names that are not registered are for :mod:`.keys`.
+    """
+    visualizer = cfg.get('visualizer')
+    backends = visualizer.get('vis_backends') if isinstance(visualizer, dict) else None
+    faults = []
+    for backend in backends if isinstance(backends, (list, tuple)) else [backends]:
+        if isinstance(backend, dict):
+            missing = _missing_packages(backend.get('type'), cfg.get('default_scope'))
+            if missing:
+                kind = backend['type'] if isinstance(backend['type'], str) else backend['type'].__name__
+                packages = ' '.join(missing)
+                faults.append(f'visualizer.vis_backends has {kind}, which needs {" and ".join(missing)}, not '
+                              f'installed here: pip install {packages}, or take it out and keep '
+                              "vis_backends=[dict(type='LocalVisBackend')].")
+    return faults
+
+
+def _missing_packages(kind: Any, scope: str | None) -> list[str]:
+    try:
+        found = find_class(VISBACKENDS, kind, scope)
+    except ImportError:  # left to the runner, which says what is missing
+        return []
+    for base in inspect.getmro(found) if inspect.isclass(found) else ():
+        if base.__name__ in PACKAGES:
+            return [package for module, package in PACKAGES[base.__name__].items()
+                    if importlib.util.find_spec(module) is None]
+    return []

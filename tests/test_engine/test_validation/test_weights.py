@@ -1,0 +1,52 @@
+"""Weights that a config names by URL."""
+import socket
+
+import pytest
+from mmengine.config import ConfigDict
+
+from mmrest.engine import UsageError
+from mmrest.engine.validation import check_downloads, weights
+
+
+@pytest.fixture
+def closed(monkeypatch, tmp_path):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        yield f'http://127.0.0.1:{taken.getsockname()[1]}/file.pth'
+
+
+@pytest.mark.parametrize('rank', ['0', '1'])
+@pytest.mark.parametrize('path', ['load_from', 'model.backbone.init_cfg', 'model.init_cfg', 'model.pretrained'])
+def test_where_it_stands_and_what_to_do(framework_config, framework, closed, monkeypatch, rank, path):
+    monkeypatch.setenv('LOCAL_RANK', rank)
+    weight = dict(type='Pretrained', checkpoint=closed) if path.endswith('init_cfg') else closed
+    cfg = framework_config(framework, {path: weight})
+    path += '.checkpoint' if path.endswith('init_cfg') else ''
+    with pytest.raises(UsageError) as error:
+        check_downloads(cfg)
+    assert str(error.value) == (f'{path} is {closed}, which cannot be downloaded: Connection refused. To go on without '
+                                'network, download it elsewhere and give the path of the file: --cfg-options '
+                                f'{path}=/path/to/file.pth')
+    if path == 'load_from':
+        with pytest.raises(UsageError, match='^load_from is '):
+            check_downloads(cfg, train=False)
+    else:
+        check_downloads(cfg, train=False)  # which loads none of them
+
+
+def test_names_that_stand_for_urls(framework_config, closed, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.checkpoint.get_external_models', lambda: {'resnet50_v1c': closed})
+    cfg = framework_config('mmseg')
+    cfg.model.auxiliary_head.init_cfg = ConfigDict(type='Pretrained', checkpoint='open-mmlab://resnet50_v1c')
+    cfg.model.decode_head.init_cfg = [ConfigDict(type='Pretrained', checkpoint='open-mmlab://resnet51')]
+    with pytest.raises(UsageError) as error:
+        check_downloads(cfg)
+    assert f'model.auxiliary_head.init_cfg.checkpoint is open-mmlab://resnet50_v1c ({closed}), ' in str(error.value)
+    assert 'model.decode_head.init_cfg.0.checkpoint: open-mmlab://resnet51 is not in mmengine' in str(error.value)
+
+
+def test_what_is_no_url_is_left_alone(framework_config, framework, monkeypatch):
+    monkeypatch.setattr(weights, 'download', lambda url: pytest.fail(url))
+    check_downloads(framework_config(framework, {'load_from': 's3://bucket/a.pth',
+                                                 'model.backbone.init_cfg': dict(checkpoint='a.pth')}))
