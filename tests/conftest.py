@@ -159,10 +159,10 @@ def framework_config():
 @pytest.fixture(scope='session')
 def checkpoint(configs, tmp_path_factory):
     """Weights of the detector with ResT."""
-    from mmrest.analysis.subject import load_subject
+    from mmrest.apis import init_model
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'rest.pth'
-    torch.save(dict(state_dict=load_subject(str(configs['ResT']), 'none').model.state_dict()), path)
+    torch.save(dict(state_dict=init_model(str(configs['ResT']), 'none').model.state_dict()), path)
     return path
 
 

@@ -12,7 +12,7 @@ from mmrest.analysis.diversity import measure_diversity, plot_diversity
 from mmrest.analysis.figures import save_numbers
 from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
 from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
-from mmrest.analysis.subject import Subject, find_images, load_subject
+from mmrest.apis import LoadedModel, find_images, init_model
 from mmrest.engine import UsageError, check_target, clear_errors
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(args: argparse.Namespace) -> tuple[dict[str, Subject], list[Path]]:
+def load(args: argparse.Namespace) -> tuple[dict[str, LoadedModel], list[Path]]:
     """The models by name, and the images."""
     if args.num_images < 1:
         raise UsageError('--num-images must be 1 or more.')
@@ -68,37 +68,37 @@ def load(args: argparse.Namespace) -> tuple[dict[str, Subject], list[Path]]:
     for one in given:
         if given.count(one) > 1:
             raise UsageError(f'{one[0]} with {one[1]} is given twice.')
-    subjects: dict[str, Subject] = {}
+    models: dict[str, LoadedModel] = {}
     for config, checkpoint in given:
-        subject = load_subject(config, checkpoint, args.cfg_options, args.device)
-        if subject.name in subjects:  # files of the same name, or several checkpoints of a config
-            subject.name += f' ({config}, {checkpoint})'
-        subjects[subject.name] = subject
-    return subjects, images
+        loaded = init_model(config, checkpoint, args.cfg_options, args.device)
+        if loaded.name in models:  # files of the same name, or several checkpoints of a config
+            loaded.name += f' ({config}, {checkpoint})'
+        models[loaded.name] = loaded
+    return models, images
 
 
 def run_diversity(args: argparse.Namespace) -> tuple[Path, Path]:
-    subjects, images = load(args)
-    measured = {name: measure_diversity(subject, images) for name, subject in subjects.items()}
+    models, images = load(args)
+    measured = {name: measure_diversity(loaded, images) for name, loaded in models.items()}
     return (plot_diversity(measured, Path(args.out) / 'diversity.png', len(images)),
             save_numbers(dict(num_images=len(images), models=measured), Path(args.out) / 'diversity.json'))
 
 
 def run_cam(args: argparse.Namespace) -> tuple[Path, Path]:
     load_methods()  # what is missing shows before models are loaded
-    subjects, images = load(args)
-    records = measure_cam(list(subjects.values()), images, args.method, args.stages, args.class_name, args.score_thr)
+    models, images = load(args)
+    records = measure_cam(list(models.values()), images, args.method, args.stages, args.class_name, args.score_thr)
     numbers = [{'image': str(record['path']), 'class': record['class_name'],
                 'models': {name: dict(score=found.score, share_inside=found.inside,
                                       area_inside=float('nan') if found.region is None else float(found.region.mean()))
-                           for name, found in zip(subjects, record['activations'])}} for record in records]
-    return (plot_cam(records, list(subjects), Path(args.out) / 'cam.png', args.method),
+                           for name, found in zip(models, record['activations'])}} for record in records]
+    return (plot_cam(records, list(models), Path(args.out) / 'cam.png', args.method),
             save_numbers(dict(method=args.method, stages=args.stages, images=numbers), Path(args.out) / 'cam.json'))
 
 
 def run_fourier(args: argparse.Namespace) -> tuple[Path, Path]:
-    subjects, images = load(args)
-    measured = {name: measure_fourier(subject, images) for name, subject in subjects.items()}
+    models, images = load(args)
+    measured = {name: measure_fourier(loaded, images) for name, loaded in models.items()}
     frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
     return (plot_fourier(measured, Path(args.out) / 'fourier.png', len(images)),
             save_numbers(dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
@@ -108,8 +108,8 @@ def run_fourier(args: argparse.Namespace) -> tuple[Path, Path]:
 def run_erf(args: argparse.Namespace) -> tuple[Path, Path]:
     if min(args.shape) < 1:
         raise UsageError('--shape takes two positive numbers.')
-    subjects, images = load(args)
-    measured = {name: measure_receptive_field(subject, images, tuple(args.shape)) for name, subject in subjects.items()}
+    models, images = load(args)
+    measured = {name: measure_receptive_field(loaded, images, tuple(args.shape)) for name, loaded in models.items()}
     areas = {name: {f'output {i + 1}': {f'area of {share:.0%}': area_holding(field, share) for share in SHARES}
                     for i, field in fields.items()} for name, fields in measured.items()}
     return (plot_receptive_fields(measured, Path(args.out) / 'erf.png', len(images)),

@@ -5,7 +5,7 @@ import argparse
 
 import torch
 
-from mmrest.analysis.subject import load_subject
+from mmrest.apis import init_model
 from mmrest.engine import check_target, clear_errors
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.visualization import paint_predictions
@@ -30,8 +30,8 @@ def main() -> None:
     args = parse_args()
     with clear_errors():
         check_target(args.out_dir, '--out-dir')
-        subject = load_subject(args.config, args.checkpoint, args.cfg_options, args.device, testing=True)
-        painted = paint_predictions(subject, args.inputs, args.out_dir, args.score_thr)
+        loaded = init_model(args.config, args.checkpoint, args.cfg_options, args.device, testing=True)
+        painted = paint_predictions(loaded, args.inputs, args.out_dir, args.score_thr)
         for reason in painted.skipped:
             print(f'Skipped: {reason}')
         if painted.frames:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmrest.analysis.subject import BACKBONES, check_choice
+from mmrest.apis import BACKBONES
 from mmrest.engine import clear_errors
 from mmrest.export import backbone_target, config_target, export
 from mmrest.export.targets import PARTS, SEGMENTATION_OUTPUTS
-from mmrest.utils.cli import ArgumentParser, ConfigOptions
+from mmrest.utils.cli import ArgumentParser, ConfigOptions, check_choice
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,10 +13,10 @@ import torch
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
-from mmrest.analysis.subject import BACKBONES, build_backbone, check_choice, refuse_idle
+from mmrest.apis import BACKBONES, build_backbone
 from mmrest.checkpoints.storage import write_whole
 from mmrest.engine import UsageError, check_target, clear_errors, load_config
-from mmrest.utils.cli import ArgumentParser, ConfigOptions
+from mmrest.utils.cli import ArgumentParser, ConfigOptions, check_choice, refuse_idle
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..apis import LoadedModel
 from ..engine import UsageError
+from ..utils.progress import track
 from .figures import new_figure, save_figure
-from .subject import Subject, with_progress
 
 METHODS = {'gradcam': 'GradCAM', 'gradcam++': 'GradCAMPlusPlus', 'layercam': 'LayerCAM', 'hirescam': 'HiResCAM',
            'eigencam': 'EigenCAM'}
@@ -64,11 +65,11 @@ def load_methods() -> Any:
 class _Explained(nn.Module):
     """A model whose only input is the image, with a place to look at one of its backbone's maps."""
 
-    def __init__(self, subject: Subject, data_samples: Any, stage: int) -> None:
+    def __init__(self, loaded: LoadedModel, data_samples: Any, stage: int) -> None:
         super().__init__()
-        self.model, self.data_samples, self.stage = subject.model, data_samples, stage
+        self.model, self.data_samples, self.stage = loaded.model, data_samples, stage
         self.probe = nn.Identity()
-        self.handle = subject.backbone.register_forward_hook(self._insert_probe)
+        self.handle = loaded.backbone.register_forward_hook(self._insert_probe)
 
     def _insert_probe(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         if isinstance(outputs, Tensor):
@@ -102,25 +103,25 @@ def _differentiable(x: Tensor) -> Tensor:
     return x.detach().requires_grad_() if torch.is_grad_enabled() and not x.requires_grad else x
 
 
-def predict(subject: Subject, data: dict) -> Any:
+def predict(loaded: LoadedModel, data: dict) -> Any:
     """Prediction for one prepared image, a data sample of the model's library."""
     with torch.no_grad():
-        return subject.model(data['inputs'], deepcopy(data['data_samples']), mode='predict')[0]
+        return loaded.model(data['inputs'], deepcopy(data['data_samples']), mode='predict')[0]
 
 
-def most_likely_class(subject: Subject, result: Any, score_thr: float = 0.0) -> int | None:
+def most_likely_class(loaded: LoadedModel, result: Any, score_thr: float = 0.0) -> int | None:
     """Class of the most certain detection, of most pixels (but the background), or of highest probability."""
     if 'pred_instances' in result:
         found = result.pred_instances
         return int(found.labels[found.scores.argmax()]) if (found.scores >= score_thr).any() else None
     if 'seg_logits' in result:
         counts = torch.bincount(result.pred_sem_seg.data.flatten(), minlength=len(result.seg_logits.data))
-        if 'background' in subject.class_names:
-            counts[subject.class_names.index('background')] = 0
+        if 'background' in loaded.class_names:
+            counts[loaded.class_names.index('background')] = 0
         return int(counts.argmax()) if counts.any() else None
     if 'pred_score' in result:
         return int(result.pred_score.argmax())
-    raise UsageError(f'{subject.name} predicts neither boxes, nor a label map, nor a class.')
+    raise UsageError(f'{loaded.name} predicts neither boxes, nor a label map, nor a class.')
 
 
 def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, float, Any]:
@@ -141,13 +142,13 @@ def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, 
     return result.pred_score[label].logit(eps=1e-6), result.pred_score[label].item(), None
 
 
-def activation(subject: Subject, data: dict, label: int, method: str = 'layercam',
+def activation(loaded: LoadedModel, data: dict, label: int, method: str = 'layercam',
                stages: Sequence[int] | None = None, score_thr: float = 0.3) -> Activation:
     """The class-activation map of one prepared image.
 
     Args:
-        subject (Subject): The model.
-        data (dict): From :meth:`Subject.prepare`.
+        loaded (LoadedModel): The model.
+        data (dict): From :meth:`LoadedModel.prepare`.
         label (int): Class.
         method (str): A key of :data:`METHODS`. Where a picture holds several objects, those that weigh whole
             channels ('gradcam', 'gradcam++') lose the place.
@@ -156,7 +157,7 @@ def activation(subject: Subject, data: dict, label: int, method: str = 'layercam
         score_thr (float): Detections below this score are left out.
     """
     make = getattr(load_methods(), METHODS[method])
-    number, score, where = evidence(predict(subject, data), label, score_thr)
+    number, score, where = evidence(predict(loaded, data), label, score_thr)
     shape = tuple(data['inputs'].shape[-2:])
     region = None if where is None else _region(where, data['data_samples'][0], shape)
     if number is None:
@@ -164,13 +165,13 @@ def activation(subject: Subject, data: dict, label: int, method: str = 'layercam
     def differentiable_evidence(explained: _Explained, result: Any) -> Tensor:
         number, *_ = evidence(result, label, score_thr)
         if not number.requires_grad:
-            raise UsageError(f'The scores that {subject.name} predicts cannot be traced back to its backbone: its head '
+            raise UsageError(f'The scores that {loaded.name} predicts cannot be traced back to its backbone: its head '
                              'cuts them off from the gradient. Try --method eigencam, which needs none.')
         return number + 0 * explained.probed.sum()  # detections on one level may not depend on all maps
 
     cams = []
-    for stage in range(len(subject.backbone(data['inputs']))) if stages is None else stages:
-        explained = _Explained(subject, data['data_samples'], stage)
+    for stage in range(len(loaded.backbone(data['inputs']))) if stages is None else stages:
+        explained = _Explained(loaded, data['data_samples'], stage)
         cam = make(explained, [explained.probe])
         try:
             cams.append(cam(data['inputs'], [partial(differentiable_evidence, explained)])[0])
@@ -194,36 +195,36 @@ def _region(where: Tensor, sample: Any, shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def measure_cam(subjects: Sequence[Subject], images: Sequence[Path], method: str = 'layercam',
+def measure_cam(models: Sequence[LoadedModel], images: Sequence[Path], method: str = 'layercam',
                 stages: Sequence[int] | None = None, class_name: str | None = None,
                 score_thr: float = 0.3) -> list[dict]:
     """Maps of every image in every model, for a class by name or else the one the first model is surest of.
 
     Returns:
         list[dict]: For each image its ``path``, ``image`` (H, W, 3) in [0, 1], ``class_name``, and
-        ``activations``, one for each subject, None where the first model predicts nothing at all.
+        ``activations``, one for each loaded, None where the first model predicts nothing at all.
 
     Raises:
         UsageError: No model has a class of that name, or the models differ in their classes.
     """
-    names = subjects[0].class_names
+    names = models[0].class_names
     if class_name is not None and class_name not in names:
-        raise UsageError(f'There is no class {class_name!r}. {subjects[0].name} has: {", ".join(names) or "no names"}.')
-    for other in subjects[1:]:
+        raise UsageError(f'There is no class {class_name!r}. {models[0].name} has: {", ".join(names) or "no names"}.')
+    for other in models[1:]:
         if other.class_names != names:
-            raise UsageError(f'{other.name} has other classes than {subjects[0].name}: their maps cannot be compared.')
+            raise UsageError(f'{other.name} has other classes than {models[0].name}: their maps cannot be compared.')
     records = []
-    for path in with_progress(images, 'Class-activation maps'):
-        data = subjects[0].prepare(path)
+    for path in track(images, 'Class-activation maps'):
+        data = models[0].prepare(path)
         if class_name:
             label = names.index(class_name)
         else:
-            label = most_likely_class(subjects[0], predict(subjects[0], data), score_thr)
-        record = dict(path=path, image=subjects[0].displayable(data['inputs'][0]), class_name=None, activations=[])
+            label = most_likely_class(models[0], predict(models[0], data), score_thr)
+        record = dict(path=path, image=models[0].displayable(data['inputs'][0]), class_name=None, activations=[])
         if label is not None:
             record['class_name'] = names[label] if label < len(names) else f'class {label}'
-            record['activations'] = [activation(subject, subject.prepare(path), label, method, stages, score_thr)
-                                     for subject in subjects]
+            record['activations'] = [activation(loaded, loaded.prepare(path), label, method, stages, score_thr)
+                                     for loaded in models]
         records.append(record)
     return records
 

@@ -7,10 +7,11 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..apis import LoadedModel
 from ..engine import UsageError
 from ..layers import HeadAttention
+from ..utils.progress import track
 from .figures import COLOURS, new_figure, save_figure
-from .subject import Subject, with_progress
 
 STEPS = ('before mixing', 'after mixing', 'after IN')
 # Elements of attention maps that are held at a time.
@@ -70,7 +71,7 @@ def _add_products(gram: Tensor, maps: Tensor) -> None:
     gram += vectors @ vectors.transpose(1, 2)
 
 
-def measure_diversity(subject: Subject, images: Sequence[Path]) -> list[dict]:
+def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]:
     """Similarity of heads in every attention with several of them, mean over images (and windows).
 
     Returns:
@@ -80,10 +81,10 @@ def measure_diversity(subject: Subject, images: Sequence[Path]) -> list[dict]:
     Raises:
         UsageError: The model has no such attention.
     """
-    attentions = {module: name.removesuffix('.attend') for name, module in subject.backbone.named_modules()
+    attentions = {module: name.removesuffix('.attend') for name, module in loaded.backbone.named_modules()
                   if isinstance(module, HeadAttention)}
     if not attentions:
-        raise UsageError(f'The backbone of {subject.name} has none of the attention of ResT or ResTv2, whose heads '
+        raise UsageError(f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads '
                          'are compared here.')
     found: dict[str, list[dict[str, Tensor]]] = {}
 
@@ -97,13 +98,13 @@ def measure_diversity(subject: Subject, images: Sequence[Path]) -> list[dict]:
     handles = [module.register_forward_pre_hook(look) for module in attentions]
     try:
         with torch.no_grad():
-            for path in with_progress(images, f'Similarity of heads in {subject.name}'):
-                subject.backbone(subject.prepare(path)['inputs'])
+            for path in track(images, f'Similarity of heads in {loaded.name}'):
+                loaded.backbone(loaded.prepare(path)['inputs'])
     finally:
         for handle in handles:
             handle.remove()
     if not found:
-        raise UsageError(f'Every attention of {subject.name} has a single head: there is nothing to compare.')
+        raise UsageError(f'Every attention of {loaded.name} has a single head: there is nothing to compare.')
     layers = []
     for name, records in found.items():
         pairs = {step: torch.stack([record[step] for record in records]).nanmean(dim=0) for step in records[0]}
@@ -113,7 +114,7 @@ def measure_diversity(subject: Subject, images: Sequence[Path]) -> list[dict]:
 
 
 def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images: int) -> Path:
-    """Draw the similarity by depth, and that of every two heads in the deepest attention, for each subject."""
+    """Draw the similarity by depth, and that of every two heads in the deepest attention, for each loaded."""
     figure, axes = new_figure(len(measured), 1 + len(STEPS), width=3.3, height=3.4)
     for row, (name, layers) in zip(axes, measured.items()):
         axis = row[0]

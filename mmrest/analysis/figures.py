@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-# Steps of a process and subjects of a comparison, told apart also by those who do not see all colours.
+# Steps of a process and models of a comparison, told apart also by those who do not see all colours.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000')
 
 

@@ -8,10 +8,11 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..apis import LoadedModel
 from ..engine import UsageError
 from ..layers import EMSA, TransformerBlock, to_map
+from ..utils.progress import track
 from .figures import COLOURS, new_figure, save_figure
-from .subject import Subject, with_progress
 
 # What is looked at in a block, in the order of the panels; the last also in backbones of other makes.
 ATTENTION, BRANCH, COMBINED, OUTPUT = KINDS = ('attention', 'upsample branch', 'attention + branch', 'output')
@@ -101,7 +102,7 @@ class _Recorder:
             handle.remove()
 
 
-def measure_fourier(subject: Subject, images: Sequence[Path]) -> dict[str, dict[str, Tensor]]:
+def measure_fourier(loaded: LoadedModel, images: Sequence[Path]) -> dict[str, dict[str, Tensor]]:
     """Relative log amplitudes of every block, or of every output of a backbone of another make.
 
     Returns:
@@ -111,11 +112,11 @@ def measure_fourier(subject: Subject, images: Sequence[Path]) -> dict[str, dict[
     Raises:
         UsageError: The images are so small that no map has two rows and columns.
     """
-    recorder = _Recorder(subject.backbone)
+    recorder = _Recorder(loaded.backbone)
     try:
         with torch.no_grad():
-            for path in with_progress(images, f'Frequencies in {subject.name}'):
-                subject.backbone(subject.prepare(path)['inputs'])
+            for path in track(images, f'Frequencies in {loaded.name}'):
+                loaded.backbone(loaded.prepare(path)['inputs'])
     finally:
         recorder.remove()
     measured = {kind: {name: torch.stack(values).mean(dim=0) for name, values in of_kind.items()}
@@ -126,7 +127,7 @@ def measure_fourier(subject: Subject, images: Sequence[Path]) -> dict[str, dict[
 
 
 def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | Path, num_images: int) -> Path:
-    """Draw for each subject the spectra by depth, and the part of the highest frequency by depth."""
+    """Draw for each loaded the spectra by depth, and the part of the highest frequency by depth."""
     from matplotlib import colormaps
 
     kinds = [kind for kind in KINDS if any(kind in of_subject for of_subject in measured.values())]

@@ -4,9 +4,9 @@ from __future__ import annotations
 import torch
 from mmengine.config import Config
 
+from ..apis import build_model
 from ..engine import UsageError
 from .complexity import Cost, count_backbone, count_module
-from .subject import build_model
 
 
 def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:

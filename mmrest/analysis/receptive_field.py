@@ -9,15 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..apis import LoadedModel
 from ..engine import UsageError
+from ..utils.progress import track
 from .figures import new_figure, save_figure
-from .subject import Subject, with_progress
 
 # Shares of the whole that areas are given for.
 SHARES = (0.2, 0.5, 0.9, 0.99)
 
 
-def measure_receptive_field(subject: Subject, images: Sequence[Path], shape: tuple[int, int]) -> dict[int, Tensor]:
+def measure_receptive_field(loaded: LoadedModel, images: Sequence[Path], shape: tuple[int, int]) -> dict[int, Tensor]:
     """How strongly the feature in the middle of each emitted map depends on each pixel.
 
     For a pixel it is the root of the mean square, over images, of the derivatives of all channels of the
@@ -26,7 +27,7 @@ def measure_receptive_field(subject: Subject, images: Sequence[Path], shape: tup
     not do: after a LayerNorm it is constant.
 
     Args:
-        subject (Subject): What to look at.
+        loaded (LoadedModel): What to look at.
         images (Sequence[Path]): Image files.
         shape (tuple[int, int]): (H, W) that prepared images are resized to.
 
@@ -35,16 +36,16 @@ def measure_receptive_field(subject: Subject, images: Sequence[Path], shape: tup
     """
     generator = torch.Generator().manual_seed(0)
     sums: dict[int, Tensor] = {}
-    for path in with_progress(images, f'Receptive fields of {subject.name}'):
-        inputs = F.interpolate(subject.prepare(path)['inputs'].float(), size=shape, mode='bilinear')
+    for path in track(images, f'Receptive fields of {loaded.name}'):
+        inputs = F.interpolate(loaded.prepare(path)['inputs'].float(), size=shape, mode='bilinear')
         inputs.requires_grad_()
         with torch.enable_grad():
-            outs = subject.backbone(inputs)
+            outs = loaded.backbone(inputs)
             if not isinstance(outs, (list, tuple)):
                 outs = [outs]
             for i, out in enumerate(outs):
                 if out.ndim != 4:
-                    raise UsageError(f'The backbone of {subject.name} emits no feature maps.')
+                    raise UsageError(f'The backbone of {loaded.name} emits no feature maps.')
                 feature = out[0, :, out.shape[2] // 2, out.shape[3] // 2]
                 signs = torch.randint(0, 2, feature.shape, generator=generator).to(feature) * 2 - 1
                 gradient, = torch.autograd.grad(feature @ signs, inputs, retain_graph=i + 1 < len(outs))
@@ -62,7 +63,7 @@ def area_holding(field: Tensor, share: float) -> float:
 
 
 def plot_receptive_fields(measured: dict[str, dict[int, Tensor]], out: str | Path, num_images: int) -> Path:
-    """Draw the fields, a row for each subject, in logarithmic brightness from their maximum down to a 10,000th."""
+    """Draw the fields, a row for each loaded, in logarithmic brightness from their maximum down to a 10,000th."""
     columns = max(len(fields) for fields in measured.values())
     figure, axes = new_figure(len(measured), columns, width=3.1, height=3.3)
     for row, (name, fields) in zip(axes, measured.items()):

@@ -1,8 +1,10 @@
 """Errors of checkpoint files."""
 from __future__ import annotations
 
+from ..utils.errors import MMRestError
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(MMRestError, RuntimeError):
     """A checkpoint file cannot be read, is refused, or does not fit the model."""
 
 

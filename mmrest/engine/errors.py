@@ -6,17 +6,11 @@ import sys
 from contextlib import contextmanager
 from typing import Iterator
 
-from ..checkpoints import CheckpointError
 from ..checkpoints.storage import NO_SPACE
-from ..datasets.validation import DataError
-from ..hooks import InvalidLossError
+from ..utils.errors import MMRestError, UsageError
 
 # Of a path that was given: it is missing, not what it should be, or not to be written to.
 OF_PATHS = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-class UsageError(Exception):
-    """A command was given something that cannot work; the message says what to do."""
 
 
 class RunFinished(UsageError):
@@ -31,7 +25,7 @@ def clear_errors() -> Iterator[None]:
     except RunFinished as finished:
         print(finished, flush=True)
         return
-    except (UsageError, CheckpointError, DataError, InvalidLossError) as error:
+    except MMRestError as error:
         message = error
     except OSError as error:
         if error.errno in NO_SPACE:

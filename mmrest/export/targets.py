@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..analysis.complexity import image_channels
-from ..analysis.subject import Subject, build_backbone, load_subject
+from ..apis import LoadedModel, build_backbone, init_model
 from ..checkpoints import load_pretrained
 from ..engine import UsageError
 from ..layers import EMSAv2
@@ -136,7 +136,7 @@ def backbone_target(name: str, arch: str | None = None, checkpoint: str | None =
     """A backbone of this package, on its own.
 
     Args:
-        name (str): A key of :data:`mmrest.analysis.subject.BACKBONES`.
+        name (str): A key of :data:`mmrest.apis.models.BACKBONES`.
         arch (str, optional): Its architecture; default: the backbone's.
         checkpoint (str, optional): Its weights, published or own, a detector's as well; None: initial ones.
         options (dict, optional): Further arguments of the backbone.
@@ -166,12 +166,12 @@ def config_target(config: str, checkpoint: str | None = None, options: dict[str,
         UsageError: The config cannot be used, or its model is of a kind that is not exported whole.
         CheckpointError: The checkpoint cannot be read, or does not fit.
     """
-    subject = load_subject(config, checkpoint or 'none', options)
+    loaded = init_model(config, checkpoint or 'none', options)
     if part == 'backbone':
-        target = _of_backbone(subject.name, subject.backbone)
+        target = _of_backbone(loaded.name, loaded.backbone)
     else:
-        target = _whole(subject, tuple(outputs))
-    target.metadata.update(_preprocessing(subject.model.data_preprocessor))
+        target = _whole(loaded, tuple(outputs))
+    target.metadata.update(_preprocessing(loaded.model.data_preprocessor))
     return target
 
 
@@ -185,25 +185,25 @@ def _of_backbone(name: str, backbone: nn.Module) -> Target:
     return Target(name, 'backbone', FeatureMaps(backbone).eval(), outputs)
 
 
-def _whole(subject: Subject, outputs: tuple[str, ...]) -> Target:
-    if subject.scope == 'mmdet':
+def _whole(loaded: LoadedModel, outputs: tuple[str, ...]) -> Target:
+    if loaded.scope == 'mmdet':
         from mmdet.models import RetinaHead
-        head = getattr(subject.model, 'bbox_head', None)
+        head = getattr(loaded.model, 'bbox_head', None)
         if not isinstance(head, RetinaHead) or getattr(head.loss_cls, 'custom_cls_channels', False):
-            raise _not_whole(subject, head)
+            raise _not_whole(loaded, head)
         target = Target(
-            subject.name, 'detection', DecodedBoxes(subject.model).eval(), {
+            loaded.name, 'detection', DecodedBoxes(loaded.model).eval(), {
                 'boxes': 'float32 (batch, boxes, 4): x1, y1, x2, y2 in pixels of the input, before suppression',
                 'scores': 'float32 (batch, boxes, classes): of each class on its own, in [0, 1]',
                 'levels': 'int64 (boxes): level of the pyramid that each box comes from, 0 the finest',
-            }, dict(test_cfg=json.dumps(_plain(subject.model.test_cfg))))
-    elif subject.scope == 'mmseg':
+            }, dict(test_cfg=json.dumps(_plain(loaded.model.test_cfg))))
+    elif loaded.scope == 'mmseg':
         from mmseg.models import UPerHead
-        head = getattr(subject.model, 'decode_head', None)
+        head = getattr(loaded.model, 'decode_head', None)
         if not isinstance(head, UPerHead):
-            raise _not_whole(subject, head)
+            raise _not_whole(loaded, head)
         if head.align_corners:
-            raise UsageError(f'{subject.name} resizes maps with align_corners=True, which is not exported at dynamic '
+            raise UsageError(f'{loaded.name} resizes maps with align_corners=True, which is not exported at dynamic '
                              'sizes. Its backbone can be: --part backbone.')
         known = {
             'logits': 'float32 (batch, classes, height, width), resized to the input',
@@ -212,17 +212,17 @@ def _whole(subject: Subject, outputs: tuple[str, ...]) -> Target:
         chosen = {name: known[name] for name in SEGMENTATION_OUTPUTS if name in outputs}
         if not chosen or set(outputs) - set(known):
             raise UsageError(f'A segmentor has the outputs {" and ".join(known)}; got {", ".join(outputs) or "none"}.')
-        target = Target(subject.name, 'segmentation', ResizedLogits(subject.model, tuple(chosen)).eval(), chosen,
+        target = Target(loaded.name, 'segmentation', ResizedLogits(loaded.model, tuple(chosen)).eval(), chosen,
                         dict(test_mode='whole'))
     else:
-        raise _not_whole(subject, getattr(subject.model, 'head', None))
-    target.metadata['classes'] = json.dumps(subject.class_names)
+        raise _not_whole(loaded, getattr(loaded.model, 'head', None))
+    target.metadata['classes'] = json.dumps(loaded.class_names)
     return target
 
 
-def _not_whole(subject: Subject, head: Any) -> UsageError:
-    kind = type(subject.model).__name__ + (f' with {type(head).__name__}' if isinstance(head, nn.Module) else '')
-    return UsageError(f'{subject.name} is a {kind}. Exported whole are RetinaNet (RetinaHead) and UPerNet (UPerHead); '
+def _not_whole(loaded: LoadedModel, head: Any) -> UsageError:
+    kind = type(loaded.model).__name__ + (f' with {type(head).__name__}' if isinstance(head, nn.Module) else '')
+    return UsageError(f'{loaded.name} is a {kind}. Exported whole are RetinaNet (RetinaHead) and UPerNet (UPerHead); '
                       'of any other model the backbone can be exported: --part backbone.')
 
 

@@ -15,13 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.loading import inner_model
 from ..checkpoints.storage import WHOLE_FILES, write_whole
+from ..utils.errors import MMRestError
 from .randomness import PositionedBatches
 
 ADVICE = ('Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
           'float16 (try bfloat16), labels that are wrong (tools/check_dataset.py).')
 
 
-class InvalidLossError(RuntimeError):
+class InvalidLossError(MMRestError, RuntimeError):
     """The loss became NaN or infinite."""
 
 

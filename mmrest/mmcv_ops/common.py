@@ -7,8 +7,10 @@ from typing import Any, Callable
 import torch
 from torch import Tensor
 
+from ..utils.errors import MMRestError
 
-class UnsupportedOpError(NotImplementedError):
+
+class UnsupportedOpError(MMRestError, NotImplementedError):
     """An operator of mmcv that needs mmcv's compiled extension or a torchvision that goes with torch."""
 
 

@@ -7,6 +7,8 @@ from typing import Any, Sequence
 
 from mmengine.config import DictAction
 
+from .errors import UsageError
+
 QUOTES = '\'"'
 
 
@@ -117,3 +119,38 @@ def _split(text: str, commas: list[int]) -> list[str]:
     """Split a text at commas; one at the end adds nothing."""
     parts = [text[start + 1:end] for start, end in zip([-1, *commas], [*commas, len(text)])]
     return parts if parts[-1].strip() else parts[:-1]
+
+
+def check_choice(args: argparse.Namespace, config_only: Sequence[str]) -> None:
+    """Stop where a command line does not name one thing to build, or has options that would change nothing of it.
+
+    Args:
+        args (argparse.Namespace): With ``config`` or ``backbone``; ``arch`` and ``options`` are of a backbone.
+        config_only (Sequence[str]): Those that are of a config. What was not given is None.
+
+    Raises:
+        UsageError: Neither or both are named, or an option goes with the other one.
+    """
+    if bool(args.config) == bool(args.backbone):
+        raise UsageError('Give either a config or --backbone with --arch.')
+    if args.backbone:
+        refuse_idle(args, config_only, '--backbone')
+    else:
+        refuse_idle(args, ('arch', 'options'), 'a config')
+
+
+def refuse_idle(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
+    """Stop where a command line has options that would change nothing.
+
+    Args:
+        args (argparse.Namespace): What was not given is None.
+        names (Sequence[str]): Those that would change nothing; 'config' is the one without dashes.
+        beside (str): What makes them idle.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    idle = ['a config' if name == 'config' else f'--{name.replace("_", "-")}' for name in names
+            if getattr(args, name) is not None]
+    if idle:
+        raise UsageError(f'{", ".join(idle)} does nothing with {beside}.')

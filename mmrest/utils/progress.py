@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+T = TypeVar('T')
 
 # Called with the task, its total and the unit of the total ('MB' counts bytes); gives what counts steps done.
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
@@ -74,3 +76,17 @@ def format_seconds(seconds: float) -> str:
         return f'{seconds} s'
     minutes, seconds = divmod(seconds, 60)
     return f'{minutes} min {seconds} s' if minutes < 60 else f'{minutes // 60} h {minutes % 60} min'
+
+
+def track(items: Sequence[T], task: str, unit: str = 'images') -> Iterator[T]:
+    """Iterate, showing progress.
+
+    Args:
+        items (Sequence): What to iterate over.
+        task (str): E.g. 'painting'.
+        unit (str): Of the items.
+    """
+    with show_progress(task, len(items), unit) as advance:
+        for item in items:
+            yield item
+            advance(1)

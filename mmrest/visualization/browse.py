@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.visualization import Visualizer
 
-from ..analysis.subject import with_progress
 from ..datasets.validation import DataError, dataset_errors, validate_dataset, with_coco_checks
 from ..engine import UsageError, base_datasets, check_data
+from ..utils.progress import track
 from .files import Painted, save_picture
 from .painting import _font
 from .samples import draw_sample
@@ -53,7 +53,7 @@ def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir:
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
     out_dir = Path(out_dir)
     painted, tiles = Painted(), []
-    for i in with_progress(indices.tolist(), f'Drawing {len(indices)} of {len(dataset)} samples ({phase})'):
+    for i in track(indices.tolist(), f'Drawing {len(indices)} of {len(dataset)} samples ({phase})'):
         try:
             picture, name = draw_item(dataset[i], find_part(dataset, i).metainfo)
         except (DataError, RuntimeError, UsageError) as error:  # of this image; the others are drawn

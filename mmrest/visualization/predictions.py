@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from mmengine.utils import ProgressBar
 
-from ..analysis.subject import Subject, find_images, with_progress
+from ..apis import LoadedModel, find_images
 from ..checkpoints.storage import NO_SPACE
 from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError
+from ..utils.progress import track
 from .files import Painted, save_picture
 from .samples import draw_sample
 
@@ -31,14 +32,14 @@ MOST_FAILURES = 100
 LASTING = (*NO_SPACE, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def paint_predictions(subject: Subject, source: str | Path, out_dir: str | Path, score_thr: float = 0.3) -> Painted:
+def paint_predictions(loaded: LoadedModel, source: str | Path, out_dir: str | Path, score_thr: float = 0.3) -> Painted:
     """Run a model on images or a video and paint what it finds.
 
     Pictures keep the names of the images and, in a folder, where they lie in it; so none overwrites another.
     A video becomes an ``.mp4`` of the same name.
 
     Args:
-        subject (Subject): The model.
+        loaded (LoadedModel): The model.
         source (str | Path): Image, folder (searched with the folders in it), or video.
         out_dir (str | Path): Where the pictures go.
         score_thr (float): Instances below this score are not painted.
@@ -48,8 +49,8 @@ def paint_predictions(subject: Subject, source: str | Path, out_dir: str | Path,
     """
     source, out_dir = Path(source), Path(out_dir)
     if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
-        return _paint_video(subject, source, out_dir / f'{source.stem}.mp4', score_thr)
-    suffixes = _suffixes(subject)
+        return _paint_video(loaded, source, out_dir / f'{source.stem}.mp4', score_thr)
+    suffixes = _suffixes(loaded)
     if source.is_file() and not source.name.lower().endswith(suffixes):
         raise UsageError(f'{source} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a video '
                          f'({", ".join(VIDEO_SUFFIXES)}).')
@@ -61,11 +62,11 @@ def paint_predictions(subject: Subject, source: str | Path, out_dir: str | Path,
         raise UsageError(f'{out_dir} lies in {source} and holds images, which may be to be painted or painted already: '
                          'choose another --out-dir.')
     painted = Painted()
-    for path in with_progress(images, f'Painting {len(images)} image{"s" * (len(images) != 1)}'):
+    for path in track(images, f'Painting {len(images)} image{"s" * (len(images) != 1)}'):
         name = path.relative_to(root)
         target = out_dir / (name if path.suffix.lower() in IMAGE_SUFFIXES else f'{name}.png')
         try:
-            painted.files.append(save_picture(_paint(subject, path, path, score_thr), target))
+            painted.files.append(save_picture(_paint(loaded, path, path, score_thr), target))
         except Exception as error:  # whatever one image does to a transform or a model, the others are painted
             if isinstance(error, OSError) and error.errno in LASTING:
                 raise
@@ -77,28 +78,28 @@ def paint_predictions(subject: Subject, source: str | Path, out_dir: str | Path,
     return painted
 
 
-def _suffixes(subject: Subject) -> tuple[str, ...]:
+def _suffixes(loaded: LoadedModel) -> tuple[str, ...]:
     """Return the ends of names of the images that a pipeline reads: any, if its loader is not the usual one."""
-    first = next(iter(getattr(subject.pipeline, 'transforms', [])), None)
+    first = next(iter(getattr(loaded.pipeline, 'transforms', [])), None)
     return IMAGE_SUFFIXES if type(first).__name__ == 'LoadImageFromFile' else ('', )
 
 
-def _paint(subject: Subject, path: Path, name: Any, score_thr: float) -> np.ndarray:
+def _paint(loaded: LoadedModel, path: Path, name: Any, score_thr: float) -> np.ndarray:
     """Return a painted image; errors call it by a name of its own."""
-    prepared, image = subject.open(path)
+    prepared, image = loaded.open(path)
     with torch.no_grad():
-        sample = subject.model(**prepared, mode='predict')[0]
+        sample = loaded.model(**prepared, mode='predict')[0]
     try:
-        return draw_sample(image, sample, subject.class_names, subject.palette, score_thr=score_thr)
+        return draw_sample(image, sample, loaded.class_names, loaded.palette, score_thr=score_thr)
     except ValueError as error:
-        raise UsageError(f'The predictions of {subject.name} for {name} cannot be painted: {error}.') from error
+        raise UsageError(f'The predictions of {loaded.name} for {name} cannot be painted: {error}.') from error
 
 
 def _reason(name: Any, error: Exception) -> str:
     return str(error) if isinstance(error, UsageError) else f'{name} cannot be painted: {type(error).__name__}: {error}'
 
 
-def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) -> Painted:
+def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float) -> Painted:
     import cv2
     if out.exists() and out.samefile(source):
         raise UsageError(f'The painted video would overwrite {source}: choose another --out-dir.')
@@ -119,7 +120,7 @@ def _paint_video(subject: Subject, source: Path, out: Path, score_thr: float) ->
             try:
                 if frame is None:
                     raise UsageError(f'Frame {number} of {source} cannot be decoded.')
-                picture = paint_frame(subject, frame, f'Frame {number} of {source}', score_thr)
+                picture = paint_frame(loaded, frame, f'Frame {number} of {source}', score_thr)
             except Exception as error:
                 bad[number] = _reason(f'Frame {number} of {source}', error)
                 continue
@@ -157,14 +158,14 @@ def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
         number, failures = number + 1, 0 if readable else failures + 1
 
 
-def paint_frame(subject: Subject, frame: np.ndarray, name: str, score_thr: float) -> np.ndarray:
+def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: float) -> np.ndarray:
     """Return a painted frame of a video.
 
     It goes through a file of its own, so that the pipeline reads it as it reads any image: in gray, in floating point,
     by another decoder.
 
     Args:
-        subject (Subject): The model.
+        loaded (LoadedModel): The model.
         frame (np.ndarray): (H, W, 3) uint8 BGR.
         name (str): What errors call it.
         score_thr (float): Instances below this score are not painted.
@@ -176,4 +177,4 @@ def paint_frame(subject: Subject, frame: np.ndarray, name: str, score_thr: float
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'frame.bmp'  # not compressed, which takes no time
         cv2.imwrite(str(path), frame)
-        return _paint(subject, path, name, score_thr)
+        return _paint(loaded, path, name, score_thr)

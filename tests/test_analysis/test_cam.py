@@ -7,7 +7,7 @@ from torch import nn
 
 from mmrest.analysis import cam
 from mmrest.analysis.cam import METHODS, Activation, activation, evidence, measure_cam, most_likely_class
-from mmrest.analysis.subject import Subject, find_images, load_subject
+from mmrest.apis import LoadedModel, find_images, init_model
 from mmrest.engine import UsageError
 
 
@@ -37,34 +37,34 @@ class Classifier(nn.Module):
 
 
 @pytest.fixture
-def subject():
+def loaded():
     image = torch.zeros(3, 32, 32)
     image[0, 4:12, 4:12] = 1  # red above on the left, green below on the right
     image[1, 20:28, 20:28] = 1
-    return Subject('by hand', Classifier().eval(), lambda _: dict(inputs=image, data_samples=BaseDataElement()),
+    return LoadedModel('by hand', Classifier().eval(), lambda _: dict(inputs=image, data_samples=BaseDataElement()),
                    'mmpretrain', ('red', 'green'))
 
 
 @pytest.mark.parametrize('method', [m for m in METHODS if m != 'eigencam'])  # which does not know classes
 @pytest.mark.parametrize('label, place', [(0, (8, 8)), (1, (24, 24))])
-def test_the_map_is_where_the_evidence_is(grad_cam, subject, method, label, place):
-    found = activation(subject, subject.prepare('image'), label, method)
+def test_the_map_is_where_the_evidence_is(grad_cam, loaded, method, label, place):
+    found = activation(loaded, loaded.prepare('image'), label, method)
     assert found.cam.shape == (32, 32) and found.cam.min() == 0 and found.cam.max() == pytest.approx(1, abs=1e-3)
     peak = np.unravel_index(found.cam.argmax(), found.cam.shape)
     assert np.abs(np.subtract(peak, place)).max() <= 4
     assert found.region is None and found.score == pytest.approx(0.5)
 
 
-def test_the_class_is_given_by_name(grad_cam, subject):
-    record, = measure_cam([subject], ['image'], class_name='green')
+def test_the_class_is_given_by_name(grad_cam, loaded):
+    record, = measure_cam([loaded], ['image'], class_name='green')
     assert record['class_name'] == 'green' and record['activations'][0].cam[24, 24] > record['activations'][0].cam[8, 8]
     with pytest.raises(UsageError, match="no class 'blue'. by hand has: red, green"):
-        measure_cam([subject], ['image'], class_name='blue')
-    other = Subject('other', subject.model, subject.pipeline, 'mmpretrain', ('red', ))
+        measure_cam([loaded], ['image'], class_name='blue')
+    other = LoadedModel('other', loaded.model, loaded.pipeline, 'mmpretrain', ('red', ))
     with pytest.raises(UsageError, match='other has other classes'):
-        measure_cam([subject, other], ['image'])
+        measure_cam([loaded, other], ['image'])
     with pytest.raises(UsageError, match='no stage 3'):
-        measure_cam([subject], ['image'], stages=[3])
+        measure_cam([loaded], ['image'], stages=[3])
 
 
 def test_evidence_in_a_label_map():
@@ -75,10 +75,10 @@ def test_evidence_in_a_label_map():
     assert number.item() == 4 and number.requires_grad and share == 0.5
     assert region.tolist() == [[False, False, True, True]]
     assert evidence(result, 2, 0.3)[0] is None
-    subject = Subject('by hand', nn.Identity(), None, 'mmseg', ('background', 'disc', 'star'))
-    assert most_likely_class(subject, result) == 1
+    loaded = LoadedModel('by hand', nn.Identity(), None, 'mmseg', ('background', 'disc', 'star'))
+    assert most_likely_class(loaded, result) == 1
     result.pred_sem_seg.data = torch.zeros(1, 1, 4, dtype=torch.long)
-    assert most_likely_class(subject, result) is None
+    assert most_likely_class(loaded, result) is None
 
 
 def test_share_inside():
@@ -89,13 +89,13 @@ def test_share_inside():
 
 
 def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
-    subject = load_subject(str(configs['ResT']), str(checkpoint))
-    record, = measure_cam([subject], find_images(shapes / 'images/val', 1), score_thr=0.0)
+    loaded = init_model(str(configs['ResT']), str(checkpoint))
+    record, = measure_cam([loaded], find_images(shapes / 'images/val', 1), score_thr=0.0)
     found, = record['activations']
-    assert found.cam.shape == tuple(subject.prepare(record['path'])['inputs'].shape[-2:]) == found.region.shape
+    assert found.cam.shape == tuple(loaded.prepare(record['path'])['inputs'].shape[-2:]) == found.region.shape
     assert 0 <= found.cam.min() <= found.cam.max() <= 1 and found.cam.std() > 0 and found.region.any()
-    assert not subject.backbone._forward_hooks, 'nothing is left on the model'
-    nothing, = measure_cam([subject], [record['path']], class_name='disc', score_thr=1.0)
+    assert not loaded.backbone._forward_hooks, 'nothing is left on the model'
+    nothing, = measure_cam([loaded], [record['path']], class_name='disc', score_thr=1.0)
     assert nothing['activations'][0].cam is None
 
 

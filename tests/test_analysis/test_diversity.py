@@ -5,7 +5,7 @@ from torch import nn
 
 from mmrest.analysis import diversity
 from mmrest.analysis.diversity import STEPS, head_similarity, mean_off_diagonal, measure_diversity
-from mmrest.analysis.subject import find_images, load_subject
+from mmrest.apis import find_images, init_model
 from mmrest.engine import UsageError
 from mmrest.ops.attention import instance_norm
 
@@ -54,12 +54,12 @@ def test_steps_that_an_attention_does_not_have():
 
 def test_of_a_model(configs, checkpoint, shapes):
     images = find_images(shapes / 'images/val', 2)
-    layers = measure_diversity(load_subject(str(configs['ResT']), str(checkpoint)), images)
+    layers = measure_diversity(init_model(str(configs['ResT']), str(checkpoint)), images)
     assert [(layer['name'], layer['num_heads']) for layer in layers] == [
         ('stage2.0.attn', 2), ('stage3.0.attn', 4), ('stage3.1.attn', 4), ('stage4.0.attn', 8)]
     assert all(set(layer['mean']) == set(STEPS) for layer in layers)
     assert all(-1 <= value <= 1 for layer in layers for value in layer['mean'].values())
-    v2 = measure_diversity(load_subject(str(configs['ResTv2']), 'none'), images)
+    v2 = measure_diversity(init_model(str(configs['ResTv2']), 'none'), images)
     assert all(set(layer['mean']) == set(STEPS[:1]) for layer in v2)
 
 
@@ -69,4 +69,4 @@ model = dict(backbone=dict(_delete_=True, type='ResNet', depth=18, out_indices=(
              neck=dict(in_channels=[128, 256, 512]))
 """)
     with pytest.raises(UsageError, match='none of the attention'):
-        measure_diversity(load_subject(str(tmp_path / 'resnet.py'), 'none'), find_images(shapes, 1))
+        measure_diversity(init_model(str(tmp_path / 'resnet.py'), 'none'), find_images(shapes, 1))

@@ -4,7 +4,7 @@ import torch
 
 from mmrest.analysis.fourier import ATTENTION, BRANCH, COMBINED, NUM_FREQUENCIES, OUTPUT, measure_fourier
 from mmrest.analysis.fourier import relative_log_amplitude as amplitude
-from mmrest.analysis.subject import find_images, load_subject
+from mmrest.apis import find_images, init_model
 
 
 @pytest.mark.parametrize('shape', [(8, 8), (9, 7), (6, 16), (2, 2)])
@@ -36,15 +36,15 @@ def test_maps_without_a_diagonal_are_left_out(shape):
 def test_of_both_backbones(configs, shapes):
     images = find_images(shapes / 'images/val', 1)
     blocks = ['stage1.0', 'stage2.0', 'stage3.0', 'stage3.1', 'stage4.0']
-    v1 = measure_fourier(load_subject(str(configs['ResT']), 'none'), images)
+    v1 = measure_fourier(init_model(str(configs['ResT']), 'none'), images)
     assert {kind: list(found) for kind, found in v1.items()} == {ATTENTION: blocks, OUTPUT: blocks}
-    v2 = measure_fourier(load_subject(str(configs['ResTv2']), 'none'), images)
+    v2 = measure_fourier(init_model(str(configs['ResTv2']), 'none'), images)
     assert set(v2) == {ATTENTION, BRANCH, COMBINED, OUTPUT} and all(list(found) == blocks for found in v2.values())
 
 
 def test_inside_windows_only_the_output_is_a_map(configs, shapes):
-    subject = load_subject(str(configs['ResTv2']), 'none', {'model.backbone.style': 'win'})
-    assert set(measure_fourier(subject, find_images(shapes / 'images/val', 1))) == {OUTPUT}
+    loaded = init_model(str(configs['ResTv2']), 'none', {'model.backbone.style': 'win'})
+    assert set(measure_fourier(loaded, find_images(shapes / 'images/val', 1))) == {OUTPUT}
 
 
 def test_any_other_backbone_by_its_outputs(configs, shapes, tmp_path):
@@ -52,5 +52,5 @@ def test_any_other_backbone_by_its_outputs(configs, shapes, tmp_path):
 model = dict(backbone=dict(_delete_=True, type='ResNet', depth=18, out_indices=(1, 2, 3)),
              neck=dict(in_channels=[128, 256, 512]))
 """)
-    found = measure_fourier(load_subject(str(tmp_path / 'resnet.py'), 'none'), find_images(shapes, 1))
+    found = measure_fourier(init_model(str(tmp_path / 'resnet.py'), 'none'), find_images(shapes, 1))
     assert {kind: list(names) for kind, names in found.items()} == {OUTPUT: ['output 1', 'output 2', 'output 3']}

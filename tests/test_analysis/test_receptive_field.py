@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from mmrest.analysis.receptive_field import area_holding, measure_receptive_field
-from mmrest.analysis.subject import Subject, load_subject
+from mmrest.apis import LoadedModel, init_model
 
 
 class Backbone(nn.Module):
@@ -22,27 +22,27 @@ class Backbone(nn.Module):
 
 
 @pytest.fixture
-def subject():
+def loaded():
     model = nn.Module()
     model.backbone = Backbone()
     model.data_preprocessor = lambda data, training: dict(inputs=torch.stack(data['inputs']))
-    return Subject('by hand', model, lambda _: dict(inputs=torch.rand(3, 20, 24)), 'mmdet')
+    return LoadedModel('by hand', model, lambda _: dict(inputs=torch.rand(3, 20, 24)), 'mmdet')
 
 
-def test_field_of_convolutions(subject):
-    fields = measure_receptive_field(subject, ['a', 'b', 'c'], (16, 16))
+def test_field_of_convolutions(loaded):
+    fields = measure_receptive_field(loaded, ['a', 'b', 'c'], (16, 16))
     reached = {i: field.nonzero() for i, field in fields.items()}
     assert reached[0].min() == 7 and reached[0].max() == 9 and len(reached[0]) == 9
     # 4 (of 8) at stride 2 sees 7..9 of the first, and so 6..10 of the image.
     assert reached[1].min() == 6 and reached[1].max() == 10 and len(reached[1]) == 25
 
 
-def test_it_is_the_norm_of_the_jacobian(subject):
+def test_it_is_the_norm_of_the_jacobian(loaded):
     image = torch.rand(3, 16, 16)
-    subject.pipeline = lambda _: dict(inputs=image)
-    jacobian = torch.autograd.functional.jacobian(lambda x: subject.backbone(x)[1][0, :, 4, 4], image[None])
+    loaded.pipeline = lambda _: dict(inputs=image)
+    jacobian = torch.autograd.functional.jacobian(lambda x: loaded.backbone(x)[1][0, :, 4, 4], image[None])
     expected = jacobian.square().sum(dim=(0, 1, 2)).sqrt()
-    found = measure_receptive_field(subject, ['image'] * 400, (16, 16))[1]
+    found = measure_receptive_field(loaded, ['image'] * 400, (16, 16))[1]
     assert (found - expected).abs().max() < 0.1 * expected.max()
 
 
@@ -56,5 +56,5 @@ def test_area():
 
 def test_of_a_model(configs, shapes):
     image = sorted((shapes / 'images/val').glob('*.png'))[0]
-    fields = measure_receptive_field(load_subject(str(configs['ResT']), 'none'), [image], (48, 64))
+    fields = measure_receptive_field(init_model(str(configs['ResT']), 'none'), [image], (48, 64))
     assert set(fields) == {0, 1, 2} and all(field.shape == (48, 64) and field.max() > 0 for field in fields.values())

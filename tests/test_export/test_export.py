@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmrest.analysis.subject import load_subject
+from mmrest.apis import init_model
 from mmrest.engine import UsageError
 from mmrest.export import apply_nms, backbone_target, compare, config_target, export, read_metadata
 
@@ -152,7 +152,7 @@ def check_dims(onnx, path, target):
 
 def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
     checkpoint = tmp_path / 'weights.pth'
-    torch.save(load_subject(retinanet, 'none').model.state_dict(), checkpoint)
+    torch.save(init_model(retinanet, 'none').model.state_dict(), checkpoint)
     out = tmp_path / 'new' / 'retinanet.onnx'
     run(retinanet, '--checkpoint', checkpoint, '--out', out)
     assert 'Largest differences' in capsys.readouterr().out
@@ -168,8 +168,8 @@ def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
     import onnxruntime
     image = cv2.imread(str(shapes / 'images/val/000000.png'))[:50, :61]
     cv2.imwrite(str(tmp_path / 'cut.png'), image)
-    subject = load_subject(retinanet, str(checkpoint))
-    prepared = subject.prepare(tmp_path / 'cut.png')
+    loaded = init_model(retinanet, str(checkpoint))
+    prepared = loaded.prepare(tmp_path / 'cut.png')
     sample = prepared['data_samples'][0]
     session = onnxruntime.InferenceSession(str(out), providers=['CPUExecutionProvider'])
     boxes, scores, levels = session.run(['boxes', 'scores', 'levels'], dict(images=prepared['inputs'].numpy()))
@@ -177,7 +177,7 @@ def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
     assert sample.img_shape != sample.batch_input_shape
     for rescale in (True, False):
         with torch.no_grad():
-            expected = subject.model.predict(prepared['inputs'], [copy.deepcopy(sample)], rescale)[0].pred_instances
+            expected = loaded.model.predict(prepared['inputs'], [copy.deepcopy(sample)], rescale)[0].pred_instances
         found = apply_nms(boxes, scores, levels, metadata['test_cfg'], [sample.img_shape],
                           [sample.scale_factor] if rescale else None)[0]
         assert len(expected) == len(found['labels']) == 5

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...utils.errors import MMRestError
+
 ADVICE = 'To find all such files before a run: python tools/check_dataset.py CONFIG'
 SWITCH = 'To run without these checks: --cfg-options check_samples=False'
 
 
-class DataError(RuntimeError):
+class DataError(MMRestError, RuntimeError):
     """A file of a data set cannot be used; the message names it and says why."""
 
     def __init__(self, message: str) -> None:

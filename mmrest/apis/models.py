@@ -1,11 +1,10 @@
-"""What figures are made of: a model from its config and checkpoint, and images as it would be given them in testing."""
+"""Models from configs and checkpoints, with the test pipeline that prepares their images."""
 from __future__ import annotations
 
 import logging
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -13,12 +12,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
 from ..backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
 from ..checkpoints import load_pretrained
-from ..datasets.images import IMAGE_SUFFIXES, check_ends
+from ..datasets.images import check_ends
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
 from ..engine.machine import replace_sync_bn
@@ -27,8 +25,8 @@ BACKBONES = dict(ResT=ResT, ResTv2=ResTv2, ResTAblation=ResTAblation, ResTv2Abla
 
 
 @dataclass
-class Subject:
-    """A model to look at.
+class LoadedModel:
+    """Model with its test pipeline and classes.
 
     Attributes:
         name (str): For titles and files.
@@ -36,7 +34,7 @@ class Subject:
         pipeline (Callable): From ``dict(img_path=...)`` to what the model's data preprocessor takes.
         scope (str): 'mmdet', 'mmseg', 'mmpretrain' or other.
         class_names (tuple[str]): Empty where the config names none.
-        palette (tuple): RGB colours of the classes; empty where the config names none.
+        palette (tuple): RGB colors of the classes; empty where the config names none.
     """
     name: str
     model: nn.Module
@@ -53,7 +51,7 @@ class Subject:
         """Read an image and bring it to the form of the model's input.
 
         Returns:
-            dict: ``inputs``, (1, 3, H, W) float32 and normalised, and ``data_samples``.
+            dict: ``inputs``, (1, 3, H, W) float32 and normalized, and ``data_samples``.
 
         Raises:
             UsageError: It cannot be read.
@@ -93,8 +91,8 @@ class Subject:
         return (image if turned else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
 
 
-def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = None,
-                 device: str | torch.device = 'cpu', testing: bool = False) -> Subject:
+def init_model(config: str, checkpoint: str, options: dict[str, Any] | None = None,
+                 device: str | torch.device = 'cpu', testing: bool = False) -> LoadedModel:
     """Build the model of a config and fill it.
 
     Args:
@@ -128,11 +126,11 @@ def load_subject(config: str, checkpoint: str, options: dict[str, Any] | None = 
     except (AssertionError, RuntimeError) as error:  # torch is not of one mind on this
         raise UsageError(f'The device {device} cannot be used here: {error}') from error
     name = Path(config).stem + ' (initial weights)' * (checkpoint == 'none')
-    return Subject(name, model, Compose(steps), cfg.get('default_scope') or 'mmengine', *_classes(datasets[0]))
+    return LoadedModel(name, model, Compose(steps), cfg.get('default_scope') or 'mmengine', *_classes(datasets[0]))
 
 
 def build_model(cfg: Config, name: str) -> nn.Module:
-    """The model of a config, as a runner would build it; its weights are not initialised yet.
+    """Build the model of a config as a runner would; its weights are not initialized yet.
 
     Args:
         cfg (Config): Changed in place to fit the machine; its scope becomes the default one.
@@ -154,7 +152,7 @@ def build_model(cfg: Config, name: str) -> nn.Module:
 
 
 def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] | None = None) -> nn.Module:
-    """A backbone of this package, on its own.
+    """Build a backbone of this package on its own.
 
     Args:
         name (str): A key of ``BACKBONES``.
@@ -172,41 +170,6 @@ def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] |
         raise UsageError(str(error)) from error
 
 
-def check_choice(args: Namespace, config_only: Sequence[str]) -> None:
-    """Stop where a command line does not name one thing to build, or has options that would change nothing of it.
-
-    Args:
-        args (Namespace): With ``config`` or ``backbone``; ``arch`` and ``options`` are of a backbone.
-        config_only (Sequence[str]): Those that are of a config. What was not given is None.
-
-    Raises:
-        UsageError: Neither or both are named, or an option goes with the other one.
-    """
-    if bool(args.config) == bool(args.backbone):
-        raise UsageError('Give either a config or --backbone with --arch.')
-    if args.backbone:
-        refuse_idle(args, config_only, '--backbone')
-    else:
-        refuse_idle(args, ('arch', 'options'), 'a config')
-
-
-def refuse_idle(args: Namespace, names: Sequence[str], beside: str) -> None:
-    """Stop where a command line has options that would change nothing.
-
-    Args:
-        args (Namespace): What was not given is None.
-        names (Sequence[str]): Those that would change nothing; 'config' is the one without dashes.
-        beside (str): What makes them idle.
-
-    Raises:
-        UsageError: One of them was given.
-    """
-    idle = ['a config' if name == 'config' else f'--{name.replace("_", "-")}' for name in names
-            if getattr(args, name) is not None]
-    if idle:
-        raise UsageError(f'{", ".join(idle)} does nothing with {beside}.')
-
-
 def _init_weights(model: nn.Module) -> None:
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -216,43 +179,10 @@ def _init_weights(model: nn.Module) -> None:
 
 
 def _classes(dataset: dict) -> tuple[tuple[str, ...], tuple]:
-    """Names and colours of a dataset's classes, as its config or else its type gives them."""
+    """Names and colors of a dataset's classes, as its config or else its type gives them."""
     with DATASETS.switch_scope_and_registry(None) as registry:  # that of the default scope, which has its own
         known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
     own = dataset.get('metainfo') or {}
     classes = own.get('classes') or known.get('classes', ())
     palette = own.get('palette') or known.get('palette') or ()
     return (classes, ) if isinstance(classes, str) else tuple(classes), tuple(map(tuple, palette))
-
-
-def find_images(source: str | Path, most: int, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """Return the images in a folder, by name, or a single one.
-
-    Args:
-        source (str | Path): Folder (searched with the folders in it) or file.
-        most (int): The first that many.
-        suffixes (Sequence[str]): Ends of their names, in lower case; '' is any.
-
-    Raises:
-        UsageError: There is none.
-    """
-    source = Path(source)
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UsageError(f'There is no folder or image {source}.')
-    found = sorted(path for path in source.rglob('*')
-                   if path.name.lower().endswith(tuple(suffixes)) and not path.is_dir())
-    if not found:
-        raise UsageError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)}).')
-    return found[:most]
-
-
-def with_progress(items: Sequence, what: str) -> Iterator:
-    """Iterate, with a line that says how far and how long to go."""
-    print(f'{what}:', flush=True)
-    bar = ProgressBar(len(items))
-    for item in items:
-        yield item
-        bar.update()
-    print(flush=True)

@@ -1,0 +1,4 @@
+from .images import find_images
+from .models import BACKBONES, LoadedModel, build_backbone, build_model, init_model
+
+__all__ = ['BACKBONES', 'LoadedModel', 'build_backbone', 'build_model', 'find_images', 'init_model']
