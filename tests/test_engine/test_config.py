@@ -283,7 +283,8 @@ def test_testing_options_of_segmentation(tmp_path):
     pytest.importorskip('mmseg')
     checkpoint = write(tmp_path / 'some.pth', 'x')
     text = ("default_scope = 'mmseg'\nmodel = dict(type='M')\ntest_evaluator = dict(type='IoUMetric')\n"
-            "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\nvisualizer = dict(type='SegLocalVisualizer')\n"
+            "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\n"
+            "visualizer = dict(type='SegLocalVisualizer')\n"
             "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))\n")
     path = write(tmp_path / 'seg.py', text)
     cfg = prepare_test(load_config(path), checkpoint, out=str(tmp_path / 'maps'), show_dir=str(tmp_path / 'painted'))
