@@ -240,6 +240,8 @@ def test_what_is_resumed_is_checked_before_the_run_starts(repo, shapes, tmp_path
     assert not (tmp_path / 'run').exists()
     runner = build(config, tmp_path / 'run', 'auto')
     assert not runner._resume and runner._load_from is None, 'there was nothing to resume'
+    save_state(tmp_path, 1, state_dict=runner.model.state_dict(), optimizer=runner.optim_wrapper.state_dict(),
+               param_schedulers=[{}])
     # A run without a seed of its own goes on with the one it drew.
     runner = build(config, tmp_path, 'auto', randomness=dict(seed=None))
     assert runner._load_from == str(tmp_path / 'epoch_1.pth') and runner.seed == 3
