@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..apis import image_channels
 from ..layers import HeadAttention
 
 
@@ -66,11 +67,6 @@ def count_attention_macs(model: nn.Module, image_shape: tuple[int, int]) -> int:
     with _AttentionCount(model) as count, torch.no_grad():
         model.to('meta').eval()(torch.empty(1, image_channels(model), *image_shape, device='meta'))
     return sum(count.macs.values())
-
-
-def image_channels(model: nn.Module) -> int:
-    """Channels of the images that a model takes: those of its first convolution; 3 where it has none."""
-    return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
 
 
 def count_backbone(backbone: nn.Module, image_shape: tuple[int, int],

@@ -170,6 +170,11 @@ def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] |
         raise UsageError(str(error)) from error
 
 
+def image_channels(model: nn.Module) -> int:
+    """Return the channels of the images that a model takes: those of its first convolution; 3 where it has none."""
+    return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
+
+
 def _init_weights(model: nn.Module) -> None:
     logger = MMLogger.get_current_instance()
     level = logger.level

@@ -52,7 +52,7 @@ def resolve_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tu
     Raises:
         ValueError: They are not ascending stages of the network.
     """
-    given = (out_indices, ) if _is_int(out_indices) else out_indices
+    given = (out_indices, ) if isinstance(out_indices, int) else out_indices
     valid = isinstance(given, (list, tuple, range)) and all(_is_int(i) for i in given)
     indices = tuple(i + num_stages if i < 0 else i for i in given) if valid else ()
     if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < num_stages:
@@ -197,7 +197,7 @@ class PyramidBackbone(BaseModule):
         outs = []
         for i in range(self.num_stages):
             x = getattr(self, self.embed_names[i])(x)
-            hw_shape = x.shape[-2:]
+            hw_shape = (x.shape[-2], x.shape[-1])
             x = to_tokens(x)
             for block in getattr(self, f'stage{i + 1}'):
                 x = recompute(block, x, hw_shape) if self.with_cp else block(x, hw_shape)
@@ -212,7 +212,7 @@ class PyramidBackbone(BaseModule):
     def init_weights(self) -> None:
         """Load pretrained weights, if ``init_cfg`` asks for them. mmengine's runner calls this."""
         if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
-            if not self.is_init:
+            if not self.is_init:  # type: ignore[has-type]
                 load_pretrained(self, **{k: v for k, v in self.init_cfg.items() if k != 'type'})
                 self.is_init = True
             # Pretrained weights may replace frozen ones, but must not thaw them.

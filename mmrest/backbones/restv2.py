@@ -1,7 +1,7 @@
 """ResT V2: Simpler, Faster and Stronger (NeurIPS 2022, arXiv 2204.07366)."""
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from mmengine.registry import MODELS
 from torch import nn
@@ -120,7 +120,7 @@ class ResTv2(PyramidBackbone):
         return PatchEmbedV2(self.embed_dims[i - 1], self.embed_dims[i], self.norm_layer)
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        settings = dict(
+        settings: dict[str, Any] = dict(
             embed_dims=self.embed_dims[i],
             num_heads=self.num_heads[i],
             sr_ratio=self.sr_ratios[i],

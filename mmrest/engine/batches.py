@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from ..checkpoints.loading import inner_model
-from .errors import DataError
+from ..datasets.validation import DataError
 
 # Images of an evaluated dataset that are looked at before the run, which would else stop after its first epoch.
 LOOKED_AT = 8

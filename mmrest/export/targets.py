@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..analysis.complexity import image_channels
-from ..apis import LoadedModel, build_backbone, init_model
+from ..apis import LoadedModel, build_backbone, image_channels, init_model
 from ..checkpoints import load_pretrained
 from ..engine import UsageError
 from ..layers import EMSAv2

@@ -33,12 +33,13 @@ class HeadAttention(nn.Module):
 
         A convolution that is pruned, hooked, parametrized, or replaced by another module is called with whole maps.
         """
-        options = dict(dropout_p=self.dropout_p if self.training else 0.0, normalize=self.head_norm)
+        dropout_p = self.dropout_p if self.training else 0.0
         if mix is None:
-            return emsa(q, k, v, impl=self.attn_impl, **options)
+            return emsa(q, k, v, dropout_p=dropout_p, impl=self.attn_impl)
         if is_stock(mix, nn.Conv2d) and mix.kernel_size == (1, 1) and mix.groups == 1:
-            return emsa(q, k, v, mix.weight[..., 0, 0], mix.bias, impl=self.attn_impl, **options)
-        return emsa_through(mix, q, k, v, **options)
+            weight, bias = mix.weight[..., 0, 0], mix.bias
+            return emsa(q, k, v, weight, bias, dropout_p=dropout_p, impl=self.attn_impl, normalize=self.head_norm)
+        return emsa_through(mix, q, k, v, dropout_p=dropout_p, normalize=self.head_norm)
 
     def extra_repr(self) -> str:
         return f'dropout_p={self.dropout_p:g}, attn_impl={self.attn_impl!r}'
@@ -86,7 +87,7 @@ class EMSA(nn.Module):
         self.kv = nn.Linear(embed_dims, 2 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop_rate)
-        self.sr = None
+        self.sr: nn.Module | None = None
         if sr_ratio > 1:
             self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio + 1, stride=sr_ratio,
                                 padding=sr_ratio // 2, groups=embed_dims)
@@ -109,7 +110,7 @@ class EMSA(nn.Module):
         if self.sr is None:
             return x, hw_shape
         x = call_layer(self.sr, to_map(x, hw_shape))
-        return self.sr_norm(to_tokens(x)), tuple(x.shape[-2:])
+        return self.sr_norm(to_tokens(x)), (x.shape[-2], x.shape[-1])
 
     def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
                       hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:
@@ -153,7 +154,7 @@ class EMSAv2(EMSA):
                  head_mixing: bool = False) -> None:
         super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer,
                          attn_impl)
-        self.up = LayerSequence(
+        self.up: nn.Module = LayerSequence(
             nn.Conv2d(embed_dims, embed_dims * sr_ratio**2, kernel_size=3, padding=1, groups=embed_dims),
             nn.PixelShuffle(sr_ratio))
         self.up_norm = norm_layer(embed_dims)

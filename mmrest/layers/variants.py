@@ -11,6 +11,7 @@ from ..ops import call_layer, is_exporting
 from .attention import EMSA, WindowEMSAv2
 from .embed import Stem, norm_channels
 from .position import PixelAttention
+from .sequential import LayerSequence
 
 POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
 REDUCTIONS = ('dwconv', 'avgpool', 'maxpool')
@@ -105,7 +106,7 @@ class LearnableEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        pos_embed = self.pos_embed
+        pos_embed: Tensor = self.pos_embed
         # In an exported graph, sizes are not known: interpolating to the same size changes nothing.
         if is_exporting() or x.shape[-2:] != pos_embed.shape[-2:]:
             pos_embed = F.interpolate(pos_embed, size=x.shape[-2:], mode='bicubic', align_corners=False)
@@ -159,9 +160,9 @@ class EMSAVariant(EMSA):
         super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, **kwargs)
         self.attend.head_norm = head_norm
         if sr_ratio > 1 and reduction != 'dwconv':
-            window = dict(kernel_size=sr_ratio + 1, stride=sr_ratio, padding=sr_ratio // 2)
-            pools = dict(avgpool=nn.AvgPool2d(count_include_pad=False, **window), maxpool=nn.MaxPool2d(**window))
-            self.sr = pools[reduction]
+            window = (sr_ratio + 1, sr_ratio, sr_ratio // 2)  # size, stride, padding
+            is_average = reduction == 'avgpool'
+            self.sr = nn.AvgPool2d(*window, count_include_pad=False) if is_average else nn.MaxPool2d(*window)
 
 
 class EMSAv2Variant(WindowEMSAv2):
@@ -189,13 +190,12 @@ class EMSAv2Variant(WindowEMSAv2):
         self.upsample_target = upsample_target
         scale = 1 if upsample_target == 'q' else sr_ratio
         if upsample_target == 'none':
-            self.up = None
-            del self.up_norm
+            del self.up, self.up_norm
         elif upsample_strategy != 'pixel_shuffle':
             self.up = nn.Upsample(scale_factor=scale, mode=upsample_strategy)
         elif scale != sr_ratio:
             conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
-            self.up = type(self.up)(conv, nn.PixelShuffle(1))
+            self.up = LayerSequence(conv, nn.PixelShuffle(1))
 
     def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
                       hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:

@@ -52,7 +52,7 @@ def windowed(attn: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, hw_sh
     for rows_of_x in _whole_and_rest(x, 1, window_size):
         parts = []
         for part in _whole_and_rest(rows_of_x, 2, window_size):
-            map_shape = part.shape[1:3]
+            map_shape = (part.shape[1], part.shape[2])
             window_shape = (min(window_size, map_shape[0]), min(window_size, map_shape[1]))
             windows = attn(partition(part, window_shape), window_shape)
             parts.append(merge(windows, window_shape, map_shape))

@@ -69,7 +69,8 @@ class _Scratch:
     """Buffers that blocks share; a block that is smaller than the first uses the head of each."""
 
     def __init__(self, like: Tensor, dtype: torch.dtype) -> None:
-        self.like, self.dtype, self.buffers = like, dtype, {}
+        self.like, self.dtype = like, dtype
+        self.buffers: dict[str, Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
         size = 1

@@ -1,6 +1,8 @@
 """Feed-forward half of a block, by blocks of tokens: its hidden values, 4 C for each token, are never all in memory."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ def stock_ffn(kind: type[nn.Module]) -> type[nn.Module]:
     return kind
 
 
-def norm_ffn(norm: nn.Module, ffn: nn.Module, x: Tensor, recomputed: bool = False) -> Tensor:
+def norm_ffn(norm: Any, ffn: Any, x: Tensor, recomputed: bool = False) -> Tensor:
     """Compute ``ffn(norm(x))``.
 
     With stock layers this takes memory for a block of tokens at a time: in inference always, in training where
@@ -46,19 +48,20 @@ def norm_ffn(norm: nn.Module, ffn: nn.Module, x: Tensor, recomputed: bool = Fals
     return recompute(lambda x: ffn(norm(x)), x)
 
 
-def _by_blocks(norm: nn.Module, ffn: nn.Module, x: Tensor) -> Tensor:
+def _by_blocks(norm: Any, ffn: Any, x: Tensor) -> Tensor:
     size = tokens_per_block(x.device.type, ffn.fc1.out_features)
     if x.shape[:-1].numel() <= size:
         return ffn(norm(x))
-    tokens, out = x.flatten(0, -2), None
-    for i in range(0, len(tokens), size):
-        block = ffn(norm(tokens[i:i + size]))
-        out = block.new_empty(tokens.shape) if out is None else out  # in the dtype of autocast
-        out[i:i + size] = block
+    tokens = x.flatten(0, -2)
+    first = ffn(norm(tokens[:size]))
+    out = first.new_empty(tokens.shape)  # in the dtype of autocast
+    out[:size] = first
+    for i in range(size, len(tokens), size):
+        out[i:i + size] = ffn(norm(tokens[i:i + size]))
     return out.view(x.shape)
 
 
-def _is_stock_ffn(norm: nn.Module, ffn: nn.Module) -> bool:
+def _is_stock_ffn(norm: nn.Module, ffn: Any) -> bool:
     if not fast_paths_enabled() or type(ffn) not in _STOCK_FFNS or not is_unhooked(ffn):
         return False
     layers = ((norm, nn.LayerNorm), (ffn.fc1, nn.Linear), (ffn.act, nn.GELU), (ffn.drop, nn.Dropout),
@@ -66,7 +69,7 @@ def _is_stock_ffn(norm: nn.Module, ffn: nn.Module) -> bool:
     return all(is_stock(layer, kind) for layer, kind in layers)
 
 
-def _is_recomputable(norm: nn.Module, ffn: nn.Module, x: Tensor) -> bool:
+def _is_recomputable(norm: Any, ffn: Any, x: Tensor) -> bool:
     """Tell whether norm and FFN are what :func:`ffn_recomputed` computes."""
     if is_exporting() or is_transforming() or not _is_stock_ffn(norm, ffn):
         return False

@@ -1,6 +1,8 @@
 """One way for a module to call the layers of torch that it owns."""
 from __future__ import annotations
 
+from typing import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -22,8 +24,8 @@ def call_layer(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x) if call is None else call(layer, x)
 
 
-def recompute(module: nn.Module, *args) -> Tensor:
-    """Call a module, keeping only its arguments for the backward pass, which calls it once more.
+def recompute(module: Callable[..., Tensor], *args) -> Tensor:
+    """Call a module or function, keeping only its arguments for the backward pass, which calls it once more.
 
     A plain call where gradients are off, in an exported graph and under transforms of ``torch.func``, none of which
     support recomputation.

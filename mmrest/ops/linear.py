@@ -46,10 +46,10 @@ def linear_as_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     maps = x.view(-1, *x.shape[-2:]).unsqueeze(2).movedim(-1, 1)
     # The gradient of a convolution's bias is a running sum in float32, too inexact over thousands of tokens; where a
     # gradient is needed the bias is added afterwards.
-    late = bias is not None and bias.requires_grad and torch.is_grad_enabled()
-    out = F.conv2d(maps, weight[..., None, None], None if late else bias)
+    late = bias if bias is not None and bias.requires_grad and torch.is_grad_enabled() else None
+    out = F.conv2d(maps, weight[..., None, None], bias if late is None else None)
     out = out.movedim(1, -1).reshape(*x.shape[:-1], -1)
-    return out.add_(bias) if late else out
+    return out if late is None else out.add_(late)
 
 
 def fast_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

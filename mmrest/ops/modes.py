@@ -1,13 +1,17 @@
 """Modes that torch is in, and the state of modules: all that this package reads of torch's private attributes."""
 from __future__ import annotations
 
+from typing import Callable, TypeGuard, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
 
+M = TypeVar('M', bound=nn.Module)
+
 # As torch has them. Tools such as torch.fx put others in their place for a while.
 _CALL = nn.Module.__call__
-_FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GELU, nn.Dropout)}
+_FORWARDS: dict[type[nn.Module], Callable] = {kind: kind.forward for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GELU, nn.Dropout)}
 
 
 def is_exporting() -> bool:
@@ -53,7 +57,7 @@ def is_unhooked(*modules: nn.Module) -> bool:
                    or module._backward_pre_hooks for module in modules)
 
 
-def is_stock(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_stock(module: nn.Module, kind: type[M]) -> TypeGuard[M]:
     """Tell whether a module is an unmodified layer of torch, so that its parent may compute it without calling it.
 
     False for a layer that is pruned, quantized, parametrized, wrapped, hooked or compiled, or that has a ``forward``

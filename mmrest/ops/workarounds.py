@@ -45,8 +45,7 @@ def call_batch_norm(layer: nn.Module, x: Tensor) -> Tensor:
 
     Stays as long as torch refuses such batches.
     """
-    trains = is_stock(layer, nn.BatchNorm2d) and layer.training and layer.track_running_stats
-    if trains and x.numel() == x.shape[1]:
+    if is_stock(layer, nn.BatchNorm2d) and layer.training and layer.track_running_stats and x.numel() == x.shape[1]:
         return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
     return layer(x)
 

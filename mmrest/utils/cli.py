@@ -18,7 +18,7 @@ class ArgumentParser(argparse.ArgumentParser):
     A shell does that too, but not in ``--work-dir=~/x``, which would be a folder called ``~``.
     """
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore
         """Parse as :mod:`argparse` does."""
         known, unknown = super().parse_known_args(args, namespace)
         for name, value in vars(known).items():

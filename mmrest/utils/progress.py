@@ -49,7 +49,8 @@ class _Lines:
 
     def __init__(self, task: str, total: int, unit: str, stream: TextIO) -> None:
         self.task, self.total, self.unit, self.stream = task, total, unit, stream
-        self.done, self.start, self.said = 0, time.monotonic(), None
+        self.done, self.start = 0, time.monotonic()
+        self.said: float | None = None
 
     def advance(self, steps: int) -> None:
         self.done += steps
