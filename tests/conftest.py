@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.skips import VARIABLE, Skips
 
 REPO = Path(__file__).resolve().parents[1]
 # Reference values of the published models and small real data sets; not part of the repository.
@@ -20,6 +21,10 @@ EXTERNAL = Path(os.environ.get('MMREST_TEST_DATA', REPO.parent / 'shared'))
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))
 
 sys.path.insert(0, str(Path(__file__).parent / 'reference'))
+
+
+def pytest_configure(config) -> None:
+    config.pluginmanager.register(Skips(os.environ.get(VARIABLE, '')))
 
 
 @pytest.fixture(scope='session')

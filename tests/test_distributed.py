@@ -11,7 +11,7 @@ import cv2
 import pytest
 import torch
 from conftest import run_process
-from docs_blocks import read_blocks
+from helpers.docs_blocks import read_blocks
 
 from mmrest.engine.config import _leave_group
 
