@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from copy import deepcopy
@@ -24,6 +25,11 @@ sys.path.insert(0, str(Path(__file__).parent / 'reference'))
 
 
 def pytest_configure(config) -> None:
+    workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+    if workers > 1:  # they share the cores, also in the processes that they start: more threads wait for each other
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+        torch.set_num_threads(threads)
     config.pluginmanager.register(Skips(os.environ.get(VARIABLE, '')))
 
 
@@ -56,6 +62,13 @@ def run_process(command: list, cwd: Path, env: dict | None = None, status: int =
                             stderr=subprocess.STDOUT, timeout=timeout)
     assert result.returncode == status, result.stdout[-3000:]
     return result.stdout
+
+
+def free_port() -> int:
+    """Return a port that nothing on this machine listens at, e.g. for processes that train together."""
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return found.getsockname()[1]
 
 
 def leave_configs_unformatted(patch: pytest.MonkeyPatch) -> None:
