@@ -56,6 +56,13 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def plain_loading(monkeypatch) -> None:
+    """Loading of checkpoints as torch does it: the tools of an earlier test have changed it for this process."""
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
+        monkeypatch.delenv(name, raising=False)
+
+
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
     """Run a command to its end; what it printed, both streams."""
     result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
