@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# Of pytest-xdist: a process for each core, of 1.5 GB each. `make test WORKERS=` runs the tests in one.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all test-reliability lint doctor clean
@@ -16,7 +18,7 @@ demo: install ## run the demo
 	@$(RUN) tools/run_demo.py
 
 test: install ## run the tests except the slow ones
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS)
 
 test-all: install ## run all tests
 	@$(RUN) -m pytest -m ""

@@ -30,7 +30,7 @@ ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
 # The tests build the package, too.
-DEVELOPMENT = ['hypothesis', 'modelindex', 'pytest', 'ruff', 'setuptools>=64', 'wheel']
+DEVELOPMENT = ['hypothesis', 'modelindex', 'pytest', 'pytest-xdist', 'ruff', 'setuptools>=64', 'wheel']
 
 # What an installed package carries in mmrest/.mim, where the tools of OpenMMLab look for it.
 CARRIED = ('configs', 'tools', 'model-index.yml')

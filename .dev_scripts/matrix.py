@@ -23,7 +23,7 @@ OPENMMLAB = ('mmcv-lite', 'mmengine', 'mmdet', 'mmsegmentation', 'mmpretrain')
 ONEDL = ('onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12', 'onedl-mmdetection==3.5.1', 'onedl-mmsegmentation==1.4.2',
          'onedl-mmpretrain==1.3.6')
 LIBRARIES = ('torch', 'torchvision', *OPENMMLAB, 'ftfy', 'regex', 'numpy', 'opencv-python', 'modelindex')
-TESTS = ('pytest', 'hypothesis', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard')
+TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard')
 # What each column of the record is installed as, by any family of libraries.
 DISTRIBUTIONS = {
     'torch': ('torch', ), 'torchvision': ('torchvision', ), 'numpy': ('numpy', ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from copy import deepcopy
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.skips import VARIABLE, Skips
 
 REPO = Path(__file__).resolve().parents[1]
 # Reference values of the published models and small real data sets; not part of the repository.
@@ -20,6 +22,15 @@ EXTERNAL = Path(os.environ.get('MMREST_TEST_DATA', REPO.parent / 'shared'))
 TINY = dict(embed_dims=(8, 16, 24, 32), depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))
 
 sys.path.insert(0, str(Path(__file__).parent / 'reference'))
+
+
+def pytest_configure(config) -> None:
+    workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+    if workers > 1:  # they share the cores, also in the processes that they start: more threads wait for each other
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+        torch.set_num_threads(threads)
+    config.pluginmanager.register(Skips(os.environ.get(VARIABLE, '')))
 
 
 @pytest.fixture(scope='session')
@@ -45,12 +56,26 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def plain_loading(monkeypatch) -> None:
+    """Loading of checkpoints as torch does it: the tools of an earlier test have changed it for this process."""
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
+        monkeypatch.delenv(name, raising=False)
+
+
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
     """Run a command to its end; what it printed, both streams."""
     result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, timeout=timeout)
     assert result.returncode == status, result.stdout[-3000:]
     return result.stdout
+
+
+def free_port() -> int:
+    """Return a port that nothing on this machine listens at, e.g. for processes that train together."""
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return found.getsockname()[1]
 
 
 def leave_configs_unformatted(patch: pytest.MonkeyPatch) -> None:

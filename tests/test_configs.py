@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import need_mmpretrain
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
@@ -135,8 +135,8 @@ def stated(cfg: Config) -> dict:
             'test': (test['ResizeEdge'].scale, test['CenterCrop'].crop_size)}
 
 
-def check_param_groups(cfg: Config, model: nn.Module) -> OptimWrapper:
-    """The optimizer. Norms, and outside of segmentation biases, have no weight decay; learning rates decay by stage."""
+def check_param_groups(cfg: Config, model: nn.Module) -> None:
+    """Norms, and outside of segmentation biases, have no weight decay; learning rates decay by stage."""
     wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
     group_of = {id(param): group for group in wrapper.optimizer.param_groups for param in group['params']}
     lr, weight_decay = cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay
@@ -151,7 +151,6 @@ def check_param_groups(cfg: Config, model: nn.Module) -> OptimWrapper:
             stage = re.match(r'backbone\.(?:stage|patch_|patch_embed_|norm)(\d)\.', name)
             above = 5 if name.startswith('backbone.stem') else 5 - int(stage[1]) if stage else 0
             assert group['lr'] == pytest.approx(lr * rate**above), name
-    return wrapper
 
 
 def batch_for(cfg: Config) -> dict:
@@ -232,9 +231,28 @@ def test_validation_finds_nothing_in_them(path, monkeypatch):
 HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small_fpn_3x')
 
 
+def smallest_of_each_kind() -> set[str]:
+    """Configs with the smallest architecture of each head, backbone and norm.
+
+    Schedules make no difference to a step, and tests/test_backbones/test_in_detectors.py takes one with every style.
+    """
+    found = {}
+    for arch in ('lite', 'tiny', 'small', 'base', 'large'):
+        for name in NAMES:
+            head, backbone, of_config, rest = PATTERN.fullmatch(name).groups()
+            if of_config == arch:
+                kind = re.sub('^(win|cwin|hwin)_', '', rest).replace('_3x_', '_1x_')
+                found.setdefault((head, backbone, kind), name)
+    return set(found.values())
+
+
+SMALLEST = smallest_of_each_kind()
+
+
 @pytest.mark.parametrize('name', [
     pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES])
-def test_config(name):
+def test_recipe(name):
+    """What the config says, its parameters and their groups, and the channels between backbone, neck and heads."""
     cfg = read(name)
     validation.validate(cfg, ('train', 'val', 'test'))
     assert cfg.custom_imports.imports == ['mmrest']
@@ -244,8 +262,26 @@ def test_config(name):
     model = build(cfg)
     if name in PARAMS:
         assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PARAMS[name], abs=0.1)
+    check_param_groups(cfg, model)
+    with torch.no_grad():
+        channels = [out.shape[1] for out in model.backbone.eval()(torch.zeros(1, 3, 64, 64))]
+    if cfg.default_scope == 'mmseg':
+        auxiliary = cfg.model.auxiliary_head
+        assert cfg.model.decode_head.in_channels == channels
+        assert auxiliary.in_channels == channels[auxiliary.in_index]
+    elif cfg.default_scope == 'mmdet':
+        assert cfg.model.neck.in_channels == channels
+    else:
+        assert [cfg.model.head.in_channels] == channels
+
+
+@pytest.mark.parametrize('name', [
+    name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES])
+def test_step_and_prediction(name):
+    cfg = read(name)
+    model = build(cfg)
     model.init_weights()
-    wrapper = check_param_groups(cfg, model)
+    wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
     if cfg.default_scope == 'mmseg':
         model.data_preprocessor.size = (64, 96)  # instead of padding to the crop
     data = batch_for(cfg)

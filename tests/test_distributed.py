@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from conftest import run_process
-from docs_blocks import read_blocks
+from conftest import free_port, run_process
+from helpers.docs_blocks import read_blocks
 
 from mmrest.engine.config import _leave_group
 
@@ -124,7 +124,7 @@ def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> 
     cwd.mkdir()
     (cwd / 'config.py').write_text(config.replace('{repo}', str(repo)))
     (cwd / 'record.py').write_text(RECORD)
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(29000 + (os.getpid() + processes) % 2000),
+    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()),
                    'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{cwd}:{os.environ.get("PYTHONPATH", "")}'}
     command = [sys.executable, repo / 'tools/train.py', 'config.py']
     if processes > 1:

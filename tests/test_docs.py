@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, TINY
-from docs_blocks import NOT_RUN, Block, pages, read_blocks
+from helpers.docs_blocks import NOT_RUN, Block, pages, read_blocks
 from mmengine.config import Config
 
 BLOCKS = [block for page in pages() for block in read_blocks(page)]
@@ -144,7 +144,7 @@ def test_links(page):
 
 def test_the_rules_themselves(tmp_path, monkeypatch):
     """Blocks without a mark, with a false one, and unclosed ones are found."""
-    monkeypatch.setattr('docs_blocks.REPO', tmp_path)
+    monkeypatch.setattr('helpers.docs_blocks.REPO', tmp_path)
     page = tmp_path / 'page.md'
     page.write_text('text\n```bash\nmake\n```\n<!-- needs COCO and a GPU -->\n```bash\nmake\n```\n'
                     '1. item\n\n   <!-- run by tests/none.py -->\n\n   ```python\n   a = 1\n   ```\n')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_process
+from conftest import free_port, run_process
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
@@ -37,9 +37,9 @@ def command(repo: Path, tool: str, *args) -> list[str]:
     return [sys.executable, str(repo / 'tools' / tool), *map(str, args)]
 
 
-def run(repo: Path, cwd: Path, tool: str, *args, status: int = 0) -> str:
-    """Run a tool; its output."""
-    return run_process(command(repo, tool, *args), cwd, status=status)
+def run_tool(repo: Path, cwd: Path, tool: str, *args) -> str:
+    """Run a tool in a process of its own; its output."""
+    return run_process(command(repo, tool, *args), cwd)
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +61,7 @@ def trained(repo, shapes, tmp_path_factory):
         process.wait()
     assert not (cwd / 'run' / 'epoch_4.pth').exists()
     last = Path((cwd / 'run' / 'last_checkpoint').read_text())
-    return cwd, config, last, log.read_text(), run(repo, cwd, 'train.py', *args, '--resume')
+    return cwd, config, last, log.read_text(), run_tool(repo, cwd, 'train.py', *args, '--resume')
 
 
 def steps(log: str) -> dict[tuple[int, int], str]:
@@ -69,21 +69,21 @@ def steps(log: str) -> dict[tuple[int, int], str]:
     return {(int(e), int(i)): lr for e, i, lr in re.findall(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/.*? lr: (\S+)', log)}
 
 
-def test_a_killed_run_resumes_where_it_was(trained, repo, shapes, tmp_path):
+def test_a_killed_run_resumes_where_it_was(trained, run, shapes, tmp_path, own_process_state):
     cwd, config, last, before, after = trained
     done = int(last.stem.removeprefix('epoch_'))
     assert min(steps(after))[0] == done + 1 and max(steps(after))[0] == 4
     assert f'resumed epoch: {done}' in after
     # An uninterrupted run has the same learning rate at every step.
-    whole = run(repo, tmp_path, 'train.py', config, '--work-dir', tmp_path / 'run', '--cfg-options',
-                f'data_root={shapes}')
-    assert {**steps(before), **steps(after)} == steps(whole)
+    run('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', f'data_root={shapes}')
+    whole, = (tmp_path / 'run').glob('*/*.log')
+    assert {**steps(before), **steps(after)} == steps(whole.read_text())
 
 
 def test_testing_prints_the_coco_figures(trained, repo, shapes):
     cwd, config, *_ = trained
-    out = run(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--out', cwd / 'results.pkl', '--show-dir',
-              cwd / 'painted', '--cfg-options', f'data_root={shapes}')
+    out = run_tool(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--out', cwd / 'results.pkl',
+                   '--show-dir', cwd / 'painted', '--cfg-options', f'data_root={shapes}')
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 12
     assert all(f'coco/{name}:' in out for name in LOGGED)
     assert "of the model's values, loaded from" in out and '100.0%' in out
@@ -91,10 +91,12 @@ def test_testing_prints_the_coco_figures(trained, repo, shapes):
     assert len(list((cwd / 'painted').glob('*.png'))) == 4
 
 
-def test_testing_with_augmentation(trained, repo, shapes):
+def test_testing_with_augmentation(trained, run, shapes, tmp_path, own_process_state):
     cwd, config, *_ = trained
-    out = run(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--tta', '--cfg-options',
-              f'data_root={shapes}')
+    run('test', config, cwd / 'run' / 'epoch_4.pth', '--tta', '--work-dir', tmp_path / 'run', '--cfg-options',
+        f'data_root={shapes}')
+    log, = (tmp_path / 'run').glob('*/*.log')
+    out = log.read_text()
     assert 'coco/bbox_mAP:' in out and '100.0%' in out
 
 
@@ -109,30 +111,34 @@ def test_masks_are_trained_and_evaluated(repo, shapes, tmp_path):
     test_cfg=dict(rcnn=dict(score_thr=0.0)))
 """ + SMALL[SMALL.index('train_dataloader'):]
     (tmp_path / 'small.py').write_text(config.format(repo=repo, epochs=1))
-    out = run(repo, tmp_path, 'train.py', 'small.py', '--cfg-options', f'data_root={shapes}')
+    out = run_tool(repo, tmp_path, 'train.py', 'small.py', '--cfg-options', f'data_root={shapes}')
     assert 'loss_mask' in out
-    out = run(repo, tmp_path, 'test.py', 'small.py', 'work_dirs/small/epoch_1.pth', '--cfg-options',
-              f'data_root={shapes}')
+    out = run_tool(repo, tmp_path, 'test.py', 'small.py', 'work_dirs/small/epoch_1.pth', '--cfg-options',
+                   f'data_root={shapes}')
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 24  # twelve of boxes, twelve of masks
     assert 'coco/bbox_mAP:' in out and 'coco/segm_mAP:' in out
 
 
-def test_a_checkpoint_of_something_else_stops_the_test(trained, repo, shapes, tmp_path):
-    cwd, config, *_ = trained
+def test_a_checkpoint_of_something_else_stops_the_test(run, repo, shapes, tmp_path, own_process_state, capfd):
+    (tmp_path / 'small.py').write_text(SMALL.format(repo=repo, epochs=4))
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / 'other.pth')
-    out = run(repo, cwd, 'test.py', config, tmp_path / 'other.pth', '--cfg-options', f'data_root={shapes}', status=2)
-    assert 'error: The checkpoint does not fit the model' in out and 'Traceback' not in out
+    with pytest.raises(SystemExit) as stopped:
+        run('test', 'small.py', 'other.pth', '--cfg-options', f'data_root={shapes}')
+    printed = ''.join(capfd.readouterr())
+    assert stopped.value.code == 2
+    assert 'error: The checkpoint does not fit the model' in printed and 'Traceback' not in printed
 
 
 @pytest.mark.parametrize('tool, args, message', [
-    ('train.py', ['retinanet_rest_lite_fpn_1x_coco.py'], 'data/coco'),
-    ('test.py', ['retinanet_rest_lite_fpn_shapes.py', 'none.pth', '--cfg-options', 'data_root={shapes}'],
+    ('train', ['retinanet_rest_lite_fpn_1x_coco.py'], 'data/coco'),
+    ('test', ['retinanet_rest_lite_fpn_shapes.py', 'none.pth', '--cfg-options', 'data_root={shapes}'],
      'There is no checkpoint none.pth'),
 ])
-def test_mistakes_end_in_one_message(repo, shapes, tmp_path, tool, args, message):
-    args = [repo / 'configs' / args[0], *(arg.format(shapes=shapes) for arg in args[1:])]
-    out = run(repo, tmp_path, tool, *args, status=2)
-    assert 'error: ' in out and message in out and 'Traceback' not in out
+def test_mistakes_end_in_one_message(run, repo, shapes, tmp_path, own_process_state, capfd, tool, args, message):
+    with pytest.raises(SystemExit) as stopped:
+        run(tool, repo / 'configs' / args[0], *(arg.format(shapes=shapes) for arg in args[1:]))
+    printed = ''.join(capfd.readouterr())
+    assert stopped.value.code == 2 and 'error: ' in printed and message in printed and 'Traceback' not in printed
     assert not (tmp_path / 'work_dirs').exists()
 
 
@@ -179,7 +185,7 @@ def test_two_processes_without_gpus(repo, shapes, tmp_path):
     """Frozen stages and gradient checkpointing included, without find_unused_parameters."""
     config = tmp_path / 'small.py'
     config.write_text(SMALL.format(repo=repo, epochs=1))
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(29000 + os.getpid() % 2000),
+    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()),
                    'OMP_NUM_THREADS': '1'}
     options = ['--cfg-options', f'data_root={shapes}', 'model.backbone.with_cp=True', 'model.backbone.frozen_stages=1']
 

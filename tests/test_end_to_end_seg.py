@@ -27,21 +27,28 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, max_ke
 """
 
 
-def test_train_and_test(repo, shapes, tmp_path):
+def test_train_and_test(run, repo, shapes, tmp_path, own_process_state):
+    """Training and testing in processes of their own; what follows each of them in this one."""
     (tmp_path / 'seg.py').write_text(CONFIG.replace('{repo}', str(repo)))
 
-    def run(tool, *args, options=()):
+    def process(tool, *args):
         return run_process([sys.executable, repo / 'tools' / tool, 'seg.py', *args, '--cfg-options',
-                            f'data_root={shapes}', *options], tmp_path)
+                            f'data_root={shapes}'], tmp_path)
 
-    out = run('train.py', '--auto-scale-lr')
+    def logged(tool, *args):
+        before = set((tmp_path / 'work_dirs').glob('**/*.log'))
+        run(tool, 'seg.py', *args)
+        log, = set((tmp_path / 'work_dirs').glob('**/*.log')) - before
+        return log.read_text()
+
+    out = process('train.py', '--auto-scale-lr')
     assert re.findall(r'Iter\(train\).*? lr: (\S+)', out) == ['2.5000e-04'] * 2  # 1e-3 is for 8 images
     assert 'Batch: 2 images' in out and 'was scaled to 0.00025' in out and 'mIoU:' in out
-    out = run('train.py', '--resume', options=['train_cfg.max_iters=3'])
+    out = logged('train', '--resume', '--cfg-options', f'data_root={shapes}', 'train_cfg.max_iters=3')
     assert re.search(r'resumed epoch: \d+, iter: 2\b', out) and len(re.findall(r'Iter\(train\)', out)) == 1
     assert '0.00025 would fit (--auto-scale-lr)' in out
-    out = run('test.py', 'work_dirs/seg/iter_2.pth', '--out', 'maps', '--show-dir', 'painted')
+    out = process('test.py', 'work_dirs/seg/iter_2.pth', '--out', 'maps', '--show-dir', 'painted')
     assert 'mIoU:' in out and '100.0% of the model' in out
     assert len(list((tmp_path / 'maps').glob('*.png'))) == 4
     assert len(list((tmp_path / 'painted').glob('**/*.png'))) == 4
-    assert 'mIoU:' in run('test.py', 'work_dirs/seg/iter_2.pth', '--tta')
+    assert 'mIoU:' in logged('test', 'work_dirs/seg/iter_2.pth', '--tta', '--cfg-options', f'data_root={shapes}')

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, need_mmpretrain, run_process
-from docs_blocks import blocks_for
-from mmengine.config import Config
-from mmengine.runner import Runner
-from small_projects import (
+from helpers.docs_blocks import blocks_for
+from helpers.small_projects import (
     CLASSES,
     DETECTORS,
     EXAMPLES,
@@ -26,6 +24,8 @@ from small_projects import (
     predict,
     small_config,
 )
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 LIBRARIES = {**dict.fromkeys(SMALL, ('mmseg', )), **dict.fromkeys(DETECTORS, ('mmdet', )),
              'mask2former': ('mmseg', 'mmdet'), 'classification': ('mmpretrain', )}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPO, TINY, is_distributed
-from docs_blocks import blocks_for
+from helpers.docs_blocks import blocks_for
+from helpers.small_projects import CLASSES, DIMS, SEG_CLASSES, SMALL, copy_example, plain_config_text  # noqa: F401
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
-from small_projects import CLASSES, DIMS, SEG_CLASSES, SMALL, copy_example, plain_config_text  # noqa: F401
 
 from mmrest.engine import check_data, load_config, make_parser
 

@@ -9,7 +9,7 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv.ops')
 
-from reliability.runs import train, write_config  # noqa: E402
+from helpers.small_runs import train, write_config  # noqa: E402
 
 # Other tests that `make test` runs cover as much in one environment.
 pytestmark = [pytest.mark.matrix, pytest.mark.slow, pytest.mark.usefixtures('own_process_state')]

@@ -24,8 +24,9 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
+from helpers.small_runs import build, stop_workers, write_config  # noqa: E402
+
 from .faults import ANNOTATIONS, IMAGES, LABELS, image_of, label_of  # noqa: E402
-from .runs import build, stop_workers, write_config  # noqa: E402
 
 DETECTION = {**IMAGES, **ANNOTATIONS}
 

@@ -16,7 +16,7 @@ from mmrest.checkpoints.storage import remove_partial_files, write_whole
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
 
-from .runs import build, train, write_config  # noqa: E402
+from helpers.small_runs import build, train, write_config  # noqa: E402
 
 
 def save_state(folder, number, **parts):

@@ -28,7 +28,7 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
-from .runs import build, write_config  # noqa: E402
+from helpers.small_runs import build, write_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 

@@ -19,7 +19,7 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
-from .runs import write_config  # noqa: E402
+from helpers.small_runs import write_config  # noqa: E402
 
 pytestmark = pytest.mark.reliability
 KILLS = int(os.environ.get('MMREST_TEST_KILLS', 8))  # for each kind of run

@@ -11,7 +11,7 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
-from .runs import build, train, write_config  # noqa: E402
+from helpers.small_runs import build, train, write_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 # Of a run; its checkpoints are after every fifth.

@@ -14,7 +14,7 @@ from mmrest.engine import UsageError, check_data, load_config, prepare_train
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
 
-from .runs import build, train, write_config  # noqa: E402
+from helpers.small_runs import build, train, write_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 pytest.importorskip('mmdet')
 
-from reliability.runs import build, write_config  # noqa: E402
+from helpers.small_runs import build, write_config  # noqa: E402
 
 from mmrest.engine import RunFinished, UsageError, clear_errors, resuming  # noqa: E402
 from mmrest.engine.saved_config import read_saved_config  # noqa: E402
