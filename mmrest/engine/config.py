@@ -17,16 +17,14 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..checkpoints import LoadReportHook, use_safe_loading
-from ..hooks import RandomStateHook, keep_mmcv_in_float32, save_whole_checkpoints
 from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root
 from .errors import UsageError
-from .loaders import validate_loaders
-from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
+from .hooks import BatchReportHook, LoadReportHook, keep_mmcv_in_float32
+from .machine import nested_dicts, replace_amp, replace_sync_bn
 from .paths import check_checkpoint, check_target, similar
 from .resume_checks import check_resumable
 from .resuming import prepare_resume
-from .runner import CheckedRunner
+from .runner import CheckedRunner, runner_class
 from .validation import check_downloads, drop_worker_settings, validate
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -78,15 +76,14 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
                   f'data_root={own}', logger='current', level=logging.WARNING)
     cfg.launcher = launcher
     cfg.work_dir = os.path.expanduser(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(path).stem)
-    use_safe_loading()
     return cfg
 
 
 def build_runner(cfg: Config, train: bool = False) -> Runner:
     """Build the config's runner; it reports what fits whenever it loads a checkpoint.
 
-    It names files that it cannot use (``check_samples = False`` in the config turns that off). For training, it
-    saves checkpoints whole or not at all, and its random numbers are those of a run that was never interrupted.
+    It is a :class:`mmrest.engine.runner.CheckedRunner`, based on the Runner that the config names as ``runner_type``,
+    if any. A runner of another kind, such as FlexibleRunner, is built as it is.
 
     Args:
         cfg (Config): From :func:`prepare_train` or :func:`prepare_test`.
@@ -100,8 +97,9 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _distribute_on_cpus(cfg)
     try:
-        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CheckedRunner.from_cfg(cfg)
-        if train and isinstance(runner, Runner):
+        kind = runner_class(cfg)
+        runner = kind.from_cfg(cfg) if kind else RUNNERS.build(cfg)
+        if train and isinstance(runner, CheckedRunner):
             _build_optimizer(runner)
             if cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
                 check_resumable(runner, cfg.load_from)
@@ -123,11 +121,6 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     # Not in the config, which the runner saves and others may run without this package.
     runner.register_hook(LoadReportHook(testing=not train))
     runner.register_hook(BatchReportHook())
-    if isinstance(runner, Runner):
-        validate_loaders(runner, cfg.get('check_samples', True))
-        if train:
-            save_whole_checkpoints(runner)
-            runner.register_hook(RandomStateHook())
     return runner
 
 

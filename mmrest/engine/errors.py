@@ -9,7 +9,7 @@ from typing import Iterator
 from ..checkpoints import CheckpointError
 from ..checkpoints.storage import NO_SPACE
 from ..datasets.validation import DataError
-from ..hooks import InvalidLossError
+from .hooks import InvalidLossError
 
 # Of a path that was given: it is missing, not what it should be, or not to be written to.
 OF_PATHS = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)

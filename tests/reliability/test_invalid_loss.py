@@ -21,8 +21,8 @@ from mmengine.registry import HOOKS
 import mmrest
 from mmrest.checkpoints import storage
 from mmrest.engine import clear_errors
-from mmrest.hooks import InvalidLossError, keep_mmcv_in_float32
-from mmrest.hooks.randomness import set_random_state
+from mmrest.engine.hooks import InvalidLossError, keep_mmcv_in_float32
+from mmrest.engine.seeding import set_random_state
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')

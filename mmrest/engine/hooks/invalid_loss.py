@@ -13,9 +13,9 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from ..checkpoints.loading import inner_model
-from ..checkpoints.storage import WHOLE_FILES, write_whole
-from .randomness import PositionedBatches
+from ...checkpoints.loading import inner_model
+from ...checkpoints.storage import WHOLE_FILES, write_whole
+from ..seeding import SeededBatchSampler
 
 ADVICE = ('Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
           'float16 (try bfloat16), labels that are wrong (tools/check_dataset.py).')
@@ -106,7 +106,7 @@ class InvalidLossHook(Hook):
             checkpoint = self._save(runner, name)
             saved += [checkpoint] if checkpoint else []
             batches = runner.train_dataloader.batch_sampler
-            known = isinstance(batches, PositionedBatches)
+            known = isinstance(batches, SeededBatchSampler)
             seeds = batches.sample_seeds(self._batch_idx, len(paths)) if known else None
             facts = dict(iteration=runner.iter + 1, epoch=runner.epoch + 1, rank=runner.rank, images=paths,
                          seeds=seeds, losses={key: str(value) for key, value in values.items()}, checkpoint=checkpoint)
