@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine import cli, machine
+from mmrest.engine import launch, machine
 from mmrest.engine.hooks import keep_mmcv_in_float32
 from mmrest.engine.machine import replace_amp, replace_sync_bn
 
@@ -100,10 +100,10 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, ex
         monkeypatch.setattr(machine.torch.cuda, name, value)
     assert machine.find_gpu_problem().endswith(expected) and bool(machine.find_gpu_problem()) == bool(expected)
     started = []
-    monkeypatch.setattr(cli.os, 'execve', lambda *args: started.append(args))
+    monkeypatch.setattr(launch.os, 'execve', lambda *args: started.append(args))
     monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py'])
     monkeypatch.setattr(sys, 'orig_argv', ['python', '-X', 'dev', 'train.py', 'config.py'])
-    assert cli.parse(cli.make_parser('')).config == 'config.py'
+    assert launch.parse(launch.make_parser('')).config == 'config.py'
     assert len(started) == bool(expected)
     if expected:
         assert f'{expected}): running on the CPU.' in capsys.readouterr().out
