@@ -4,8 +4,8 @@ from pathlib import Path
 try:
     from .backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
     from .checkpoints import register_safe_loaders
-    from .hooks import CompileBackboneHook, InvalidLossHook, KeepMMCVInFloat32Hook
-    from .optim import LayerDecayOptimWrapperConstructor
+    from .engine.hooks import CompileBackboneHook, InvalidLossHook, KeepMMCVInFloat32Hook
+    from .engine.optimizers import LayerDecayOptimWrapperConstructor
     from .utils.upstream import locate_libraries
 except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):

@@ -13,7 +13,7 @@ import torch
 from conftest import free_port, run_process
 from helpers.docs_blocks import read_blocks
 
-from mmrest.engine.config import _leave_group
+from mmrest.engine.launch import leave_group
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -167,7 +167,7 @@ def test_nothing_holds_the_group_when_it_is_left(tmp_path):
     try:
         del model
         assert alive() is not None
-        _leave_group()
+        leave_group()
     finally:
         gc.enable()
     assert alive() is None and not torch.distributed.is_initialized()

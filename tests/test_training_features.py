@@ -13,7 +13,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmrest.hooks import CompileBackboneHook, keep_mmcv_in_float32
+from mmrest.engine.hooks import CompileBackboneHook, keep_mmcv_in_float32
 
 DIMS = list(TINY['embed_dims'])
 # Config, and what makes its model small.
@@ -230,7 +230,7 @@ def test_moving_average(kind):
 
 
 def check_compiled(kind: str, backend: str, expected: tuple, rtol: float = 1e-3) -> None:
-    """The model computes the same when CompileBackboneHook has been at it; test_hooks.py has more."""
+    """The model computes the same when CompileBackboneHook has been at it; test_hooks/test_models.py has more."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     model = build(kind)

@@ -13,6 +13,7 @@ from mmrest.analysis.figures import save_numbers
 from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
 from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
 from mmrest.apis import LoadedModel, find_images, init_model
+from mmrest.checkpoints import use_safe_loading
 from mmrest.engine import UsageError, check_target, clear_errors
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
@@ -127,6 +128,7 @@ def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
 
 def main() -> None:
     args = parse_args()
+    use_safe_loading()
     with clear_errors():
         check_target(args.out, '--out')
         for suffix in ('png', 'json'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmrest.checkpoints import use_safe_loading
 from mmrest.engine import check_target, clear_errors, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.visualization import browse_dataset
@@ -25,6 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    use_safe_loading()
     with clear_errors():
         out_dir = args.out_dir or f'work_dirs/browse/{Path(args.config).stem}_{args.phase}'
         check_target(out_dir, '--out-dir')

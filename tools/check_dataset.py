@@ -5,6 +5,7 @@ import argparse
 import json
 import signal
 
+from mmrest.checkpoints import use_safe_loading
 from mmrest.checkpoints.storage import write_whole
 from mmrest.datasets.validation import Report
 from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
@@ -59,6 +60,7 @@ def check(args: argparse.Namespace, report: Report) -> None:
 
 def main() -> None:
     args = parse_args()
+    use_safe_loading()
     report = Report(examples=args.examples)
     with clear_errors():
         check_target(args.out, '--out', folder=False)

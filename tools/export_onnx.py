@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmrest.apis import BACKBONES
+from mmrest.checkpoints import use_safe_loading
 from mmrest.engine import clear_errors
 from mmrest.export import backbone_target, config_target, export
 from mmrest.export.targets import PARTS, SEGMENTATION_OUTPUTS
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    use_safe_loading()
     with clear_errors():
         check_choice(args, ('part', 'outputs', 'cfg_options'))
         if args.backbone:

@@ -14,6 +14,7 @@ from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
 from mmrest.apis import BACKBONES, build_backbone
+from mmrest.checkpoints import use_safe_loading
 from mmrest.checkpoints.storage import write_whole
 from mmrest.engine import UsageError, check_target, clear_errors, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions, check_choice, refuse_idle
@@ -52,6 +53,7 @@ def show(costs: list[Cost], shape: tuple[int, int]) -> None:
 
 def main() -> None:
     args = parse_args()
+    use_safe_loading()
     with clear_errors():
         if args.published or args.ablations:
             refuse_idle(args, ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'json'),

@@ -16,6 +16,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmrest.analysis import METRICS, read_scalars
+from mmrest.checkpoints import use_safe_loading
 from mmrest.engine import UsageError, clear_errors, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
@@ -110,6 +111,7 @@ def tabulate(args: argparse.Namespace, last: int) -> str:
 
 def main() -> None:
     args = parse_args()
+    use_safe_loading()
     with clear_errors():
         if args.limit < 0:
             raise UsageError('--limit must be 0 or more.')

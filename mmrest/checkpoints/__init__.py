@@ -2,7 +2,6 @@ from .downloads import DownloadError, check_url, download, resolve
 from .errors import CheckpointError, CheckpointNotFoundError
 from .loading import (
                       LoadReport,
-                      LoadReportHook,
                       compare_state_dict,
                       load_pretrained,
                       translate_backbone_keys,
@@ -17,7 +16,7 @@ from .safe import (
 )
 
 __all__ = [
-    'CheckpointError', 'CheckpointNotFoundError', 'DownloadError', 'LoadReport', 'LoadReportHook', 'allow_known_types',
+    'CheckpointError', 'CheckpointNotFoundError', 'DownloadError', 'LoadReport', 'allow_known_types',
     'check_url', 'compare_state_dict', 'download', 'load_file', 'load_pretrained', 'load_url', 'register_safe_loaders',
     'resolve', 'translate_backbone_keys', 'unwrap_state_dict', 'use_safe_loading'
 ]

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping
 
 from mmengine.fileio import get_local_path
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
 from .downloads import WEB, resolve
 from .errors import CheckpointError
-from .safe import drop_python, load_file, load_url
+from .safe import load_file, load_url
 
 # Where files keep their weights, first choice first.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
@@ -269,27 +267,3 @@ def inner_model(model: nn.Module) -> nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
-
-
-@HOOKS.register_module()
-class LoadReportHook(Hook):
-    """Reports, when a runner loads a checkpoint, what of it fits the model; stops if next to nothing does.
-
-    It also unwraps files that keep their weights elsewhere than under ``state_dict``.
-
-    Args:
-        testing (bool): Stop, too, if a head gets nothing. Default: False.
-    """
-
-    # Before hooks that read checkpoint['state_dict'], such as EMAHook.
-    priority = 'VERY_HIGH'
-
-    def __init__(self, testing: bool = False) -> None:
-        self.testing = testing
-
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Called by mmengine between reading the file and filling the model."""
-        source = str(runner._load_from or 'the latest checkpoint')
-        drop_python(checkpoint)  # loaders that a project of one's own registers leave it
-        checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
-        compare_state_dict(inner_model(runner.model), checkpoint['state_dict'], source).check(self.testing)

@@ -1,12 +1,9 @@
 """From a config file and command-line options to a config that a runner can be built from."""
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib.util
 import logging
 import os
-import traceback
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,22 +11,14 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from ..checkpoints import LoadReportHook, use_safe_loading
-from ..hooks import RandomStateHook, keep_mmcv_in_float32, save_whole_checkpoints
 from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root
-from .errors import UsageError
-from .loaders import validate_loaders
-from .machine import BatchReportHook, nested_dicts, replace_amp, replace_sync_bn
+from .errors import UsageError, describe_missing
+from .machine import nested_dicts, replace_amp
 from .paths import check_checkpoint, check_target, similar
-from .resume_checks import check_resumable
-from .resuming import prepare_resume
-from .runner import CheckedRunner
+from .resume import prepare_resume
 from .validation import check_downloads, drop_worker_settings, validate
 
-PACKAGE = Path(__file__).resolve().parents[1]
 TENSORBOARD = 'TensorboardVisBackend'
 
 
@@ -60,7 +49,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
     except Exception as error:
         # A library that a config inherits from or imports; pkg_resources has a name of its own for it.
         if isinstance(error, ImportError) or type(error).__name__ == 'DistributionNotFound':
-            raise UsageError(_missing_package(path, error)) from error
+            raise UsageError(describe_missing(path, error)) from error
         raise UsageError(f'{path} cannot be read as a config: {type(error).__name__}: {error}') from error
     if options:
         options = dict(options)
@@ -78,94 +67,7 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
                   f'data_root={own}', logger='current', level=logging.WARNING)
     cfg.launcher = launcher
     cfg.work_dir = os.path.expanduser(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(path).stem)
-    use_safe_loading()
     return cfg
-
-
-def build_runner(cfg: Config, train: bool = False) -> Runner:
-    """Build the config's runner; it reports what fits whenever it loads a checkpoint.
-
-    It names files that it cannot use (``check_samples = False`` in the config turns that off). For training, it
-    saves checkpoints whole or not at all, and its random numbers are those of a run that was never interrupted.
-
-    Args:
-        cfg (Config): From :func:`prepare_train` or :func:`prepare_test`.
-        train (bool): Build the optimizer as well.
-
-    Raises:
-        UsageError: A package that the config needs is not installed, a part of this package was given an
-            argument that it refuses, or a checkpoint that is to be resumed is from another kind of run.
-    """
-    replace_sync_bn(cfg)
-    if cfg.launcher != 'none' and not torch.cuda.is_available():
-        _distribute_on_cpus(cfg)
-    try:
-        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CheckedRunner.from_cfg(cfg)
-        if train and isinstance(runner, Runner):
-            _build_optimizer(runner)
-            if cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
-                check_resumable(runner, cfg.load_from)
-        if isinstance(runner, CheckedRunner):
-            runner.write_config()
-    except ModuleNotFoundError as error:
-        raise UsageError(_missing_package('This config', error)) from error
-    except ValueError as error:
-        cause = error  # mmengine wraps it once for every module that is built around the one that raised it
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        if Path(traceback.extract_tb(cause.__traceback__)[-1].filename).is_relative_to(PACKAGE):
-            raise UsageError(f'The config cannot be used: {cause}') from error
-        raise
-    except TypeError as error:
-        if 'unexpected keyword argument' not in str(error):
-            raise
-        raise UsageError(f'The config cannot be used: {error}') from error
-    # Not in the config, which the runner saves and others may run without this package.
-    runner.register_hook(LoadReportHook(testing=not train))
-    runner.register_hook(BatchReportHook())
-    if isinstance(runner, Runner):
-        validate_loaders(runner, cfg.get('check_samples', True))
-        if train:
-            save_whole_checkpoints(runner)
-            runner.register_hook(RandomStateHook())
-    return runner
-
-
-def _build_optimizer(runner: Runner) -> None:
-    """Build the runner's optimizer before it trains, to know of mistakes early and to mend its base_lr."""
-    if (runner.cfg.get('optim_wrapper') or {}).get('dtype') == 'bfloat16':
-        keep_mmcv_in_float32(runner.model)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    base = getattr(runner.optim_wrapper, 'base_param_settings', None)
-    scaling = runner.cfg.get('auto_scale_lr') or {}
-    if base and scaling.get('enable'):
-        # mmengine scales the param groups only, and would log an unscaled base_lr beside them.
-        base['lr'] *= runner.world_size * runner.cfg.train_dataloader.batch_size / scaling.base_batch_size
-
-
-def _missing_package(what: str, error: Exception) -> str:
-    return (f'{what} needs something that is not installed: {error}\n'
-            'Run "python -m mmrest.doctor" to see what to install.')
-
-
-def _distribute_on_cpus(cfg: Config) -> None:
-    """Join the processes of a run without GPUs; mmengine's own start needs one whatever the backend."""
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-        # Left to the end of the process, gloo's threads may be running still when Python is gone, which aborts it.
-        atexit.register(_leave_group)
-    if not cfg.get('model_wrapper_cfg'):
-        cfg.model_wrapper_cfg = ConfigDict(
-            type='MMDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False),
-            broadcast_buffers=False)
-    # mmengine would name a GPU; on CPUs there must be none.
-    cfg.model_wrapper_cfg.setdefault('device_ids', None)
-
-
-def _leave_group() -> None:
-    if torch.distributed.is_initialized():
-        gc.collect()  # a runner is full of cycles, and the model in it holds the group
-        torch.distributed.destroy_process_group()
 
 
 def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None,

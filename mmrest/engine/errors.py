@@ -17,6 +17,12 @@ class RunFinished(UsageError):
     """There is nothing left to do; the message says how to go on. Programs end with status 0."""
 
 
+def describe_missing(what: str, error: Exception) -> str:
+    """Return the message for something that needs a package which is not installed."""
+    return (f'{what} needs something that is not installed: {error}\n'
+            'Run "python -m mmrest.doctor" to see what to install.')
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn an error that the user can mend into one message on stderr and exit status 2."""

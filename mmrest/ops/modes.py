@@ -11,7 +11,8 @@ M = TypeVar('M', bound=nn.Module)
 
 # As torch has them. Tools such as torch.fx put others in their place for a while.
 _CALL = nn.Module.__call__
-_FORWARDS: dict[type[nn.Module], Callable] = {kind: kind.forward for kind in (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GELU, nn.Dropout)}
+_KINDS = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GELU, nn.Dropout)
+_FORWARDS: dict[type[nn.Module], Callable] = {kind: kind.forward for kind in _KINDS}
 
 
 def is_exporting() -> bool:

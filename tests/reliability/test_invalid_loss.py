@@ -1,6 +1,7 @@
 """A loss that is not finite stops the run before it is in the weights, and says where it came from."""
 import errno
 import json
+import math
 import os
 import pickle
 import re
@@ -21,8 +22,8 @@ from mmengine.registry import HOOKS
 import mmrest
 from mmrest.checkpoints import storage
 from mmrest.engine import clear_errors
-from mmrest.hooks import InvalidLossError, keep_mmcv_in_float32
-from mmrest.hooks.randomness import set_random_state
+from mmrest.engine.hooks import InvalidLossError, keep_mmcv_in_float32
+from mmrest.engine.seeding import set_random_state
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -164,7 +165,8 @@ def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_p
     runner.train()
     for model in (pickle.loads(hook.pickled), hook.copied):
         assert all(torch.equal(value, hook.state[key]) for key, value in model.state_dict().items())
-        assert model.parse_losses.__self__ is model  # its own, and no longer watched
+        assert model.parse_losses.__self__ is model
+        assert [check() for check in model._forward_hooks.values()] == [None], 'it is no longer watched'
     model = runner.model
     assert set(vars(model)) == before
     torch.save(model, tmp_path / 'model.pth')
@@ -177,24 +179,36 @@ def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_p
                 assert torch.equal(out, expected)
 
 
-def test_a_method_of_the_models_own_comes_back():
-    """One that was set on the model, before the hook came, is checked and set again."""
-    hook, model = mmrest.InvalidLossHook(), BaseModel.__new__(Summing)
-    torch.nn.Module.__init__(model)
-    model.parse_losses = own = _parse
-    hook.before_train(SimpleNamespace(model=model))
-    assert model.parse_losses is not own and pickle.loads(pickle.dumps(model)).parse_losses is own
-    hook.after_train(SimpleNamespace(model=model))
-    assert model.parse_losses is own
+@pytest.mark.parametrize('own', [False, True])
+@pytest.mark.parametrize('mode, training, stops', [('loss', True, True), ('loss', False, False),
+                                                   ('tensor', True, False)])
+def test_losses_are_summed_as_the_model_sums_them(mode, training, stops, own, monkeypatch):
+    """By a method that was set on the model as well; the model is as it was when training is over."""
+    hook, model = mmrest.InvalidLossHook(), Summing()
+    stopped, runner = [], SimpleNamespace(model=model)
+    monkeypatch.setattr(hook, '_stop', lambda runner, losses: stopped.append(losses))
+    if own:
+        model.parse_losses = _parse
+    before = dict(vars(model))
+    for _ in range(2):  # the first one is stopped before its end
+        hook.before_train(runner)
+    assert vars(model).get('parse_losses') is (_parse if own else None)
+    model.train(training)(math.nan, mode=mode)
+    model(1.0, mode=mode)
+    assert [set(losses) for losses in stopped] == ([{'own'} if own else {'loss', 'loss_a'}] if stops else [])
+    hook.after_train(runner)
+    assert not model._forward_hooks and set(vars(model)) == set(before)
+    model(math.nan, mode=mode)
+    assert len(stopped) == stops
 
 
 class Summing(BaseModel):
-    def forward(self, *args, **kwargs):
-        pass
+    def forward(self, value, mode='tensor'):
+        return dict(loss_a=torch.tensor(value))
 
 
 def _parse(losses):
-    return torch.zeros(()), {}
+    return losses['loss_a'] + 1, dict(own=losses['loss_a'])
 
 
 def test_the_hook_is_registered_and_on(repo):

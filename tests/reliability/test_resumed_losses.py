@@ -5,7 +5,7 @@ import pytest
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from mmrest.hooks import PositionedBatches
+from mmrest.engine.seeding import SeededBatchSampler
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -118,7 +118,7 @@ def seeds(batches, number):
 
 
 def endless():
-    return PositionedBatches(BatchSampler(SequentialSampler(range(7)), 3, drop_last=False), 1, 0, endless=True)
+    return SeededBatchSampler(BatchSampler(SequentialSampler(range(7)), 3, drop_last=False), 1, 0, endless=True)
 
 
 @pytest.mark.parametrize('ahead', [0, 2, 5])
@@ -136,7 +136,7 @@ def test_seeking_in_an_endless_run(ahead, position):
 
 def test_seeds_differ_by_epoch_rank_and_seed():
     def make(seed=1, rank=0, epoch=0):
-        batches = PositionedBatches(BatchSampler(SequentialSampler(range(8)), 2, False), seed, rank, endless=False)
+        batches = SeededBatchSampler(BatchSampler(SequentialSampler(range(8)), 2, False), seed, rank, endless=False)
         batches.epoch = epoch
         return seeds(batches, 9)
 

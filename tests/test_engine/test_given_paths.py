@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmrest.engine import UsageError, check_target, clear_errors, load_config, prepare_train
-from mmrest.engine.resuming import prepare_resume
+from mmrest.engine.resume import prepare_resume
 
 
 @pytest.mark.parametrize('name, text', [

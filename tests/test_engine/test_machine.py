@@ -1,13 +1,13 @@
-"""What is changed for the machine a config runs on, and what is said of the batch."""
+"""What is changed for the machine a config runs on."""
 import sys
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine import cli, machine
-from mmrest.engine.machine import describe_batch, replace_amp, replace_sync_bn
-from mmrest.hooks import keep_mmcv_in_float32
+from mmrest.engine import launch, machine
+from mmrest.engine.hooks import keep_mmcv_in_float32
+from mmrest.engine.machine import replace_amp, replace_sync_bn
 
 SYNC = dict(type='SyncBN', requires_grad=True)
 
@@ -41,22 +41,6 @@ def test_a_config_without_model_or_optimizer_is_left_alone():
     replace_sync_bn(cfg)
     replace_amp(cfg)
     assert cfg.to_dict() == dict(test_cfg=dict())
-
-
-@pytest.mark.parametrize('args, expected, fits', [
-    ((1e-4, 16, 8, 2, 1, False), '16 images a step (8 processes x 2 images). The learning rate 0.0001 is made for 16.',
-     True),
-    ((1e-4, 16, 1, 2, 1, False), '2 images a step (1 process x 2 images). The learning rate 0.0001 is made for 16: '
-     '1.25e-05 would fit (--auto-scale-lr).', False),
-    ((1e-4, 16, 1, 2, 8, False), '16 images a step (1 process x 2 images x 8 accumulated batches). The learning rate '
-     '0.0001 is made for 16.', True),
-    ((1e-4, 16, 1, 2, 2, False), 'is made for 16: 2.5e-05 would fit.', False),
-    ((1e-4, 16, 1, 2, 1, True), 'is made for 16 and was scaled to 1.25e-05.', True),
-    ((1e-4, 16, 1, 2, 2, True), 'was scaled to 1.25e-05, leaving accumulation out of account.', False),
-])
-def test_describe_batch(args, expected, fits):
-    text, found = describe_batch(*args)
-    assert expected in text and found == fits
 
 
 @pytest.mark.parametrize('name', ['mask_rcnn_rest_lite_fpn_shapes', 'retinanet_rest_lite_fpn_shapes'])
@@ -116,10 +100,10 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, ex
         monkeypatch.setattr(machine.torch.cuda, name, value)
     assert machine.find_gpu_problem().endswith(expected) and bool(machine.find_gpu_problem()) == bool(expected)
     started = []
-    monkeypatch.setattr(cli.os, 'execve', lambda *args: started.append(args))
+    monkeypatch.setattr(launch.os, 'execve', lambda *args: started.append(args))
     monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py'])
     monkeypatch.setattr(sys, 'orig_argv', ['python', '-X', 'dev', 'train.py', 'config.py'])
-    assert cli.parse(cli.make_parser('')).config == 'config.py'
+    assert launch.parse(launch.make_parser('')).config == 'config.py'
     assert len(started) == bool(expected)
     if expected:
         assert f'{expected}): running on the CPU.' in capsys.readouterr().out

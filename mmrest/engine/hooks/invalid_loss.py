@@ -3,20 +3,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
 
-from ..checkpoints.loading import inner_model
-from ..checkpoints.storage import WHOLE_FILES, write_whole
-from ..utils.errors import MMRestError
-from .randomness import PositionedBatches
+from ...checkpoints.loading import inner_model
+from ...checkpoints.storage import WHOLE_FILES, write_whole
+from ...utils.errors import MMRestError
+from ..seeding import SeededBatchSampler
 
 ADVICE = ('Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
           'float16 (try bfloat16), labels that are wrong (tools/check_dataset.py).')
@@ -26,31 +27,32 @@ class InvalidLossError(MMRestError, RuntimeError):
     """The loss became NaN or infinite."""
 
 
-class _CheckedLosses:
-    """A model's ``parse_losses`` that tells a hook of losses which are not finite.
+class _LossCheck:
+    """Forward hook of a model that tells an :class:`InvalidLossHook` of losses which are not finite.
 
-    Pickled and copied as what it stands for, so that a model can be saved as a whole while it trains.
+    Pickled and copied as a hook that does nothing, so that a model can be saved as a whole while it trains.
     """
 
-    def __init__(self, parse: Callable, hook: InvalidLossHook, runner: Runner) -> None:
-        self.parse, self.hook, self.runner = parse, hook, runner
+    def __init__(self, hook: InvalidLossHook, runner: Runner) -> None:
+        self.hook, self.runner = hook, runner
 
-    def __call__(self, losses: Any) -> Any:
-        loss, shown = parsed = self.parse(losses)
+    def __call__(self, model: nn.Module, args: tuple, kwargs: dict, losses: Any) -> None:
+        if not model.training or kwargs.get('mode') != 'loss':
+            return
+        total, shown = model.parse_losses(losses)
         # This waits for the device; mmengine does so for its log after every step in any case.
-        if isinstance(loss, Tensor) and not torch.isfinite(loss).all():
+        if isinstance(total, Tensor) and not torch.isfinite(total).all():
             self.hook._stop(self.runner, shown)
-        return parsed
 
     def __reduce__(self) -> tuple:
-        owner = getattr(self.parse, '__self__', None)
-        if owner is None:
-            return _same, (self.parse, )
-        return getattr, (owner, self.parse.__name__)
+        return _NoCheck, ()
 
 
-def _same(value: Any) -> Any:
-    return value
+class _NoCheck:
+    """Forward hook of a copied model, which does nothing."""
+
+    def __call__(self, *args: Any) -> None:
+        pass
 
 
 @HOOKS.register_module()
@@ -65,27 +67,24 @@ class InvalidLossHook(Hook):
     before this step, and a JSON file with the losses, the images of the batch and the seeds of their augmentation.
     """
 
+    _check: RemovableHandle | None = None
+
     def before_train(self, runner: Runner) -> None:
-        """Have the losses checked where the model sums them up."""
+        """Have the losses that the model returns checked."""
         model = inner_model(runner.model)
         self._batch: Any = None
         self._batch_idx = 0
+        self.after_train(runner)  # an earlier training may have been stopped
         if not hasattr(model, 'parse_losses'):
             runner.logger.warning(f'{type(model).__name__} has no parse_losses: its loss is not checked.')
             return
-        self._release(model)  # an earlier training may have been stopped
-        model.parse_losses = _CheckedLosses(model.parse_losses, self, runner)
+        self._check = model.register_forward_hook(_LossCheck(self, runner), with_kwargs=True)
 
     def after_train(self, runner: Runner) -> None:
         """Leave the model as it was."""
-        self._release(inner_model(runner.model))
-
-    @staticmethod
-    def _release(model: Any) -> None:
-        if isinstance(vars(model).get('parse_losses'), _CheckedLosses):
-            checked = vars(model).pop('parse_losses')
-            if getattr(model, 'parse_losses', None) != checked.parse:  # the method of its class needs no attribute
-                model.parse_losses = checked.parse
+        if self._check is not None:
+            self._check.remove()
+            self._check = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the batch at hand."""
@@ -107,7 +106,7 @@ class InvalidLossHook(Hook):
             checkpoint = self._save(runner, name)
             saved += [checkpoint] if checkpoint else []
             batches = runner.train_dataloader.batch_sampler
-            known = isinstance(batches, PositionedBatches)
+            known = isinstance(batches, SeededBatchSampler)
             seeds = batches.sample_seeds(self._batch_idx, len(paths)) if known else None
             facts = dict(iteration=runner.iter + 1, epoch=runner.epoch + 1, rank=runner.rank, images=paths,
                          seeds=seeds, losses={key: str(value) for key, value in values.items()}, checkpoint=checkpoint)

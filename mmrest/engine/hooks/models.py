@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
-from ..checkpoints.loading import inner_model
+from ...checkpoints.loading import inner_model
 
 
 def keep_mmcv_in_float32(model: nn.Module) -> None:

@@ -10,24 +10,11 @@ from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from ..checkpoints import CheckpointError
-from ..checkpoints.storage import WHOLE_FILES, remove_partial_files, write_whole
+from ...checkpoints import CheckpointError
+from ...checkpoints.storage import WHOLE_FILES, remove_partial_files, write_whole
 
 
-def save_whole_checkpoints(runner: Runner) -> None:
-    """Put :class:`WholeCheckpointHook` in the place of the runner's CheckpointHook, with the same settings.
-
-    In the runner and not in its config, which others may run without this package. Hooks of another class are
-    left alone.
-    """
-    for number, hook in enumerate(runner._hooks):
-        if type(hook) is CheckpointHook:
-            whole = WholeCheckpointHook.__new__(WholeCheckpointHook)
-            whole.__dict__.update(hook.__dict__)
-            runner._hooks[number] = whole
-
-
-class WholeCheckpointHook(CheckpointHook):
+class AtomicCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, safe against being interrupted at any moment.
 
     On local disks, a checkpoint and the note ``last_checkpoint`` are written whole or not at all. Older

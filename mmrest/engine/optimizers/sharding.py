@@ -4,7 +4,7 @@ from __future__ import annotations
 from mmengine.registry import FUNCTIONS
 from torch import nn
 
-from ..layers import TransformerBlock
+from ...layers import TransformerBlock
 
 
 @FUNCTIONS.register_module()

@@ -1,0 +1,14 @@
+"""Hooks of a run: checkpoints, reports, random states, the loss, compilation, precision."""
+from .batch_report import BatchReportHook, describe_batch
+from .checkpoint import AtomicCheckpointHook
+from .invalid_loss import InvalidLossError, InvalidLossHook
+from .load_report import LoadReportHook
+from .models import CompileBackboneHook, KeepMMCVInFloat32Hook, keep_mmcv_in_float32
+from .pipeline import ValidatePipelineHook
+from .random_state import RandomStateHook
+
+__all__ = [
+    'AtomicCheckpointHook', 'BatchReportHook', 'CompileBackboneHook', 'InvalidLossError', 'InvalidLossHook',
+    'KeepMMCVInFloat32Hook', 'LoadReportHook', 'RandomStateHook', 'ValidatePipelineHook', 'describe_batch',
+    'keep_mmcv_in_float32'
+]

@@ -1,0 +1,182 @@
+"""Runner of the tools: its classes, and objects of a run that are what their classes say."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import BaseModel
+from mmengine.registry import HOOKS, MODELS, RUNNERS
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Subset
+
+from mmrest.engine import UsageError, build_runner
+from mmrest.engine.hooks import AtomicCheckpointHook, InvalidLossHook, RandomStateHook
+from mmrest.engine.runner import CheckedRunner, find_runner
+from mmrest.engine.seeding import SeededBatchSampler, SeededDataLoader
+
+pytestmark = pytest.mark.usefixtures('own_process_state')
+
+
+class Noise(Dataset):
+    """Samples that are drawn from the global generator."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return torch.rand(2)
+
+
+class RunnerModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.seen = []
+
+    def forward(self, inputs, mode='tensor'):
+        self.seen.append(inputs.clone())
+        out = self.layer(inputs)
+        return dict(loss=out.square().mean()) if mode == 'loss' else [out.mean()]
+
+
+class OwnRunner(Runner):
+    """Of a project that names it as runner_type."""
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None):
+        super().register_hooks(default_hooks, custom_hooks)
+        self.own = True
+
+
+class OwnCheckpointHook(CheckpointHook):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    for registry, kind in ((MODELS, RunnerModel), (RUNNERS, OwnRunner), (HOOKS, OwnCheckpointHook)):
+        monkeypatch.setitem(registry.module_dict, kind.__name__, kind)
+
+
+def config(folder, by_epoch=True, batch_sampler=None, workers=0, dataset=None, **more) -> Config:
+    loader = dict(dataset=dataset or Noise(), sampler=dict(type='DefaultSampler', shuffle=True), batch_size=2,
+                  collate_fn=dict(type='default_collate'), num_workers=workers, batch_sampler=batch_sampler)
+    test = {**loader, 'batch_sampler': None, 'num_workers': 0}
+    length = dict(max_epochs=2) if by_epoch else dict(max_iters=6)
+    return Config(dict(
+        model=dict(type='RunnerModel'), work_dir=str(folder / 'run'), launcher='none', randomness=dict(seed=3),
+        train_dataloader=loader, train_cfg=dict(by_epoch=by_epoch, **length), test_dataloader=test, test_cfg=dict(),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), test_evaluator=dict(type='DumpResults',
+                                                                                  out_file_path=str(folder / 'o.pkl')),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2, priority='LOW')),
+        custom_hooks=[dict(type='InvalidLossHook')], experiment_name=str(folder).replace('/', '-'), **more))
+
+
+def shadowed(owner) -> list[str]:
+    """Methods of an object's class that attributes of the object stand before."""
+    return [name for name in vars(owner) if callable(getattr(type(owner), name, None))]
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('batch_sampler', [None, dict(type=BatchSampler, drop_last=True)])
+def test_objects_of_a_run_are_plain(tmp_path, by_epoch, batch_sampler):
+    """While it trains and afterwards, no attribute stands before a method."""
+    during = []
+
+    class Look(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            during.extend(shadowed(each) for each in (runner, runner.model, runner.train_dataloader.dataset))
+
+    cfg = config(tmp_path, by_epoch, batch_sampler)
+    runner = build_runner(cfg, train=True)
+    runner.register_hook(Look())
+    runner.model.data_preprocessor = Handing()
+    runner.train()
+    loader = runner.train_dataloader
+    assert type(runner) is CheckedRunner and type(loader) is SeededDataLoader and loader.batch_size == 2
+    assert type(loader.batch_sampler) is SeededBatchSampler and type(loader.dataset) is Noise
+    assert loader.batch_sampler.endless == isinstance(runner.train_loop, IterBasedTrainLoop) == (not by_epoch)
+    assert len(loader) == (2 if batch_sampler else 3)
+    for owner in (runner, runner.model, loader, loader.dataset, loader.batch_sampler, *runner.hooks):
+        assert not shadowed(owner), type(owner)
+    assert during and not any(during)
+    kinds = [type(hook) for hook in runner.hooks]
+    assert AtomicCheckpointHook in kinds and CheckpointHook not in kinds and kinds.count(RandomStateHook) == 1
+    assert InvalidLossHook in kinds
+    hook = runner.hooks[kinds.index(AtomicCheckpointHook)]
+    assert hook.interval == 2 and hook.by_epoch == by_epoch and hook.priority == 'LOW'
+
+
+class Handing(nn.Module):
+    """Stands for a data preprocessor."""
+
+    def forward(self, data, training=False):
+        return dict(inputs=data)
+
+
+def test_testing_takes_mmengines_loader(tmp_path):
+    runner = build_runner(config(tmp_path))
+    assert type(runner.test_loop.dataloader) is DataLoader and not shadowed(runner)
+    given = DataLoader([1, 2])
+    assert runner.build_dataloader(given) is given
+
+
+@pytest.mark.parametrize('runner_type', [None, 'Runner', 'CheckedRunner', 'OwnRunner', OwnRunner])
+def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
+    """A runner of a project's own is the base of the one that runs."""
+    cfg = config(tmp_path, dataset=dict(type='Unused'), **(dict(runner_type=runner_type) if runner_type else {}))
+    if runner_type is OwnRunner:
+        assert issubclass(find_runner(cfg), OwnRunner) and find_runner(cfg).__name__ == 'OwnRunner'
+        return
+    runner = build_runner(cfg)
+    assert isinstance(runner, CheckedRunner) and isinstance(runner, OwnRunner) == (runner_type == 'OwnRunner')
+    assert getattr(runner, 'own', False) == (runner_type == 'OwnRunner')
+    saved = Config.fromfile(next(Path(cfg.work_dir).glob('*.py')))
+    assert saved.get('runner_type') == runner_type
+    assert saved.default_hooks.checkpoint.type == 'CheckpointHook' and len(saved.custom_hooks) == 1
+    assert saved.train_dataloader == cfg.train_dataloader and saved.train_dataloader.batch_sampler is None
+
+
+def test_other_runners_and_unknown_ones(tmp_path):
+    assert find_runner(Config(dict(runner_type='FlexibleRunner'))) is None
+    cfg = config(tmp_path, runner_type='OwnRuner')
+    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check its spelling"):
+        build_runner(cfg)
+    assert not Path(cfg.work_dir).exists()
+
+
+@pytest.mark.parametrize('hook, expected', [
+    (dict(type='CheckpointHook'), AtomicCheckpointHook), (dict(type='mmengine.CheckpointHook'), AtomicCheckpointHook),
+    (dict(type=CheckpointHook), AtomicCheckpointHook), (dict(type='OwnCheckpointHook'), OwnCheckpointHook)])
+def test_checkpoint_hooks_by_type(tmp_path, hook, expected):
+    cfg = config(tmp_path)
+    cfg.default_hooks.checkpoint = dict(hook, interval=3)
+    kinds = [type(each) for each in build_runner(cfg).hooks if isinstance(each, CheckpointHook)]
+    assert kinds == [expected]
+
+
+@pytest.mark.parametrize('dataset', [Noise(), Subset(Noise(), range(5))])
+def test_samples_are_the_same_in_whichever_process(tmp_path, dataset):
+    """Those of a dataset that loads whole batches, too; the random state of the model does not matter."""
+    runs = []
+    for workers in (0, 2):
+        runner = build_runner(config(tmp_path / str(workers), workers=workers, dataset=dataset), train=True)
+        runner.model.data_preprocessor = Handing()
+        runner.train()
+        runs.append(torch.cat(runner.model.seen))
+    assert torch.equal(*runs) and len(runs[0]) == 10 and len(runs[0].unique()) == 20
+
+
+def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
+    class OwnLoop(BaseLoop):
+        def run(self):
+            pass
+
+    cfg = config(tmp_path)
+    cfg.train_cfg = dict(type=OwnLoop)
+    runner = build_runner(cfg)
+    said = []
+    monkeypatch.setattr(runner.logger, 'warning', said.append)
+    assert type(runner.build_train_loop(runner._train_loop).dataloader) is DataLoader
+    assert len(said) == 1 and 'cannot be restored when it is resumed' in said[0]
