@@ -26,8 +26,11 @@ test-all: install ## run all tests
 test-reliability: install ## run all tests of reliability: runs are killed, files are damaged
 	@$(RUN) -m pytest -m "" tests/reliability
 
-lint: install ## check the code with ruff
+lint: install ## check style, imports between packages, types and spelling
 	@$(RUN) -m ruff check .
+	@$(VENV)/bin/lint-imports
+	@$(RUN) -m mypy
+	@$(RUN) -m codespell_lib
 
 doctor: ## say what is wrong with the environment and how to mend it
 	@if [ -x $(RUN) ]; then $(RUN) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi

@@ -30,7 +30,8 @@ ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
 # The tests build the package, too.
-DEVELOPMENT = ['hypothesis', 'modelindex', 'pytest', 'pytest-xdist', 'ruff', 'setuptools>=64', 'wheel']
+DEVELOPMENT = ['codespell', 'hypothesis', 'import-linter', 'modelindex', 'mypy', 'pytest', 'pytest-xdist', 'ruff',
+               'setuptools>=64', 'wheel']
 
 # What an installed package carries in mmrest/.mim, where the tools of OpenMMLab look for it.
 CARRIED = ('configs', 'tools', 'model-index.yml')

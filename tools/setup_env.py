@@ -29,8 +29,8 @@ STEPS = (
     ('build tools', ['pip', 'setuptools', 'wheel']),
     # Together: one resolution, in which torchvision is the one for torch.
     ('packages', ['torch', 'torchvision', 'mmcv-lite', 'mmengine', 'mmdet', 'mmsegmentation', 'mmpretrain', 'ftfy',
-                  'regex', 'numpy', 'opencv-python', 'modelindex', 'pytest', 'pytest-xdist', 'ruff', 'hypothesis',
-                  'onnx', 'onnxruntime', 'onnxscript', 'tensorboard']),
+                  'regex', 'numpy', 'opencv-python', 'modelindex', 'pytest', 'pytest-xdist', 'hypothesis', 'codespell',
+                  'import-linter', 'mypy', 'ruff', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard']),
 )
 # Distributions that share their files with one that is installed here. They have to go first: removing one later
 # would take the other's files with it.
