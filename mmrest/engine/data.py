@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from ..datasets.validation import (
     SWITCH,
+    find_mixed_classes,
     find_wrong_classes,
     find_wrong_evaluators,
     find_wrong_heads,
@@ -82,6 +83,8 @@ def check_consistency(cfg: Config, phases: tuple[str, ...]) -> None:
     datasets = [dataset for phase in phases for dataset in base_datasets(cfg.get(f'{phase}_dataloader'))]
     try:
         wrong_classes = find_wrong_classes(datasets, scope)
+        if 'train' in phases:
+            wrong_classes += find_mixed_classes(base_datasets(cfg.get('train_dataloader')), scope)
         if wrong_classes:
             raise UsageError('\n'.join([*wrong_classes, f'{SWITCH}.']))
         wrong = find_wrong_heads(cfg.get('model'), datasets, scope)

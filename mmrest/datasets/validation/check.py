@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from ...utils.progress import Progress, no_progress
 from ..images import IMAGE_SUFFIXES, find_other_suffixes
 from .building import UnreadableError, dataset_errors, find_labels, is_coco, read_checked, with_coco_checks
-from .classes import find_wrong_classes
+from .classes import find_mixed_classes, find_wrong_classes
 from .configs import dataset_class, nested_datasets
 from .evaluators import find_wrong_evaluators
 from .heads import find_wrong_heads
@@ -37,6 +37,10 @@ def check_config(cfg: Config, phases: Sequence[str], report: Report, progress: P
         report.error('head with another number of classes', wrong)
     for wrong in find_wrong_classes([config for config, _ in configs]):
         report.error('classes that the data do not have', wrong)
+    if 'train' in phases:
+        parts = [config for config, _ in nested_datasets(cfg.get('train_dataloader'))]
+        for wrong in find_mixed_classes(parts):
+            report.error('parts with other classes', wrong)
     for wrong in find_wrong_evaluators(cfg, phases):
         report.error('evaluator with other annotations than the dataset', wrong)
     done: list[dict] = []

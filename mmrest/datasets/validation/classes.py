@@ -50,6 +50,28 @@ def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> li
     return list(dict.fromkeys(found))
 
 
+def find_mixed_classes(datasets: Iterable[dict], scope: str | None = None) -> list[str]:
+    """Return a sentence if data sets that train one model number their classes differently.
+
+    Args:
+        datasets (iterable[dict]): Configs of all parts that are trained on.
+        scope (str, optional): As in :func:`dataset_class`.
+    """
+    named = [(config, known_classes(config, scope)) for config in datasets]
+    named = [(config, classes) for config, classes in named if classes]
+    for config, classes in named[1:]:
+        if classes != named[0][1]:
+            return [f'Parts of the training data number their classes differently: {_describe(named[0][0])} has '
+                    f'{shorten_names(named[0][1])}, {_describe(config)} has {shorten_names(classes)}. Labels are '
+                    'positions in metainfo.classes, so write the same list into both.']
+    return []
+
+
+def _describe(config: dict) -> str:
+    where = config.get('ann_file') or config.get('data_root') or (config.get('data_prefix') or {}).get('img_path') or ''
+    return f'{config.get("type")} {where}'.strip()
+
+
 def _beside_all(name: str, given: Sequence[str], known: Sequence[str] | None) -> list[str]:
     """A segmentation dataset of a fixed kind takes some of its own classes, and no others."""
     missing = [one for one in given if known and one not in known]

@@ -48,6 +48,31 @@ def test_categories_of_a_json(shapes, classes, missing, wrap):
     assert re.search(missing, report.errors['class without a category']['examples'][0])
 
 
+@pytest.mark.parametrize('classes, mixed', [
+    (('disc', 'square', 'star', 'triangle'), True),
+    (('disc', 'square'), True),
+    (('disc', 'square', 'triangle', 'star'), False),
+])
+@pytest.mark.parametrize('kind, scope', [('CocoDataset', 'mmdet'), ('BaseSegDataset', 'mmseg')])
+def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(classes, mixed, kind, scope):
+    parts = [dict(type=kind, data_root=folder, metainfo=dict(classes=names))
+             for folder, names in (('one', ('disc', 'square', 'triangle', 'star')), ('two', classes))]
+    wrapped = dict(type='RepeatDataset', times=2, dataset=parts[1])
+    cfg = Config(dict(default_scope=scope, train_dataloader=dict(
+        dataset=dict(type='ConcatDataset', datasets=[parts[0], wrapped]))))
+    if not mixed:
+        check_consistency(cfg, ['train'])
+        return
+    said = f'{kind} one has disc, square, triangle, star, {kind} two has {", ".join(classes)}'
+    with pytest.raises(UsageError, match=said):
+        check_consistency(cfg, ['train'])
+    report = Report()
+    check_config(cfg, ['train'], report)
+    assert any(said in error['examples'][0] for error in report.errors.values())
+    cfg.check_samples = False
+    check_consistency(cfg, ['train'])
+
+
 @pytest.mark.parametrize('dataset, scope, said', [
     (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* needs its comma"),
     (dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))), 'mmseg',
