@@ -4,9 +4,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
 import torch
-from conftest import REPO, TINY, leave_configs_unformatted
+from conftest import REPO, TINY
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -43,14 +42,6 @@ SMALL = dict(
                  'model.decode_head.loss_cls.class_weight': [1.0] * len(SEG_CLASSES) + [0.1]},
 )
 DETECTORS = ('faster_rcnn', 'cascade_rcnn', 'rtmdet', 'dino')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def plain_config_text():
-    """Configs are printed and saved as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        leave_configs_unformatted(patch)
-        yield
 
 
 def detection_data(shapes: Path) -> dict:
