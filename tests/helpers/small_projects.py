@@ -32,7 +32,8 @@ SMALL = dict(
                   **{f'model.roi_head.bbox_head.{i}.{key}': value
                      for i in range(3) for key, value in BOX_HEAD.items()}},
     rtmdet={'model.neck.out_channels': 16, 'model.bbox_head.in_channels': 16, 'model.bbox_head.feat_channels': 16,
-            'model.bbox_head.num_classes': len(CLASSES), 'model.test_cfg.max_per_img': 5},
+            'model.bbox_head.num_classes': len(CLASSES), 'model.test_cfg.score_thr': 0.0,
+            'model.test_cfg.max_per_img': 5},
     dino={**TRANSFORMER, 'model.bbox_head.num_classes': len(CLASSES)},
     upernet={'model.auxiliary_head.in_channels': DIMS[2], 'model.auxiliary_head.channels': 8,
              'model.auxiliary_head.num_classes': len(SEG_CLASSES), 'model.decode_head.channels': 8},
