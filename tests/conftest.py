@@ -78,23 +78,35 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def leave_configs_unformatted(patch: pytest.MonkeyPatch) -> None:
-    """Spare mmengine the layout of a config's text, at every checkpoint, which takes longer than the steps between."""
+@pytest.fixture(scope='session', autouse=True)
+def quick_configs():
+    """Spare mmengine what takes longer than most tests.
+
+    It lays out the text of every config that it saves, and reads a hundred files of a library's zoo for every config
+    that inherits from one of that library.
+    """
+    if importlib.util.find_spec('mmengine') is None:
+        yield
+        return
+    import mmengine.config.utils
+
     def as_it_is(text: str, **kwargs) -> tuple[str, bool]:
         return text, True
 
-    patch.setattr('yapf.yapflib.yapf_api.FormatCode', as_it_is)
-    # OpenMMLab's mmengine has a name of its own for it, OneDL's looks it up when it needs it.
-    patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', as_it_is)
+        # OpenMMLab's mmengine has a name of its own for it, OneDL's looks it up when it needs it.
+        patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
+        patch.setattr(mmengine.config.utils, '_get_cfg_metainfo', lru_cache(mmengine.config.utils._get_cfg_metainfo))
+        yield
 
 
 @pytest.fixture
 def own_process_state(monkeypatch):
-    """Safe loading of mmengine until the end of the test, and no time spent on the looks of saved configs."""
+    """Safe loading of mmengine until the end of the test."""
     from mmengine.runner.checkpoint import CheckpointLoader
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    leave_configs_unformatted(monkeypatch)
 
 
 def is_distributed(name: str) -> bool:

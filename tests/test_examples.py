@@ -20,7 +20,6 @@ from helpers.small_projects import (
     SEG_CLASSES,
     SMALL,
     copy_example,
-    plain_config_text,  # noqa: F401
     predict,
     small_config,
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import REPO, TINY, is_distributed
 from helpers.docs_blocks import blocks_for
-from helpers.small_projects import CLASSES, DIMS, SEG_CLASSES, SMALL, copy_example, plain_config_text  # noqa: F401
+from helpers.small_projects import CLASSES, DIMS, SEG_CLASSES, SMALL, copy_example
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner

@@ -4,9 +4,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
 import torch
-from conftest import REPO, TINY, leave_configs_unformatted
+from conftest import REPO, TINY
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -33,7 +32,8 @@ SMALL = dict(
                   **{f'model.roi_head.bbox_head.{i}.{key}': value
                      for i in range(3) for key, value in BOX_HEAD.items()}},
     rtmdet={'model.neck.out_channels': 16, 'model.bbox_head.in_channels': 16, 'model.bbox_head.feat_channels': 16,
-            'model.bbox_head.num_classes': len(CLASSES), 'model.test_cfg.max_per_img': 5},
+            'model.bbox_head.num_classes': len(CLASSES), 'model.test_cfg.score_thr': 0.0,
+            'model.test_cfg.max_per_img': 5},
     dino={**TRANSFORMER, 'model.bbox_head.num_classes': len(CLASSES)},
     upernet={'model.auxiliary_head.in_channels': DIMS[2], 'model.auxiliary_head.channels': 8,
              'model.auxiliary_head.num_classes': len(SEG_CLASSES), 'model.decode_head.channels': 8},
@@ -43,14 +43,6 @@ SMALL = dict(
                  'model.decode_head.loss_cls.class_weight': [1.0] * len(SEG_CLASSES) + [0.1]},
 )
 DETECTORS = ('faster_rcnn', 'cascade_rcnn', 'rtmdet', 'dino')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def plain_config_text():
-    """Configs are printed and saved as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        leave_configs_unformatted(patch)
-        yield
 
 
 def detection_data(shapes: Path) -> dict:

@@ -1,4 +1,5 @@
 """Every implementation of EMSA against the formula in float64, and what surrounds them: dtypes, compilation, export."""
+import itertools
 import sys
 
 import pytest
@@ -16,19 +17,25 @@ def small(batch=2, heads=2, n=10, m=6, d=4, dtype=torch.float64):
     return [torch.randn(shape, dtype=dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize('path', FAST)
-@pytest.mark.parametrize('keys', KEYS)
-@pytest.mark.parametrize('sharpness', SHARPNESS)
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def grid(*more):
+    """All dtypes, sharpnesses, numbers of keys and what else is given; by default those in which every pair occurs."""
+    dtypes = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+    for (i, dtype), (j, sharpness), (k, keys) in itertools.product(enumerate(dtypes), enumerate(SHARPNESS),
+                                                                   enumerate(KEYS)):
+        for m, one in enumerate(more or [None]):
+            by_default = k == (i + j) % 2 and (not more or m == (i // 2 + j) % 2)
+            values = (dtype, sharpness, keys, *([one] if more else []))
+            yield pytest.param(*values, marks=() if by_default else pytest.mark.slow)
+
+
+@pytest.mark.parametrize('dtype, sharpness, keys, path', list(grid(*FAST)))
 def test_exact(dtype, sharpness, keys, path):
     found, plain = (mean_errors(f, SHARPNESS[sharpness], KEYS[keys], dtype) for f in (PATHS[path], emsa_reference))
     for name in NAMES:
         assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
 
 
-@pytest.mark.parametrize('keys', KEYS)
-@pytest.mark.parametrize('sharpness', SHARPNESS)
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype, sharpness, keys', list(grid()))
 def test_exact_without_mixing(dtype, sharpness, keys):
     found, plain = (mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing=False)
                     for function in (emsa_chunked, emsa_reference))
