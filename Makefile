@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-# Of pytest-xdist: a process for each core, of 3 GB each. `make test WORKERS=` runs the tests in one.
+# Of pytest-xdist: a process for each core, of up to 4 GB. `make test WORKERS=` runs the tests in one.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help

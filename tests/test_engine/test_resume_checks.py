@@ -9,7 +9,8 @@ pytest.importorskip('mmdet')
 
 from helpers.small_runs import build, write_config  # noqa: E402
 
-from mmrest.engine import RunFinished, UsageError, clear_errors, resuming  # noqa: E402
+from mmrest.engine import RunFinished, UsageError, clear_errors  # noqa: E402
+from mmrest.engine.resume import prepare_resume  # noqa: E402
 from mmrest.engine.saved_config import read_saved_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
@@ -134,21 +135,21 @@ def test_a_finished_run(tmp_path, capsys, train_cfg, meta, message, source):
     cfg = Config(dict(work_dir=str(tmp_path), train_cfg=train_cfg))
     source = source if source == 'auto' else str(tmp_path / source)
     if message is None:
-        return resuming.prepare_resume(cfg, source)
+        return prepare_resume(cfg, source)
     with pytest.raises(RunFinished, match=message):
-        resuming.prepare_resume(cfg, source)
+        prepare_resume(cfg, source)
     with clear_errors():  # ends with status 0
-        resuming.prepare_resume(cfg, source)
+        prepare_resume(cfg, source)
     assert capsys.readouterr().out.count('To train on, raise train_cfg.max_') == 1
 
 
 def test_checkpoints_of_another_name(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(resuming, 'print_log', lambda text, **options: said.append(text))
+    monkeypatch.setattr('mmrest.engine.resume.print_log', lambda text, **options: said.append(text))
     cfg = Config(dict(work_dir=str(tmp_path)))
-    resuming.prepare_resume(cfg, 'auto')
+    prepare_resume(cfg, 'auto')
     (tmp_path / 'iter_500.pth').touch()
-    resuming.prepare_resume(cfg, 'auto')
+    prepare_resume(cfg, 'auto')
     assert said == [f'There is no checkpoint in {tmp_path} to resume from: starting from the beginning.',
                     f'There is no epoch_*.pth in {tmp_path} to resume from: starting from the beginning. To resume '
                     'from another file there (iter_500.pth), name it: --resume PATH']
