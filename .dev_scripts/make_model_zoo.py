@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model_zoo import make_pages
 
-from mmrest.engine import UsageError, clear_errors
+from mmrest.engine import UsageError, exit_on_user_error
 from mmrest.utils.cli import ArgumentParser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,7 +15,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true', help='write nothing; fail if a file is not what it should be')
     args = parser.parse_args()
-    with clear_errors():
+    with exit_on_user_error():
         for name, text in make_pages(ROOT).items():
             path = ROOT / name
             if path.is_file() and path.read_text(encoding='utf-8') == text:

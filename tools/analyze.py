@@ -14,7 +14,7 @@ from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fouri
 from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
 from mmrest.apis import LoadedModel, find_images, init_model
 from mmrest.checkpoints import use_safe_loading
-from mmrest.engine import UsageError, check_target, clear_errors
+from mmrest.engine import UsageError, check_target, exit_on_user_error
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 
@@ -129,7 +129,7 @@ def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
 def main() -> None:
     args = parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         check_target(args.out, '--out')
         for suffix in ('png', 'json'):
             check_target(Path(args.out) / f'{args.command}.{suffix}', '--out', folder=False)

@@ -2,7 +2,7 @@
 
 from mmrest.benchmark.cli import add_arguments, run
 from mmrest.checkpoints import use_safe_loading
-from mmrest.engine import clear_errors
+from mmrest.engine import exit_on_user_error
 from mmrest.utils.cli import ArgumentParser
 
 
@@ -11,7 +11,7 @@ def main() -> None:
     add_arguments(parser)
     args = parser.parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         run(args)
 
 

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from mmrest.checkpoints import use_safe_loading
-from mmrest.engine import check_target, clear_errors, load_config
+from mmrest.engine import check_target, exit_on_user_error, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.visualization import browse_dataset
 from mmrest.visualization.browse import PHASES
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         out_dir = args.out_dir or f'work_dirs/browse/{Path(args.config).stem}_{args.phase}'
         check_target(out_dir, '--out-dir')
         cfg = load_config(args.config, args.cfg_options)

@@ -9,7 +9,7 @@ from mmrest.checkpoints import use_safe_loading
 from mmrest.checkpoints.storage import write_whole
 from mmrest.datasets.validation import Report
 from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
-from mmrest.engine import UsageError, check_data, check_target, clear_errors, load_config
+from mmrest.engine import UsageError, check_data, check_target, exit_on_user_error, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.utils.progress import show_progress
 
@@ -62,7 +62,7 @@ def main() -> None:
     args = parse_args()
     use_safe_loading()
     report = Report(examples=args.examples)
-    with clear_errors():
+    with exit_on_user_error():
         check_target(args.out, '--out', folder=False)
         try:
             check(args, report)

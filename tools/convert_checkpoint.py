@@ -1,7 +1,7 @@
 """Convert a published checkpoint of ResT or ResTv2: a classifier, or a whole detector or segmentor."""
 
 from mmrest.converters import TARGETS, convert_file
-from mmrest.engine import clear_errors
+from mmrest.engine import exit_on_user_error
 from mmrest.utils.cli import ArgumentParser
 
 
@@ -13,7 +13,7 @@ def main() -> None:
                         help='what to make of it; auto (default): all of what is in it')
     parser.add_argument('--overwrite', action='store_true', help='replace the destination if it exists')
     args = parser.parse_args()
-    with clear_errors():
+    with exit_on_user_error():
         conversion = convert_file(args.source, args.destination, args.to, args.overwrite)
         print(f'{conversion}\nwritten to {args.destination}')
 

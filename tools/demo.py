@@ -7,7 +7,7 @@ import torch
 
 from mmrest.apis import init_model
 from mmrest.checkpoints import use_safe_loading
-from mmrest.engine import check_target, clear_errors
+from mmrest.engine import check_target, exit_on_user_error
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 from mmrest.visualization import paint_predictions
 
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         check_target(args.out_dir, '--out-dir')
         loaded = init_model(args.config, args.checkpoint, args.cfg_options, args.device, testing=True)
         painted = paint_predictions(loaded, args.inputs, args.out_dir, args.score_thr)

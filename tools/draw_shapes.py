@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from mmrest.datasets import CLASSES, draw_shapes
-from mmrest.engine import UsageError, check_target, clear_errors
+from mmrest.engine import UsageError, check_target, exit_on_user_error
 from mmrest.utils.cli import ArgumentParser
 
 
@@ -44,7 +44,7 @@ def draw(args: argparse.Namespace) -> Path:
 
 def main() -> None:
     args = parse_args()
-    with clear_errors():
+    with exit_on_user_error():
         root = draw(args)
     print(f'The shapes data set is in {root.resolve()}')
     for split in ('train', 'val'):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmrest.apis import BACKBONES
 from mmrest.checkpoints import use_safe_loading
-from mmrest.engine import clear_errors
+from mmrest.engine import exit_on_user_error
 from mmrest.export import backbone_target, config_target, export
 from mmrest.export.targets import PARTS, SEGMENTATION_OUTPUTS
 from mmrest.utils.cli import ArgumentParser, ConfigOptions, check_choice
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         check_choice(args, ('part', 'outputs', 'cfg_options'))
         if args.backbone:
             target = backbone_target(args.backbone, args.arch, args.checkpoint, args.options or {})

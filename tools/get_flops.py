@@ -16,7 +16,7 @@ from mmrest.analysis.published import ablation_table, comparison_table
 from mmrest.apis import BACKBONES, build_backbone
 from mmrest.checkpoints import use_safe_loading
 from mmrest.checkpoints.storage import write_whole
-from mmrest.engine import UsageError, check_target, clear_errors, load_config
+from mmrest.engine import UsageError, check_target, exit_on_user_error, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions, check_choice, refuse_idle
 
 
@@ -54,7 +54,7 @@ def show(costs: list[Cost], shape: tuple[int, int]) -> None:
 def main() -> None:
     args = parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         if args.published or args.ablations:
             refuse_idle(args, ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'json'),
                         '--published' if args.published else '--ablations')

@@ -17,7 +17,7 @@ from mmengine.config import Config
 
 from mmrest.analysis import METRICS, read_scalars
 from mmrest.checkpoints import use_safe_loading
-from mmrest.engine import UsageError, clear_errors, load_config
+from mmrest.engine import UsageError, exit_on_user_error, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
 
 REPO = Path(__file__).resolve().parents[1]
@@ -112,7 +112,7 @@ def tabulate(args: argparse.Namespace, last: int) -> str:
 def main() -> None:
     args = parse_args()
     use_safe_loading()
-    with clear_errors():
+    with exit_on_user_error():
         if args.limit < 0:
             raise UsageError('--limit must be 0 or more.')
         # Read as training will, so that mistakes show before the first one.

@@ -1,5 +1,5 @@
 """Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
-from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_test
+from mmrest.engine import build_runner, exit_on_user_error, load_config, make_parser, parse, prepare_test
 from mmrest.visualization.files import check_paintable
 
 
@@ -12,7 +12,7 @@ def main() -> None:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows an image')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     args = parse(parser)
-    with clear_errors():
+    with exit_on_user_error():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
         runner = build_runner(cfg)

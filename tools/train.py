@@ -1,5 +1,5 @@
 """Train a detector, segmentor or other model of the OpenMMLab family from its config."""
-from mmrest.engine import build_runner, clear_errors, load_config, make_parser, parse, prepare_train
+from mmrest.engine import build_runner, exit_on_user_error, load_config, make_parser, parse, prepare_train
 from mmrest.visualization import PaintValidationHook
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument('--tensorboard', action='store_true',
                         help='write scalars and some painted validation images for TensorBoard')
     args = parse(parser)
-    with clear_errors():
+    with exit_on_user_error():
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_train(cfg, args.amp, args.auto_scale_lr, args.resume, args.tensorboard)
         runner = build_runner(cfg, train=True)

@@ -24,7 +24,7 @@ def describe_missing(what: str, error: Exception) -> str:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """Turn an error that the user can mend into one message on stderr and exit status 2."""
     try:
         yield

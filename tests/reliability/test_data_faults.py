@@ -18,7 +18,7 @@ from mmrest.datasets.validation import DataError, Report, building, dataset_erro
 from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.datasets.validation.coco import check_coco
 from mmrest.datasets.validation.pipeline import ValidatedPipeline
-from mmrest.engine import clear_errors
+from mmrest.engine import exit_on_user_error
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -198,7 +198,7 @@ def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_proces
     """The file is named once, and there is no traceback."""
     IMAGES['text'].damage(damaged)
     runner = build(config('epochs', workers=2), damaged / 'run')
-    with pytest.raises(SystemExit) as status, clear_errors():
+    with pytest.raises(SystemExit) as status, exit_on_user_error():
         runner.train()
     stop_workers(runner)
     message = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line][-1]

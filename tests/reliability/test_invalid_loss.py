@@ -21,7 +21,7 @@ from mmengine.registry import HOOKS
 
 import mmrest
 from mmrest.checkpoints import storage
-from mmrest.engine import clear_errors
+from mmrest.engine import exit_on_user_error
 from mmrest.engine.hooks import InvalidLossError, keep_mmcv_in_float32
 from mmrest.engine.seeding import set_random_state
 
@@ -78,7 +78,7 @@ def buffers(state):
 def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
     runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
     hook = spoil(runner, value=value)
-    with pytest.raises(SystemExit), clear_errors():
+    with pytest.raises(SystemExit), exit_on_user_error():
         runner.train()
     message = capsys.readouterr().err[-3000:].partition('error: ')[2]
     name = 'loss_bbox' if kind == 'epochs' else r'decode\.loss_ce'

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine import UsageError, check_target, clear_errors, load_config, prepare_train
+from mmrest.engine import UsageError, check_target, exit_on_user_error, load_config, prepare_train
 from mmrest.engine.resume import prepare_resume
 
 
@@ -38,7 +38,7 @@ def test_targets(tmp_path):
 
 def test_errors_of_paths_are_one_message(tmp_path, capsys):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(SystemExit), clear_errors():
+    with pytest.raises(SystemExit), exit_on_user_error():
         (tmp_path / 'file/x').mkdir()
     assert capsys.readouterr().err == f'error: {tmp_path}/file/x: Not a directory.\n'
 

@@ -9,7 +9,7 @@ pytest.importorskip('mmdet')
 
 from helpers.small_runs import build, write_config  # noqa: E402
 
-from mmrest.engine import RunFinished, UsageError, clear_errors  # noqa: E402
+from mmrest.engine import RunFinished, UsageError, exit_on_user_error  # noqa: E402
 from mmrest.engine.resume import prepare_resume  # noqa: E402
 from mmrest.engine.saved_config import read_saved_config  # noqa: E402
 
@@ -138,7 +138,7 @@ def test_a_finished_run(tmp_path, capsys, train_cfg, meta, message, source):
         return prepare_resume(cfg, source)
     with pytest.raises(RunFinished, match=message):
         prepare_resume(cfg, source)
-    with clear_errors():  # ends with status 0
+    with exit_on_user_error():  # ends with status 0
         prepare_resume(cfg, source)
     assert capsys.readouterr().out.count('To train on, raise train_cfg.max_') == 1
 

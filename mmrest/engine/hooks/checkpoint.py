@@ -48,7 +48,7 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         before, self.last_ckpt = self.last_ckpt, self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        with self._clear_errors(before):
+        with self._exit_on_user_error(before):
             runner.save_checkpoint(self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
                                    save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
                                    backend_args=self.backend_args, **self.args)
@@ -65,7 +65,7 @@ class AtomicCheckpointHook(CheckpointHook):
         backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:
-            with self._clear_errors(self.last_ckpt):
+            with self._exit_on_user_error(self.last_ckpt):
                 super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
@@ -81,7 +81,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.file_backend.rmtree(path)
 
     @contextmanager
-    def _clear_errors(self, before: str | None) -> Iterator[None]:
+    def _exit_on_user_error(self, before: str | None) -> Iterator[None]:
         """Say of a checkpoint that could not be written what is left."""
         try:
             yield
