@@ -6,11 +6,11 @@ import json
 import signal
 
 from mmrest.checkpoints import use_safe_loading
-from mmrest.checkpoints.storage import write_whole
 from mmrest.datasets.validation import Report
 from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from mmrest.engine import UsageError, check_data, check_target, exit_on_user_error, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
+from mmrest.utils.fileio import atomic_write
 from mmrest.utils.progress import show_progress
 
 
@@ -72,7 +72,7 @@ def main() -> None:
             raise SystemExit(130) from None
         print(report)
         if args.out:
-            write_whole(args.out, json.dumps(report.as_dict(), indent=2).encode())
+            atomic_write(args.out, json.dumps(report.as_dict(), indent=2).encode())
     raise SystemExit(1 if report.errors else 0)
 
 

@@ -15,9 +15,9 @@ from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.published import ablation_table, comparison_table
 from mmrest.apis import BACKBONES, build_backbone
 from mmrest.checkpoints import use_safe_loading
-from mmrest.checkpoints.storage import write_whole
 from mmrest.engine import UsageError, check_target, exit_on_user_error, load_config
 from mmrest.utils.cli import ArgumentParser, ConfigOptions, check_choice, refuse_idle
+from mmrest.utils.fileio import atomic_write
 
 
 def parse_args() -> argparse.Namespace:
@@ -75,7 +75,7 @@ def main() -> None:
         show(costs, shape)
         if args.json:
             numbers = dict(shape=shape, parts=[vars(cost) for cost in costs])
-            write_whole(args.json, json.dumps(numbers, indent=1).encode())
+            atomic_write(args.json, json.dumps(numbers, indent=1).encode())
 
 
 if __name__ == '__main__':

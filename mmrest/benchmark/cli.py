@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.storage import write_whole
 from ..engine.errors import UsageError
 from ..engine.paths import check_target
+from ..utils.fileio import atomic_write
 from .baselines import BASELINES
 from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
 from .measure import compare_times, peak_memory
@@ -184,7 +184,7 @@ def _print_fits(rows: list[dict]) -> None:
 def _write(args, rows: list[dict], titles: list[str], plots: list[Path]) -> None:
     if args.out:
         machine = dict(machine=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
-        write_whole(args.out, json.dumps(dict(**machine, rows=rows), indent=1).encode())
+        atomic_write(args.out, json.dumps(dict(**machine, rows=rows), indent=1).encode())
     size = len(rows) // max(len(plots), 1)
     for i, path in enumerate(plots):
         part = rows[i * size:(i + 1) * size]

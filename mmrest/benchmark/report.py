@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 from typing import Sequence
 
-from ..checkpoints.storage import write_whole
 from ..engine.errors import UsageError
+from ..utils.fileio import atomic_write
 
 FORMATS = ('png', 'jpg', 'jpeg', 'pdf', 'svg')
 
@@ -125,5 +125,5 @@ def _format(path: str | Path) -> str:
 def _save(figure, out: str | Path) -> Path:
     picture = io.BytesIO()
     figure.savefig(picture, dpi=90, format=_format(out))
-    write_whole(out, picture.getvalue())
+    atomic_write(out, picture.getvalue())
     return Path(out)

@@ -15,8 +15,8 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from ..utils.fileio import partial_path
 from .errors import CheckpointError
-from .storage import partial_path
 
 # Seconds without an answer, or without a byte of the file.
 TIMEOUT = 20

@@ -6,8 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import Iterator
 
-from ..checkpoints.storage import NO_SPACE
 from ..utils.errors import MMRestError, UsageError
+from ..utils.fileio import NO_SPACE
 
 # Of a path that was given: it is missing, not what it should be, or not to be written to.
 OF_PATHS = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.storage import write_whole
 from ..engine import UsageError
+from ..utils.fileio import atomic_write
 
 
 @dataclass
@@ -39,7 +39,7 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
         done = False
     if not done:
         raise UsageError(f'Pictures cannot be written as {path.suffix or "files without a suffix"}: {path}')
-    write_whole(path, content.tobytes())
+    atomic_write(path, content.tobytes())
     return path
 
 

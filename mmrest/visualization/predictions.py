@@ -18,9 +18,9 @@ import torch
 from mmengine.utils import ProgressBar
 
 from ..apis import LoadedModel, find_images
-from ..checkpoints.storage import NO_SPACE
 from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError
+from ..utils.fileio import NO_SPACE
 from ..utils.progress import track
 from .files import Painted, save_picture
 from .samples import draw_sample

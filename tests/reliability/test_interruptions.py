@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 
-from mmrest.checkpoints import CheckpointError, states, storage
+from mmrest.checkpoints import CheckpointError, states
 from mmrest.checkpoints.states import check_state, find_last_state
-from mmrest.checkpoints.storage import remove_partial_files, write_whole
+from mmrest.utils import fileio
+from mmrest.utils.fileio import atomic_write, remove_partial_files
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
@@ -157,10 +158,10 @@ def fail_after(part, error):
 
 @pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'No space left on device'), KeyboardInterrupt()], ids=repr)
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, tally, error):
-    write_whole(tmp_path / 'file', b'old')
-    monkeypatch.setattr(storage, '_write', fail_after(0.5, error))
+    atomic_write(tmp_path / 'file', b'old')
+    monkeypatch.setattr(fileio, '_write', fail_after(0.5, error))
     with pytest.raises(type(error)) as caught:
-        write_whole(tmp_path / 'file', b'new' * 1000)
+        atomic_write(tmp_path / 'file', b'new' * 1000)
     assert [path.name for path in tmp_path.iterdir()] == ['file'] and (tmp_path / 'file').read_bytes() == b'old'
     if isinstance(error, OSError):
         assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / 'file')
@@ -171,9 +172,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 def test_a_limit_on_file_sizes(tmp_path, tally):
     """The system's own refusal, in a process of its own."""
     code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n"
-            "from mmrest.checkpoints.storage import write_whole\n"
-            "write_whole('small', b'x' * 9000)\n"
-            "try: write_whole('large', b'x' * 99999)\n"
+            "from mmrest.utils.fileio import atomic_write\n"
+            "atomic_write('small', b'x' * 9000)\n"
+            "try: atomic_write('large', b'x' * 99999)\n"
             "except OSError as error: print(error.filename, error.strerror)")
     out = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
                          env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'})
@@ -200,21 +201,21 @@ def test_a_full_disk_keeps_the_last_checkpoint(repo, shapes, tmp_path, monkeypat
     work_dir = tmp_path / 'run'
     options = {'default_hooks.checkpoint.max_keep_ckpts': 1, 'train_cfg.max_epochs': 3,
                'train_dataloader.dataset.indices': 4}  # two steps an epoch
-    write = storage._write
+    write = fileio._write
 
     def write_until_the_disk_is_full(file, content):
         if '.epoch_2.pth' in str(file.name):
             fail_after(0.9, OSError(errno.ENOSPC, 'No space left on device'))(file, content)
         write(file, content)
 
-    monkeypatch.setattr(storage, '_write', write_until_the_disk_is_full)
+    monkeypatch.setattr(fileio, '_write', write_until_the_disk_is_full)
     with pytest.raises(CheckpointError, match=r'epoch_2.pth could not be written: No space left on device.*'
                                               r'The last good checkpoint is .*epoch_1.pth') as error:
         train(config, work_dir, **options)
     assert '\n' not in str(error.value)
     assert names(work_dir) == {'epoch_1.pth', 'last_checkpoint'}
     assert check_state(work_dir / 'epoch_1.pth')['epoch'] == 1
-    monkeypatch.setattr(storage, '_write', write)
+    monkeypatch.setattr(fileio, '_write', write)
 
     # What a run without this protection could have left: half a checkpoint, and half a temporary file.
     (work_dir / '.epoch_2.pth.1.partial').write_bytes(b'left behind')

@@ -20,10 +20,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 
 import mmrest
-from mmrest.checkpoints import storage
 from mmrest.engine import exit_on_user_error
 from mmrest.engine.hooks import InvalidLossError, keep_mmcv_in_float32
 from mmrest.engine.seeding import set_random_state
+from mmrest.utils import fileio
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -141,7 +141,7 @@ def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypat
     def full(file, content):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(storage, '_write', full)
+    monkeypatch.setattr(fileio, '_write', full)
     with pytest.raises(InvalidLossError, match='iteration 2 .*loss_bbox = nan') as error:
         runner.train()
     assert 'could not be saved' in str(error.value) and hook.paths[0] in str(error.value)

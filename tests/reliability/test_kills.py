@@ -30,7 +30,7 @@ import os
 import time
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmrest.checkpoints import storage
+from mmrest.utils import fileio
 
 def write(file, content):
     parts = 20
@@ -40,7 +40,7 @@ def write(file, content):
         time.sleep(0.05)
 
 if os.environ.get('SLOW_WRITES'):
-    storage._write = write
+    fileio._write = write
 
 @HOOKS.register_module()
 class RecordLoss(Hook):

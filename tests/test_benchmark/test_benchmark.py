@@ -271,7 +271,7 @@ def test_pictures_in_all_formats(tmp_path, ending):
 
 def test_pictures_are_written_whole(tmp_path, monkeypatch):
     (tmp_path / 'bars.png').write_text('old')
-    monkeypatch.setattr('mmrest.checkpoints.storage._write', lambda *_: (_ for _ in ()).throw(OSError(28, 'full')))
+    monkeypatch.setattr('mmrest.utils.fileio._write', lambda *_: (_ for _ in ()).throw(OSError(28, 'full')))
     with pytest.raises(OSError):
         plot_bars([dict(model='a', MB=1.0)], ['MB'], 'title', tmp_path / 'bars.png')
     assert [path.read_text() for path in tmp_path.iterdir()] == ['old']

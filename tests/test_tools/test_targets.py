@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mmrest.checkpoints import storage
+from mmrest.utils import fileio
 
 # Nothing of what these read is there: that the target is what they stop at shows that it is looked at first.
 TOOLS = {
@@ -49,7 +49,7 @@ def test_results_are_written_whole(run, shapes, tmp_path, monkeypatch, tool, arg
     args = [arg.format(shapes=shapes) for arg in args]
     for attempt in ('to the end', 'disk full'):
         if attempt == 'disk full':
-            monkeypatch.setattr(storage, '_write', write_half)
+            monkeypatch.setattr(fileio, '_write', write_half)
         with pytest.raises(SystemExit) as exit_status:
             run(tool, *args)
             raise SystemExit(0)  # as check_dataset ends itself

@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ...checkpoints import CheckpointError
-from ...checkpoints.storage import WHOLE_FILES, remove_partial_files, write_whole
+from ...utils.fileio import ATOMIC_BACKEND, atomic_write, remove_partial_files
 
 
 class AtomicCheckpointHook(CheckpointHook):
@@ -26,7 +26,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Set up the storage; clean up behind a run that was killed."""
         super().before_train(runner)
         if not (self.backend_args or self.file_client_args) and '://' not in str(self.out_dir):
-            self.backend_args = dict(backend=WHOLE_FILES)
+            self.backend_args = dict(backend=ATOMIC_BACKEND)
             self.file_backend = get_file_backend(backend_args=self.backend_args)
             if is_main_process():
                 for folder in {str(self.out_dir), runner.work_dir}:
@@ -53,7 +53,7 @@ class AtomicCheckpointHook(CheckpointHook):
                                    save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
                                    backend_args=self.backend_args, **self.args)
             if is_main_process():
-                write_whole(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())
+                atomic_write(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())
         if counts:
             self.keep_ckpt_ids.append(step)
         if is_main_process():

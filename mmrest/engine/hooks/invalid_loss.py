@@ -15,8 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from ...checkpoints.loading import inner_model
-from ...checkpoints.storage import WHOLE_FILES, write_whole
 from ...utils.errors import MMRestError
+from ...utils.fileio import ATOMIC_BACKEND, atomic_write
 from ..seeding import SeededBatchSampler
 
 ADVICE = ('Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
@@ -110,7 +110,7 @@ class InvalidLossHook(Hook):
             seeds = batches.sample_seeds(self._batch_idx, len(paths)) if known else None
             facts = dict(iteration=runner.iter + 1, epoch=runner.epoch + 1, rank=runner.rank, images=paths,
                          seeds=seeds, losses={key: str(value) for key, value in values.items()}, checkpoint=checkpoint)
-            write_whole(folder / f'{name}.json', json.dumps(facts, indent=2).encode())
+            atomic_write(folder / f'{name}.json', json.dumps(facts, indent=2).encode())
             saved.append(str(folder / f'{name}.json'))
             kept = 'Saved, as things were before this step: ' + ', '.join(saved)
         except OSError as error:  # what happened is worth more than that a disk is full
@@ -130,7 +130,7 @@ class InvalidLossHook(Hook):
         if save is None:
             return None
         save(runner, runner.work_dir, f'{name}.pth', meta=dict(epoch=runner.epoch, iter=runner.iter), by_epoch=False,
-             backend_args=dict(backend=WHOLE_FILES))
+             backend_args=dict(backend=ATOMIC_BACKEND))
         return str(Path(runner.work_dir) / f'{name}.pth')
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from mmengine.fileio import LocalBackend, register_backend
 
 # For the backend_args of mmengine's functions.
-WHOLE_FILES = 'mmrest.whole'
+ATOMIC_BACKEND = 'mmrest.atomic'
 # What exhausted disks, quotas and limits on the size of a file are reported as.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = '.partial'
@@ -20,7 +20,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f'.{path.name}.{os.getpid()}{_PARTIAL}')
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
+def atomic_write(path: str | Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, then give it its own, in one step of the file system.
 
     Whoever opens ``path`` at whatever moment finds the old content or the new one.
@@ -82,16 +82,16 @@ def remove_partial_files(folder: str | Path) -> list[Path]:
     return stale
 
 
-class WholeFileBackend(LocalBackend):
-    """mmengine's local storage, writing with :func:`write_whole`."""
+class AtomicFileBackend(LocalBackend):
+    """mmengine's local storage, writing with :func:`atomic_write`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes to a file."""
-        write_whole(filepath, obj)
+        atomic_write(filepath, obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text to a file."""
-        write_whole(filepath, obj.encode(encoding))
+        atomic_write(filepath, obj.encode(encoding))
 
 
-register_backend(WHOLE_FILES, WholeFileBackend, force=True)
+register_backend(ATOMIC_BACKEND, AtomicFileBackend, force=True)
