@@ -13,8 +13,8 @@ from ..engine.errors import UsageError
 from ..engine.paths import check_target
 from ..utils.fileio import atomic_write
 from .baselines import BASELINES
-from .contestants import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_contestant
 from .measure import compare_times, peak_memory
+from .models import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS, parse_model
 from .profiling import operator_shares
 from .report import check_format, fit_power, fit_quadratic, format_table, plot_bars, plot_sweep
 
@@ -57,22 +57,22 @@ def run(args: argparse.Namespace) -> list[dict]:
         UsageError: An argument cannot work.
     """
     _check(args)
-    contestants = [parse_contestant(text) for text in args.models]
+    models = [parse_model(text) for text in args.models]
     shapes = [_shape(text) for text in (SWEEP if args.sweep else args.shape or SHAPES)]
     rounds = ROUNDS if args.rounds is None else args.rounds
     modes = list(dict.fromkeys(args.mode))
     plots = _plot_files(args.plot, modes if args.sweep else list(range(1, len(modes) * len(shapes) + 1)))
-    for contestant in contestants:
-        contestant.check(args.part, shapes, args.dtype)
+    for model in models:
+        model.check(args.part, shapes, args.dtype)
     settings = dict(part=args.part, batch=args.batch, dtype=args.dtype, device=args.device, compiled=args.compile)
     rows, tables = [], []
     for mode in modes:
         for shape in shapes:
-            new = [dict(settings, model=c.label, mode=mode, shape=shape, part=c.part(args.part)) for c in contestants]
+            new = [dict(settings, model=c.label, mode=mode, shape=shape, part=c.part(args.part)) for c in models]
             if args.profile:
-                _add_shares(new, contestants, mode, shape, settings)
+                _add_shares(new, models, mode, shape, settings)
             elif rounds and not args.sweep:
-                _add_times(new, contestants, mode, shape, rounds, settings)
+                _add_times(new, models, mode, shape, rounds, settings)
             if args.sweep or not (args.no_memory or args.profile):
                 _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
@@ -140,17 +140,17 @@ def _parts(rows: list[dict]) -> str:
     return ' and '.join(dict.fromkeys(row['part'] for row in rows))
 
 
-def _add_times(rows, contestants, mode, shape, rounds, settings) -> None:
-    steps = [contestant.build(shape=shape, **settings) for contestant in contestants]
+def _add_times(rows, models, mode, shape, rounds, settings) -> None:
+    steps = [model.build(shape=shape, **settings) for model in models]
     for row, result in zip(rows, compare_times(steps, mode == 'train', rounds, settings['device'])):
         row.update({'seconds': result['median'], 'images/s': settings['batch'] / result['median'],
                     'speedup': result['speedup'], 'quartiles': '{:.2f} - {:.2f}'.format(*result['speedup_quartiles']),
                     'all_seconds': result['seconds']})
 
 
-def _add_shares(rows, contestants, mode, shape, settings) -> None:
-    for row, contestant in zip(rows, contestants):
-        row['shares'] = operator_shares(contestant.build(shape=shape, **settings), mode == 'train')
+def _add_shares(rows, models, mode, shape, settings) -> None:
+    for row, model in zip(rows, models):
+        row['shares'] = operator_shares(model.build(shape=shape, **settings), mode == 'train')
         row.update({kind: f'{share:.1%}' for kind, share in row['shares'].items()})
 
 

@@ -12,7 +12,7 @@ from typing import Callable, Sequence
 import torch
 
 from ..engine.errors import UsageError
-from .contestants import parse_contestant
+from .models import parse_model
 
 MEGABYTE = 2**20
 
@@ -21,7 +21,7 @@ def compare_times(steps: Sequence[Callable[[bool], None]], train: bool, rounds: 
     """Time steps in turn (A B C A B C ...), so that a machine that slows down does so for all.
 
     Args:
-        steps (Sequence[Callable]): As :meth:`Contestant.build` returns them.
+        steps (Sequence[Callable]): As :meth:`BenchmarkModel.build` returns them.
         train (bool): A training step (forward and backward pass) rather than a forward pass in eval mode.
         rounds (int): How often, after one that does not count.
         device (str): Where they run.
@@ -58,12 +58,12 @@ def peak_memory(text: str, train: bool, limit_gb: float | None = None, process: 
     """Peak memory of a step beyond parameters and image, measured in a fresh process.
 
     Args:
-        text (str): A contestant, as :func:`parse_contestant` takes it.
+        text (str): A model, as :func:`parse_model` takes it.
         train (bool): A training step rather than a forward pass.
         limit_gb (float, optional): Memory that the process may have in all, on a CPU; running out is reported.
         process (bool): Measure the resident set too, which takes another run of the step.
         timeout (float): Seconds after which the process is given up.
-        **settings: Arguments of :meth:`Contestant.build`.
+        **settings: Arguments of :meth:`BenchmarkModel.build`.
 
     Returns:
         dict: ``tensor_mb``: peak of what torch's allocator had handed out; ``process_mb``: growth of the process's
@@ -88,13 +88,13 @@ def peak_memory(text: str, train: bool, limit_gb: float | None = None, process: 
 
 def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool, settings: dict) -> dict:
     device = settings.get('device', 'cpu')
-    contestant = parse_contestant(text)
+    model = parse_model(text)
     # Once at a small size: what libraries set up on first use is not the step's.
-    contestant.build(**{**settings, 'shape': (64, 64), 'batch': 1})(train)
+    model.build(**{**settings, 'shape': (64, 64), 'batch': 1})(train)
     if limit_gb is not None:
         import resource
         resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 2**30), ) * 2)
-    step = contestant.build(**settings)
+    step = model.build(**settings)
     if device.startswith('cuda'):
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -106,7 +106,7 @@ def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool,
         step(train)
         result['process_mb'] = (_status('VmHWM') - before) / 1024
         del step  # with the gradients that it left
-        step = contestant.build(**settings)
+        step = model.build(**settings)
     return dict(tensor_mb=_allocated(step, train) / MEGABYTE, **result)
 
 

@@ -35,7 +35,7 @@ def operator_shares(step: Callable[[bool], None], train: bool) -> dict[str, floa
     convolution calls is of the caller's kind.
 
     Args:
-        step (Callable): As :meth:`Contestant.build` returns it.
+        step (Callable): As :meth:`BenchmarkModel.build` returns it.
         train (bool): A training step rather than a forward pass.
     """
     step(train)  # what libraries set up on first use is not the step's

@@ -19,7 +19,7 @@ from .safe import load_file, load_url
 # Where files keep their weights, first choice first.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
 # A file that fills less of a model than this is taken for the wrong one.
-LEAST_MATCH = 0.1
+MIN_MATCH = 0.1
 
 
 @dataclass
@@ -75,7 +75,7 @@ class LoadReport:
                 in the checkpoint with other numbers of channels; in testing, a parameter outside of auxiliary
                 heads would not be filled.
         """
-        if self.fraction < LEAST_MATCH or self.other_shapes:
+        if self.fraction < MIN_MATCH or self.other_shapes:
             raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
         # Auxiliary heads are for training only, and published files may leave them out.
         unfilled = [name for name in self.untouched if not name.startswith('aux')] if testing else []

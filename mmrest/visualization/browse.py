@@ -19,7 +19,7 @@ from .painting import _font
 from .samples import draw_sample
 
 PHASES = ('train', 'val', 'test')
-MOST_ON_SHEET = 36
+MAX_ON_SHEET = 36
 
 
 def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse',
@@ -61,7 +61,7 @@ def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir:
             continue
         # An index and 60 characters, of up to four bytes each, are a name that every file system takes.
         painted.files.append(save_picture(picture, out_dir / f'{i:06d}_{Path(name).stem[:60]}.png'))
-        if len(tiles) < MOST_ON_SHEET:
+        if len(tiles) < MAX_ON_SHEET:
             tiles.append((picture, f'{i}: {name}'))
         if show:
             Visualizer().show(picture, f'{i}: {name}')

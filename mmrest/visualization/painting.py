@@ -14,7 +14,7 @@ import numpy as np
 
 Colour = tuple  # of three ints in [0, 255], RGB
 # Pictures whose longer side is shorter than this are enlarged, or names would cover all there is to see.
-LEAST_SIDE = 480
+MIN_SIDE = 480
 
 
 class Painting:
@@ -32,7 +32,7 @@ class Painting:
         import cv2
         height, width = image.shape[:2]
         self.size = (height, width)
-        self.scale = max(-(-LEAST_SIDE // max(height, width, 1)), 1)
+        self.scale = max(-(-MIN_SIDE // max(height, width, 1)), 1)
         shape = (width * self.scale, height * self.scale)
         self.image = as_picture(image)
         if self.scale > 1:

@@ -27,7 +27,7 @@ from .samples import draw_sample
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 # Frames in a row; what follows is taken to be missing, as in a file that was cut off.
-MOST_FAILURES = 100
+MAX_FAILURES = 100
 # Errors of writing that every further picture would meet as well.
 LASTING = (*NO_SPACE, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -150,7 +150,7 @@ def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float)
 def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
     """Yield the frames of a video, None where one cannot be decoded and others may follow."""
     number, failures = 0, 0
-    while failures < MOST_FAILURES:
+    while failures < MAX_FAILURES:
         readable, frame = capture.read()
         if not readable and number >= total:
             return

@@ -8,11 +8,11 @@ import torch
 from conftest import run_process
 
 from mmrest import ResT
-from mmrest.benchmark import compare_times, exactness, format_table, peak_memory
+from mmrest.benchmark import compare_times, format_table, numerics, peak_memory
 from mmrest.benchmark.baselines import BASELINES, Baseline
 from mmrest.benchmark.cli import add_arguments, run
-from mmrest.benchmark.contestants import AttentionAlone
 from mmrest.benchmark.measure import MEGABYTE, _allocated
+from mmrest.benchmark.models import AttentionAlone
 from mmrest.benchmark.profiling import _kind
 from mmrest.benchmark.report import FORMATS, fit_power, fit_quadratic, plot_bars, plot_sweep
 from mmrest.engine import UsageError
@@ -247,7 +247,7 @@ def test_configs_of_others_are_refused(tmp_path, scope, nothing_measured):
 def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'config.py'
     config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
-    monkeypatch.setattr('mmrest.benchmark.contestants.Contestant.build', lambda self, **_: lambda train: None)
+    monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
     words = ('--mode', 'forward', '--rounds', 1, '--no-memory')
     assert measure(config, *words)[0]['part'] == 'model'
     assert '\nmodel, forward' in capsys.readouterr().out
@@ -277,11 +277,11 @@ def test_pictures_are_written_whole(tmp_path, monkeypatch):
     assert [path.read_text() for path in tmp_path.iterdir()] == ['old']
 
 
-def test_exactness_refuses_arguments(monkeypatch):
-    monkeypatch.setattr('mmrest.benchmark.exactness.mean_errors', lambda *_: pytest.fail('measured'))
-    monkeypatch.setattr(sys, 'argv', ['exactness', '--nonsense'])
+def test_numerics_refuses_arguments(monkeypatch):
+    monkeypatch.setattr('mmrest.benchmark.numerics.mean_errors', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr(sys, 'argv', ['numerics', '--nonsense'])
     with pytest.raises(SystemExit, match='2'):
-        exactness.main()
+        numerics.main()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')

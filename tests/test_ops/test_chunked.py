@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from mmrest.benchmark.exactness import KEYS, NAMES, PATHS, SHARPNESS, mean_errors, run
+from mmrest.benchmark.numerics import KEYS, NAMES, PATHS, SHARPNESS, mean_errors, run
 from mmrest.ops import chunked, emsa, emsa_chunked, emsa_direct, emsa_reference, resolve_impl
 from mmrest.ops.chunked import blocks
 

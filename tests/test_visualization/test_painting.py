@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa
 
 from mmrest.visualization import Painting, draw_sample  # noqa: E402
 from mmrest.visualization.browse import contact_sheet  # noqa: E402
-from mmrest.visualization.painting import LEAST_SIDE, as_picture, make_colours  # noqa: E402
+from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # noqa: E402
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -32,7 +32,7 @@ def share(picture, colour):
 def test_small_pictures_are_enlarged(shape, expected):
     painting = Painting(grey(*shape))
     painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
-    assert painting.finish().shape == (*expected, 3) and max(expected) >= LEAST_SIDE
+    assert painting.finish().shape == (*expected, 3) and max(expected) >= MIN_SIDE
 
 
 def test_boxes_are_where_they_should_be():

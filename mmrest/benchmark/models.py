@@ -33,8 +33,8 @@ DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.
 
 
 @dataclass
-class Contestant:
-    """A thing to measure, as :func:`parse_contestant` understood it."""
+class BenchmarkModel:
+    """Model to measure, as :func:`parse_model` understood it."""
     label: str
     name: str
     options: dict = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Contestant:
             compiled (bool): Through ``torch.compile``.
 
         Raises:
-            UsageError: The contestant cannot be built like this.
+            UsageError: The model cannot be built like this.
         """
         self.check(part, [shape], dtype)
         torch.manual_seed(0)
@@ -144,7 +144,7 @@ class Contestant:
         return model
 
 
-def parse_contestant(text: str) -> Contestant:
+def parse_model(text: str) -> BenchmarkModel:
     """``NAME``, ``NAME:option,option``, or a config file: 'swin-t', 'rest-small:with_cp,ffn_recompute'.
 
     Raises:
@@ -154,21 +154,21 @@ def parse_contestant(text: str) -> Contestant:
     if name.endswith('.py'):
         if given:
             raise UsageError(f'{text}: options are for backbones of this package only.')
-        return Contestant(text, name)
+        return BenchmarkModel(text, name)
     name = name.lower()
     if name not in OWN and name not in PEERS:
         raise UsageError(f'Unknown model {name!r}: choose from {", ".join([*OWN, *PEERS])}, or give a config file.')
-    contestant = Contestant(text, name)
+    model = BenchmarkModel(text, name)
     forms = []
     for option in filter(None, given.split(',')):
         if name not in OWN:
             raise UsageError(f'{text}: options are for backbones of this package only.')
         if option in BASELINES:
-            contestant.baseline = option
+            model.baseline = option
         elif option in FLAGS:
-            contestant.options[option] = True
+            model.options[option] = True
         elif option in IMPLS:
-            contestant.options['attn_impl'] = option
+            model.options['attn_impl'] = option
         else:
             raise UsageError(f'{text}: unknown option {option!r}: choose from '
                              f'{", ".join([*BASELINES, *FLAGS, *IMPLS])}.')
@@ -176,7 +176,7 @@ def parse_contestant(text: str) -> Contestant:
             forms.append(option)
     if len(forms) > 1:
         raise UsageError(f'{text}: attention takes one form at a time: choose one of {", ".join(forms)}.')
-    return contestant
+    return model
 
 
 class AttentionAlone(nn.Module):
