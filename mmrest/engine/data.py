@@ -1,6 +1,7 @@
 """Finding out before a run starts whether its data are there."""
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -56,6 +57,27 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
         paths = [path for path in missing if not any(Path(other) in Path(path).parents for other in missing)]
         listed = '\n'.join(f'  {path}  (for {missing[path]})' for path in paths)
         raise UsageError(f'Data of this config are missing:\n{listed}\n{_advice(cfg)}')
+
+
+def is_idle_root(path: Path) -> bool:
+    """Tell whether a config, or the one it inherits ``data_root`` from, sets that variable and puts it into nothing.
+
+    Args:
+        path (Path): Config file in Python.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return False
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    uses = [type(node.ctx) for node in names if node.id == 'data_root']
+    if ast.Store in uses:
+        return ast.Load not in uses
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(getattr(target, 'id', '') == '_base_' for target in node.targets):
+            bases = [each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant)]
+            return any(is_idle_root(path.parent / base) for base in bases if '::' not in str(base))
+    return False
 
 
 def check_batch_sizes(cfg: Config, phases: tuple[str, ...]) -> None:

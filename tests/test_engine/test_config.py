@@ -54,6 +54,20 @@ def test_a_data_root_that_no_dataset_uses(repo, tmp_path, monkeypatch, own, root
         assert cfg.val_evaluator.ann_file == f'{moved}annotations/instances_val2017.json' and not printed
 
 
+@pytest.mark.parametrize('chain, said', [
+    ("train_dataloader = dict(dataset=dict(data_root='mine/'))\n", False),  # data_root is the inherited one, in use
+    ("data_root = 'mine/'\ntrain_dataloader = dict(dataset=dict(data_root=data_root))\n", False),
+    ("data_root = 'mine/'\n", True),
+])
+def test_a_data_root_that_is_inherited_is_nobodys_mistake(repo, tmp_path, monkeypatch, chain, said):
+    write(tmp_path / 'base.py', f"_base_ = '{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py'\n{chain}")
+    path = write(tmp_path / 'mine.py', "_base_ = ['base.py']\n")
+    printed = []
+    monkeypatch.setattr(config, 'print_log', lambda text, **options: printed.append(text))
+    load_config(path)
+    assert bool(printed) == said
+
+
 def test_work_dir_is_named_after_the_config(tmp_path):
     assert load_config(DEMO).work_dir == 'work_dirs/retinanet_rest_lite_fpn_shapes'
     assert load_config(DEMO, work_dir='here').work_dir == 'here'

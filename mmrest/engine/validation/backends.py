@@ -29,6 +29,12 @@ def find_missing_backends(cfg: Config) -> list[str]:
     visualizer = cfg.get('visualizer')
     backends = visualizer.get('vis_backends') if isinstance(visualizer, dict) else None
     faults = []
+    texts = [backend for backend in (backends if isinstance(backends, (list, tuple)) else [backends])
+             if isinstance(backend, str)]
+    if texts:  # what the command line makes of a list of dicts
+        faults.append(f'visualizer.vis_backends holds the text {texts[0]!r} in place of a dict. Write '
+                      "vis_backends=[dict(type='...')] in the config, or --cfg-options "
+                      'visualizer.vis_backends.0.type=...')
     for backend in backends if isinstance(backends, (list, tuple)) else [backends]:
         if isinstance(backend, dict):
             missing = _missing_packages(backend.get('type'), cfg.get('default_scope'))

@@ -151,7 +151,9 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
                     given=('optimizer', ))
     for phase in phases:
         for path, evaluator in _numbered(f'{phase}_evaluator', cfg.get(f'{phase}_evaluator')):
-            together = 'metrics' in evaluator
+            # A metric with a misspelled `metric` is no wrapper around metrics.
+            kind = evaluator.get('type')
+            together = 'metrics' in evaluator and (not kind or find_class(EVALUATOR, kind, cfg.get('default_scope')))
             yield _Part(path, evaluator, EVALUATOR if together else METRICS, 'Evaluator' if together else '')
     if isinstance(cfg.get('log_processor'), dict):
         yield _Part('log_processor', cfg.log_processor, LOG_PROCESSORS, 'LogProcessor')

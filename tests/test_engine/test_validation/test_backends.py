@@ -57,3 +57,12 @@ def test_what_is_installed_passes(framework_config, framework):
     cfg = framework_config(framework)
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     validate(cfg, PHASES)
+
+
+@pytest.mark.parametrize('backends', ["[dict(type='WandbVisBackend')]", ["dict(type='LocalVisBackend')"]])
+def test_backends_as_text(framework_config, backends):
+    """What the command line makes of dicts in a list."""
+    cfg = framework_config('mmdet')
+    cfg.visualizer.vis_backends = backends
+    with pytest.raises(UsageError, match='vis_backends holds the text .*visualizer.vis_backends.0.type='):
+        validate(cfg, PHASES)

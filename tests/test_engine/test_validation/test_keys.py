@@ -97,6 +97,13 @@ def test_custom_hooks(framework_config, hook, message):
         validate(cfg, PHASES)
 
 
+def test_a_metric_with_a_misspelled_key(framework_config):
+    cfg = framework_config('mmdet')
+    cfg.val_evaluator = dict(type='CocoMetric', ann_file='a.json', metrics='bbox')
+    with pytest.raises(UsageError, match=r'val_evaluator.metrics is no setting of CocoMetric. Did you mean metric\?'):
+        validate(cfg, PHASES)
+
+
 def test_keys_that_are_read(framework_config):
     """Those that a hook hands on, priorities, and what mmengine itself takes out."""
     cfg = framework_config('mmdet', dict(custom_hooks=[
