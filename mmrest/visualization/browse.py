@@ -53,7 +53,8 @@ def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir:
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
     out_dir = Path(out_dir)
     painted, tiles = Painted(), []
-    for i in track(indices.tolist(), f'Drawing {len(indices)} of {len(dataset)} samples ({phase})'):
+    print(f'Drawing {len(indices)} of {len(dataset)} samples ({phase})')
+    for i in track(indices.tolist(), 'drawing', 'samples'):
         try:
             picture, name = draw_item(dataset[i], find_part(dataset, i).metainfo)
         except (DataError, RuntimeError, UsageError) as error:  # of this image; the others are drawn

@@ -11,8 +11,8 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrest.datasets.validation import DataError
 from mmrest.engine.batches import OneSize, require_one_size
-from mmrest.engine.errors import DataError
 
 SIZES = [(8, 8)] * 4 + [(8, 12)] * 2
 

@@ -63,7 +63,7 @@ def test_a_folder(run, configs, checkpoint, folder, tmp_path, capsys):
     run('demo', folder, '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', folder / 'out',
         '--score-thr', 0.0, '--device', 'cpu')
     printed = capsys.readouterr().out
-    assert 'Painting 4 images' in printed and '3 of 4 images painted' in printed
+    assert '3 of 4 images painted' in printed
     assert re.search(r'Skipped: \S*images/a/broken.png cannot be read as an image', printed)
     assert listed(folder / 'out') == ['a/1.jpg', 'a/1.png', 'b/c/1.png']
     painted, image = cv2.imread(str(folder / 'out/b/c/1.png')), cv2.imread(str(folder / 'b/c/1.png'))
