@@ -78,17 +78,10 @@ class ResTAblation(ResT):
         return embed
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        is_msa = self.attention == 'msa'
-        return EMSAVariant(
-            self.embed_dims[i],
-            self.num_heads[i],
-            1 if is_msa else self.sr_ratios[i],
-            self.reduction,
-            'none' if is_msa else self.head_interaction,
-            attn_drop_rate=self.attn_drop_rate,
-            proj_drop_rate=self.drop_rate,
-            norm_layer=self.norm_layer,
-            attn_impl=self.attn_impl)
+        settings = self.attention_settings(i)
+        if self.attention == 'msa':
+            return EMSAVariant(**{**settings, 'sr_ratio': 1}, head_interaction='none')
+        return EMSAVariant(**settings, reduction=self.reduction, head_interaction=self.head_interaction)
 
 
 @MODELS.register_module()
@@ -130,14 +123,8 @@ class ResTv2Ablation(ResTv2):
 
     def build_attention(self, i: int, j: int) -> nn.Module:
         return EMSAv2Variant(
-            self.embed_dims[i],
-            self.num_heads[i],
-            self.sr_ratios[i],
-            self.upsample_target,
-            self.upsample_strategy,
-            self.norm_layer,
+            **self.attention_settings(i),
+            upsample_target=self.upsample_target,
+            upsample_strategy=self.upsample_strategy,
             head_mixing=self.head_mixing,
-            attn_drop_rate=self.attn_drop_rate,
-            proj_drop_rate=self.drop_rate,
-            window_size=self.window_size(i, j),
-            attn_impl=self.attn_impl)
+            window_size=self.window_size(i, j))

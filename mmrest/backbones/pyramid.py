@@ -1,7 +1,7 @@
 """The walk down the stages, which all backbones of this package share."""
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -179,6 +179,17 @@ class PyramidBackbone(BaseModule):
     def build_attention(self, i: int, j: int) -> nn.Module:
         """Build the attention of block j of stage i, which is called with tokens (B, H * W, C) and (H, W)."""
         raise NotImplementedError
+
+    def attention_settings(self, i: int) -> dict[str, Any]:
+        """Return the arguments that every attention of stage i is built with, by name."""
+        return dict(
+            embed_dims=self.embed_dims[i],
+            num_heads=self.num_heads[i],
+            sr_ratio=self.sr_ratios[i],
+            attn_drop_rate=self.attn_drop_rate,
+            proj_drop_rate=self.drop_rate,
+            norm_layer=self.norm_layer,
+            attn_impl=self.attn_impl)
 
     def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
         """Build the blocks of stage i, one for each rate of stochastic depth; called as their attention is."""

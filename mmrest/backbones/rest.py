@@ -92,14 +92,7 @@ class ResT(PyramidBackbone):
         return PatchEmbed(self.embed_dims[i - 1], self.embed_dims[i])
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        return EMSA(
-            self.embed_dims[i],
-            self.num_heads[i],
-            self.sr_ratios[i],
-            attn_drop_rate=self.attn_drop_rate,
-            proj_drop_rate=self.drop_rate,
-            norm_layer=self.norm_layer,
-            attn_impl=self.attn_impl)
+        return EMSA(**self.attention_settings(i))
 
     def name_published_norms(self) -> dict[str, str]:
         return {'norm': f'norm{len(self.depths)}'}

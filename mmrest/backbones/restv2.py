@@ -1,7 +1,7 @@
 """ResT V2: Simpler, Faster and Stronger (NeurIPS 2022, arXiv 2204.07366)."""
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Sequence
 
 from mmengine.registry import MODELS
 from torch import nn
@@ -120,15 +120,7 @@ class ResTv2(PyramidBackbone):
         return PatchEmbedV2(self.embed_dims[i - 1], self.embed_dims[i], self.norm_layer)
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        settings: dict[str, Any] = dict(
-            embed_dims=self.embed_dims[i],
-            num_heads=self.num_heads[i],
-            sr_ratio=self.sr_ratios[i],
-            attn_drop_rate=self.attn_drop_rate,
-            proj_drop_rate=self.drop_rate,
-            norm_layer=self.norm_layer,
-            attn_impl=self.attn_impl)
-        window_size = self.window_size(i, j)
+        settings, window_size = self.attention_settings(i), self.window_size(i, j)
         return EMSAv2(**settings) if window_size is None else WindowEMSAv2(**settings, window_size=window_size)
 
     def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
