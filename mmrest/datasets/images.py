@@ -1,9 +1,8 @@
-"""Telling whether an image file is whole, and what is in it."""
+"""Checks of image files, by their bytes."""
 from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,6 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 # A format's first bytes, and those that a whole file of it ends with (but for a little that some programs append).
 _ENDS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
 _TAIL = 64
-
-
-@dataclass
-class ImageFacts:
-    """Size in px as OpenCV reads it (turned as its EXIF entry says), and how pixels are stored."""
-
-    width: int
-    height: int
-    mode: str
 
 
 def check_ends(path: str | Path) -> str | None:
@@ -44,37 +34,23 @@ def check_ends(path: str | Path) -> str | None:
     for start, end in _ENDS.items():
         if head.startswith(start):
             # Without the usual end, a file may still hold all that the decoder needs.
-            return None if end in tail else decode(path)[1]
+            return None if end in tail else _find_decoding_fault(path)
     return None
 
 
-def decode(path: str | Path) -> tuple[ImageFacts | None, str | None]:
-    """Decode an image file to its last pixel.
-
-    Args:
-        path (str | Path): A local file.
-
-    Returns:
-        tuple: Its facts, or None; and what is wrong with it, or None.
-    """
+def _find_decoding_fault(path: str | Path) -> str | None:
+    """Decode an image file to its last pixel, and return what is wrong with it, None if nothing."""
     from PIL import Image
-    path = Path(path)
-    if not path.is_file():
-        return None, 'is missing'
-    if not path.stat().st_size:
-        return None, 'is empty'
     try:
         with Image.open(path) as image:
             image.load()
-            width, height = image.size
-            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # lies on its side
-                width, height = height, width
-            return ImageFacts(width, height, image.mode), None
+            image.getexif()  # says how it lies; damaged, it counts as damage
     except Image.DecompressionBombError:  # left to OpenCV, which reads larger ones
-        return None, None
+        return None
     except Exception as error:  # damaged bytes fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return None, f'cannot be decoded ({reason.replace(repr(str(path)), "it")})'
+        return f'cannot be decoded ({reason.replace(repr(str(path)), "it")})'
+    return None
 
 
 def find_other_suffixes(dataset: Any) -> list[Path]:
