@@ -151,9 +151,7 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
                     given=('optimizer', ))
     for phase in phases:
         for path, evaluator in _numbered(f'{phase}_evaluator', cfg.get(f'{phase}_evaluator')):
-            # A metric with a misspelled `metric` is no wrapper around metrics.
-            kind = evaluator.get('type')
-            together = 'metrics' in evaluator and (not kind or find_class(EVALUATOR, kind, cfg.get('default_scope')))
+            together = 'metrics' in evaluator and _is_evaluator(evaluator.get('type', 'Evaluator'), cfg)
             yield _Part(path, evaluator, EVALUATOR if together else METRICS, 'Evaluator' if together else '')
     if isinstance(cfg.get('log_processor'), dict):
         yield _Part('log_processor', cfg.log_processor, LOG_PROCESSORS, 'LogProcessor')
@@ -162,6 +160,14 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
         yield _Part('visualizer', visualizer, VISUALIZERS, 'Visualizer', ('name', 'save_dir'))
         for path, backend in _numbered('visualizer.vis_backends', visualizer.get('vis_backends')):
             yield _Part(path, backend, VISBACKENDS, extra=('name', ))
+
+
+def _is_evaluator(kind: Any, cfg: Config) -> bool:
+    """Tell a wrapper around metrics from a metric whose key ``metric`` is misspelled."""
+    try:
+        return find_class(EVALUATOR, kind, cfg.get('default_scope')) is not None
+    except ImportError:  # the runner says what is missing when it builds it
+        return True
 
 
 def _numbered(path: str, value: Any) -> Iterator[tuple[str, dict]]:
