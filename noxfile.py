@@ -4,6 +4,7 @@ Each is made anew in .nox, tested, entered into docs/compatibility.json and remo
 all of it torch. After ``--``: ``--subset`` or ``--whole`` choose between the tests marked ``matrix`` and those of
 ``make test``, ``--keep`` leaves the environment there, and whatever else is for pytest.
 """
+
 import shutil
 import sys
 import time
@@ -29,8 +30,9 @@ def install(session: nox.Session, cell: matrix.Cell) -> None:
     session.install('-c', str(constraints), *cell.packages, *matrix.TESTS)
     if cell.compiled:
         session.install('-c', str(constraints), 'ninja', 'psutil')
-        session.install('-c', str(constraints), '--no-build-isolation', 'mmcv',
-                        env=dict(MMCV_WITH_OPS='1', CUDA_VISIBLE_DEVICES=''))
+        session.install(
+            '-c', str(constraints), '--no-build-isolation', 'mmcv', env=dict(MMCV_WITH_OPS='1', CUDA_VISIBLE_DEVICES='')
+        )
     session.install('-c', str(constraints), '--no-deps', '--no-build-isolation', '-e', str(ROOT))
     if not cell.compiled:
         session.run('python', '-m', 'mmrest.mmcv_ops', '--install')
@@ -48,8 +50,16 @@ def run_cell(session: nox.Session, name: str) -> None:
         seconds = time.monotonic() - start
         report = Path(session.create_tmp()) / 'junit.xml'
         report.unlink(missing_ok=True)
-        session.run('python', '-m', 'pytest', '-q', *([] if whole else ['-m', 'matrix']), f'--junitxml={report}',
-                    *(word for word in words if word not in options), success_codes=range(256))
+        session.run(
+            'python',
+            '-m',
+            'pytest',
+            '-q',
+            *([] if whole else ['-m', 'matrix']),
+            f'--junitxml={report}',
+            *(word for word in words if word not in options),
+            success_codes=range(256),
+        )
         if not report.is_file():
             session.error('pytest has written no report, so nothing is recorded.')
         new = matrix.entry(cell, str(folder / 'bin' / 'python'), report, folder, seconds, whole)
@@ -63,6 +73,7 @@ def run_cell(session: nox.Session, name: str) -> None:
 
 
 for _name, _cell in matrix.CELLS.items():
+
     def _session(session: nox.Session, name: str = _name) -> None:
         run_cell(session, name)
 

@@ -1,4 +1,5 @@
 """Packaging of mmrest. The tested versions of everything are in constraints.txt."""
+
 from __future__ import annotations
 
 import re
@@ -23,15 +24,31 @@ SEGMENTATION = [*MMENGINE, 'mmsegmentation>=1.2,<2', 'ftfy', 'regex']
 CLASSIFICATION = [*MMENGINE, 'mmpretrain>=1.2,<2', 'torchvision']
 # The maintained fork: the same modules under other names, in an environment without those of OpenMMLab. onedl-mmcv has
 # no wheel; nothing is compiled where pip builds it apart from torch, as it does by default.
-ONEDL = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'onedl-mmdetection>=3.5.1', 'onedl-mmsegmentation>=1.4.2',
-         'onedl-mmpretrain>=1.3.6', 'torchvision']
+ONEDL = [
+    'onedl-mmengine>=0.10.12',
+    'onedl-mmcv>=2.3.6',
+    'onedl-mmdetection>=3.5.1',
+    'onedl-mmsegmentation>=1.4.2',
+    'onedl-mmpretrain>=1.3.6',
+    'torchvision',
+]
 # Class-activation maps in tools/analyze.py; grad-cam imports torchvision as it starts.
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
 # The tests build the package, too.
-DEVELOPMENT = ['codespell', 'hypothesis', 'import-linter', 'modelindex', 'mypy', 'pytest', 'pytest-xdist', 'ruff',
-               'setuptools>=64', 'wheel']
+DEVELOPMENT = [
+    'codespell',
+    'hypothesis',
+    'import-linter',
+    'modelindex',
+    'mypy',
+    'pytest',
+    'pytest-xdist',
+    'ruff',
+    'setuptools>=64',
+    'wheel',
+]
 
 # What an installed package carries in mmrest/.mim, where the tools of OpenMMLab look for it.
 CARRIED = ('configs', 'tools', 'model-index.yml')
@@ -91,8 +108,9 @@ setup(
         'export': EXPORT,
         'tensorboard': TENSORBOARD,
         'dev': DEVELOPMENT,
-        'all': sorted({*DETECTION, *SEGMENTATION, *CLASSIFICATION, *MMCV_LITE, *ANALYSIS, *EXPORT, *TENSORBOARD,
-                       *DEVELOPMENT}),
+        'all': sorted(
+            {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *MMCV_LITE, *ANALYSIS, *EXPORT, *TENSORBOARD, *DEVELOPMENT}
+        ),
     },
     classifiers=[
         'Development Status :: 4 - Beta',

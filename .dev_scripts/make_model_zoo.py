@@ -1,4 +1,5 @@
 """Write configs/metafile.yml and docs/model_zoo.md of this repository from its configs and the papers' figures."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -3,6 +3,7 @@
 noxfile.py makes the environments; this module needs the standard library only. ``docs/compatibility.json`` has one
 entry for each cell that was run. A run replaces the entry of its own cell.
 """
+
 from __future__ import annotations
 
 import datetime
@@ -20,16 +21,26 @@ RECORD = ROOT / 'docs' / 'compatibility.json'
 CONSTRAINTS = ROOT / 'constraints.txt'
 
 OPENMMLAB = ('mmcv-lite', 'mmengine', 'mmdet', 'mmsegmentation', 'mmpretrain')
-ONEDL = ('onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12', 'onedl-mmdetection==3.5.1', 'onedl-mmsegmentation==1.4.2',
-         'onedl-mmpretrain==1.3.6')
+ONEDL = (
+    'onedl-mmcv==2.3.6',
+    'onedl-mmengine==0.10.12',
+    'onedl-mmdetection==3.5.1',
+    'onedl-mmsegmentation==1.4.2',
+    'onedl-mmpretrain==1.3.6',
+)
 LIBRARIES = ('torch', 'torchvision', *OPENMMLAB, 'ftfy', 'regex', 'numpy', 'opencv-python', 'modelindex')
 TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard')
 # What each column of the record is installed as, by any family of libraries.
 DISTRIBUTIONS = {
-    'torch': ('torch', ), 'torchvision': ('torchvision', ), 'numpy': ('numpy', ),
-    'opencv': ('opencv-python', 'opencv-python-headless'), 'mmengine': ('mmengine', 'onedl-mmengine'),
-    'mmcv': ('mmcv-lite', 'mmcv', 'onedl-mmcv'), 'mmdet': ('mmdet', 'onedl-mmdetection'),
-    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
+    'torch': ('torch',),
+    'torchvision': ('torchvision',),
+    'numpy': ('numpy',),
+    'opencv': ('opencv-python', 'opencv-python-headless'),
+    'mmengine': ('mmengine', 'onedl-mmengine'),
+    'mmcv': ('mmcv-lite', 'mmcv', 'onedl-mmcv'),
+    'mmdet': ('mmdet', 'onedl-mmdetection'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+    'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
 }
 
 
@@ -45,6 +56,7 @@ class Cell:
         compiled (bool): Compile mmcv's operators instead of using those of mmrest.
         whole (bool): Run all tests that ``make test`` runs, not only those marked ``matrix``.
     """
+
     python: str
     packages: tuple[str, ...] = LIBRARIES
     pins: tuple[str, ...] = ()
@@ -54,18 +66,26 @@ class Cell:
 
 
 # OneDL's mmdet asks for an OpenCV and a NumPy in which its image corruptions work.
-FORK = dict(packages=(*(name for name in LIBRARIES if name not in OPENMMLAB), *ONEDL),
-            free=('numpy', 'opencv-python', 'opencv-python-headless', 'scipy'))
+FORK = dict(
+    packages=(*(name for name in LIBRARIES if name not in OPENMMLAB), *ONEDL),
+    free=('numpy', 'opencv-python', 'opencv-python-headless', 'scipy'),
+)
 CELLS = {
     'py311-default': Cell('3.11', whole=True),
     'py310-default': Cell('3.10'),
     'py312-default': Cell('3.12'),
     'py313-default': Cell('3.13'),
-    'py311-numpy1': Cell('3.11', pins=('numpy==1.26.4', 'opencv-python==4.11.0.86',
-                                       'opencv-python-headless==4.11.0.86', 'ml-dtypes==0.5.4')),
+    'py311-numpy1': Cell(
+        '3.11',
+        pins=('numpy==1.26.4', 'opencv-python==4.11.0.86', 'opencv-python-headless==4.11.0.86', 'ml-dtypes==0.5.4'),
+    ),
     # Without torchvision and mmpretrain, which imports it: there is none for a torch that may be CPU-only.
-    'py311-compiled': Cell('3.11', ('torch', 'mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy',
-                                    'opencv-python'), ('torch==2.13.0', 'mmcv==2.1.0'), compiled=True),
+    'py311-compiled': Cell(
+        '3.11',
+        ('torch', 'mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy', 'opencv-python'),
+        ('torch==2.13.0', 'mmcv==2.1.0'),
+        compiled=True,
+    ),
     'py310-oldest-torch': Cell('3.10', pins=('torch==2.4.1', 'torchvision==0.19.1')),
     'py312-fork': Cell('3.12', **FORK),
     'py313-fork': Cell('3.13', **FORK),
@@ -73,6 +93,7 @@ CELLS = {
 
 
 # --- Before an environment is made ---
+
 
 def find_python(version: str, environ: dict[str, str] | None = None) -> str | None:
     """Return the path of a Python of this version, of pyenv or on PATH; None where there is none."""
@@ -109,11 +130,14 @@ def constraints_of(cell: Cell, text: str) -> str:
 
 # --- After the tests ---
 
+
 def versions(python: str) -> dict[str, str]:
     """Return what is installed in the environment of a Python, by column of the record."""
-    code = ('import json, platform, sys; from importlib import metadata\n'
-            'found = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}\n'
-            'print(json.dumps([platform.python_version(), found]))')
+    code = (
+        'import json, platform, sys; from importlib import metadata\n'
+        'found = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}\n'
+        'print(json.dumps([platform.python_version(), found]))'
+    )
     output = subprocess.run([python, '-I', '-c', code], stdout=subprocess.PIPE, text=True, check=True).stdout
     python_version, found = json.loads(output)
     result = {'python': python_version}
@@ -171,10 +195,16 @@ def entry(cell: Cell, python: str, report: Path, folder: Path, install_seconds: 
         install_seconds (float): Time that took.
         whole (bool): All tests that ``make test`` runs were run.
     """
-    return dict(date=datetime.date.today().isoformat(), versions=versions(python),
-                operators='compiled' if cell.compiled else 'mmrest', processor=processor(),
-                tests='make test' if whole else 'matrix', **results(report), install_seconds=round(install_seconds),
-                megabytes=megabytes(folder))
+    return dict(
+        date=datetime.date.today().isoformat(),
+        versions=versions(python),
+        operators='compiled' if cell.compiled else 'mmrest',
+        processor=processor(),
+        tests='make test' if whole else 'matrix',
+        **results(report),
+        install_seconds=round(install_seconds),
+        megabytes=megabytes(folder),
+    )
 
 
 def read(path: Path = RECORD) -> dict[str, dict]:

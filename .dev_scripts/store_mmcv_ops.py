@@ -2,6 +2,7 @@
 
 Run in an environment with mmcv 2.1.0 and its compiled operators: ``python .dev_scripts/store_mmcv_ops.py``.
 """
+
 import sys
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 It goes between the lines ``<!-- versions:begin -->`` and ``<!-- versions:end -->``.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -12,11 +13,29 @@ import matrix
 
 README = matrix.ROOT / 'README.md'
 BEGIN, END = '<!-- versions:begin -->', '<!-- versions:end -->'
-HEADER = ('Python', 'torch, torchvision', 'NumPy, OpenCV', 'mmengine', 'mmcv and its operators',
-          'mmdet, mmseg, mmpretrain', 'tests', 'run on')
+HEADER = (
+    'Python',
+    'torch, torchvision',
+    'NumPy, OpenCV',
+    'mmengine',
+    'mmcv and its operators',
+    'mmdet, mmseg, mmpretrain',
+    'tests',
+    'run on',
+)
 # Names that the header of a column says already.
-UNSAID = {'torch', 'torchvision', 'numpy', 'opencv-python', 'opencv-python-headless', 'mmengine', 'mmcv', 'mmdet',
-          'mmsegmentation', 'mmpretrain'}
+UNSAID = {
+    'torch',
+    'torchvision',
+    'numpy',
+    'opencv-python',
+    'opencv-python-headless',
+    'mmengine',
+    'mmcv',
+    'mmdet',
+    'mmsegmentation',
+    'mmpretrain',
+}
 
 
 def render(entries: dict[str, dict]) -> str:
@@ -28,10 +47,14 @@ def render(entries: dict[str, dict]) -> str:
 def _row(entry: dict) -> list[str]:
     versions = entry['versions']
     operators = 'compiled for the CPU' if entry['operators'] == 'compiled' else 'by mmrest'
-    return [versions['python'], *(_join(versions, *names) for names in
-                                  (('torch', 'torchvision'), ('numpy', 'opencv'), ('mmengine', ))),
-            f'{_join(versions, "mmcv")}, {operators}', _join(versions, 'mmdet', 'mmseg', 'mmpretrain'),
-            _tests(entry), entry['date']]
+    return [
+        versions['python'],
+        *(_join(versions, *names) for names in (('torch', 'torchvision'), ('numpy', 'opencv'), ('mmengine',))),
+        f'{_join(versions, "mmcv")}, {operators}',
+        _join(versions, 'mmdet', 'mmseg', 'mmpretrain'),
+        _tests(entry),
+        entry['date'],
+    ]
 
 
 def _join(versions: dict[str, str], *columns: str) -> str:
@@ -60,7 +83,7 @@ def put_in(text: str, table: str) -> str:
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f'The page needs the lines {BEGIN} and {END}, once each, for the table to go between them.')
-    return f'{text[:text.index(BEGIN)]}{BEGIN}\n{table}\n{text[text.index(END):]}'
+    return f'{text[: text.index(BEGIN)]}{BEGIN}\n{table}\n{text[text.index(END) :]}'
 
 
 def main(argv: list[str] | None = None, page: Path = README) -> None:

@@ -6,4 +6,5 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(type='ResTv2', arch='large', drop_path_rate=0.5), neck=dict(in_channels=[128, 256, 512, 1024]))
+    backbone=dict(type='ResTv2', arch='large', drop_path_rate=0.5), neck=dict(in_channels=[128, 256, 512, 1024])
+)

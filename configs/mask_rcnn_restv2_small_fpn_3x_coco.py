@@ -5,5 +5,4 @@ _base_ = [
     '_base_/det_runtime.py',
 ]
 
-model = dict(
-    backbone=dict(type='ResTv2', arch='small', drop_path_rate=0.2), neck=dict(in_channels=[96, 192, 384, 768]))
+model = dict(backbone=dict(type='ResTv2', arch='small', drop_path_rate=0.2), neck=dict(in_channels=[96, 192, 384, 768]))

@@ -18,8 +18,10 @@ model = dict(
         feat_channels=128,
         stacked_convs=2,
         norm_cfg=norm_cfg,
-        anchor_generator=dict(octave_base_scale=3, ratios=[1.0], strides=[8, 16, 32])),
-    test_cfg=dict(nms_pre=200, max_per_img=50))
+        anchor_generator=dict(octave_base_scale=3, ratios=[1.0], strides=[8, 16, 32]),
+    ),
+    test_cfg=dict(nms_pre=200, max_per_img=50),
+)
 
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -9,4 +9,5 @@ _base_ = [
 model = dict(
     backbone=dict(type='ResT', arch='base', drop_path_rate=0.2),
     decode_head=dict(in_channels=[96, 192, 384, 768]),
-    auxiliary_head=dict(in_channels=384))
+    auxiliary_head=dict(in_channels=384),
+)

@@ -11,12 +11,14 @@ head = dict(
     channels=64,
     num_classes=5,
     norm_cfg=dict(_delete_=True, type='GN', num_groups=16),
-    loss_decode=dict(class_weight=[0.1, 1.0, 1.0, 1.0, 1.0]))
+    loss_decode=dict(class_weight=[0.1, 1.0, 1.0, 1.0, 1.0]),
+)
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, size=(128, 128)),
     backbone=dict(type='ResT', arch='lite', drop_path_rate=0.0),
     decode_head=dict(in_channels=[64, 128, 256, 512], **head),
-    auxiliary_head=dict(in_channels=256, **head))
+    auxiliary_head=dict(in_channels=256, **head),
+)
 
 max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=500)

@@ -9,4 +9,5 @@ _base_ = [
 model = dict(
     backbone=dict(type='ResT', arch='small', drop_path_rate=0.1),
     decode_head=dict(in_channels=[64, 128, 256, 512]),
-    auxiliary_head=dict(in_channels=256))
+    auxiliary_head=dict(in_channels=256),
+)

@@ -9,4 +9,5 @@ _base_ = [
 model = dict(
     backbone=dict(arch='large', drop_path_rate=0.5),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),
-    auxiliary_head=dict(in_channels=512))
+    auxiliary_head=dict(in_channels=512),
+)

@@ -1,4 +1,5 @@
 """mmrest: ResT and ResTv2 backbones for OpenMMLab. Importing it registers them in mmengine's root registries."""
+
 from pathlib import Path
 
 try:
@@ -11,9 +12,10 @@ except ModuleNotFoundError as error:
     if error.name not in ('torch', 'mmengine'):
         raise
     command = 'torch' if error.name == 'torch' else '"mmengine>=0.10,<1" "setuptools<82"'
-    raise ImportError(f'mmrest needs torch and mmengine, and {error.name} is not installed: python -m pip install '
-                      f'{command}. For all that is missing, run: python {Path(__file__).with_name("doctor.py")}'
-                      ) from error
+    raise ImportError(
+        f'mmrest needs torch and mmengine, and {error.name} is not installed: python -m pip install '
+        f'{command}. For all that is missing, run: python {Path(__file__).with_name("doctor.py")}'
+    ) from error
 from .installed import get_config_path, list_configs
 from .mmcv_ops import add_finder
 from .version import __version__
@@ -27,6 +29,15 @@ locate_libraries()
 add_finder()
 
 __all__ = [
-    'CompileBackboneHook', 'InvalidLossHook', 'KeepMMCVInFloat32Hook', 'LayerDecayOptimWrapperConstructor', 'ResT',
-    'ResTAblation', 'ResTv2', 'ResTv2Ablation', '__version__', 'get_config_path', 'list_configs'
+    'CompileBackboneHook',
+    'InvalidLossHook',
+    'KeepMMCVInFloat32Hook',
+    'LayerDecayOptimWrapperConstructor',
+    'ResT',
+    'ResTAblation',
+    'ResTv2',
+    'ResTv2Ablation',
+    '__version__',
+    'get_config_path',
+    'list_configs',
 ]

@@ -1,4 +1,5 @@
 """Print the path of a config that came with mmrest: ``python -m mmrest.config_path NAME``."""
+
 from __future__ import annotations
 
 import argparse

@@ -7,6 +7,7 @@ process (``doctor_probe.py``), so that one that crashes hides nothing else.
 That file gathers facts; `diagnose` turns facts into findings and touches nothing, so that it can be
 tested with made-up facts.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,32 +30,52 @@ TORCHVISION = 'torchvision==0.29.1'
 # Those of the maintained fork begin with onedl-.
 DISTRIBUTIONS = {
     'cv2': ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
-    'PIL': ('pillow',), 'yaml': ('pyyaml',), 'mmengine': ('mmengine', 'onedl-mmengine'),
-    'mmcv': ('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'), 'mmdet': ('mmdet', 'onedl-mmdetection'),
-    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'), 'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
+    'PIL': ('pillow',),
+    'yaml': ('pyyaml',),
+    'mmengine': ('mmengine', 'onedl-mmengine'),
+    'mmcv': ('mmcv-lite', 'mmcv', 'onedl-mmcv', 'mmcv-full'),
+    'mmdet': ('mmdet', 'onedl-mmdetection'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+    'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
 }
 
 # Error texts users meet: (pattern, cause, command that mends it). The first that matches counts. {opencv} is the
 # version of OpenCV that is there, {mmcv} installs an mmcv anew, {torchvision} the one that goes with torch.
 KNOWN_ERRORS = (
-    (r'libGL|libgthread', 'OpenCV needs a system library (libGL) that this machine lacks',
-     f'{PIP} --force-reinstall --no-deps opencv-python-headless{{opencv}}'),
-    (r"No module named 'mmcv\._ext'", 'mmcv has no compiled operators, and mmrest did not stand in for them',
-     INSTALL_OPS),
+    (
+        r'libGL|libgthread',
+        'OpenCV needs a system library (libGL) that this machine lacks',
+        f'{PIP} --force-reinstall --no-deps opencv-python-headless{{opencv}}',
+    ),
+    (
+        r"No module named 'mmcv\._ext'",
+        'mmcv has no compiled operators, and mmrest did not stand in for them',
+        INSTALL_OPS,
+    ),
     (r"No module named 'mmrest", 'mmcv takes its operators from mmrest, which cannot be imported', INSTALL_MMREST),
-    (r'undefined symbol|[Ss]ymbol not found|lib(torch|c10|cudart)\S*: cannot open',
-     'it was compiled for another torch than the one installed', '{mmcv}'),
+    (
+        r'undefined symbol|[Ss]ymbol not found|lib(torch|c10|cudart)\S*: cannot open',
+        'it was compiled for another torch than the one installed',
+        '{mmcv}',
+    ),
     (r'MMCV==\S+ is used but incompatible', 'mmdet 3.3 and mmseg 1.2 need mmcv >= 2.0.0rc4 and < 2.2.0', '{mmcv}'),
     (r"No module named 'pkg_resources'", 'setuptools 82 removed pkg_resources', SETUPTOOLS),
-    (r"No module named '(ftfy|regex)'", 'mmseg needs ftfy and regex but does not declare them',
-     f'{PIP} ftfy regex'),
-    (r'operator torchvision::', 'torchvision was built for another torch, or for CUDA beside a torch for the CPU',
-     f'{PIP} --force-reinstall --no-deps {{torchvision}} (from where torch came from)'),
-    (r'numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray',
-     'a compiled package does not work with this NumPy',
-     f'{PIP} --upgrade --force-reinstall --no-deps pycocotools opencv-python matplotlib scipy'),
-    (r"'pkgutil' has no attribute 'find_loader'", 'Python 3.14 removed pkgutil.find_loader',
-     'make a new environment, e.g. make install PYTHON=python3.11'),
+    (r"No module named '(ftfy|regex)'", 'mmseg needs ftfy and regex but does not declare them', f'{PIP} ftfy regex'),
+    (
+        r'operator torchvision::',
+        'torchvision was built for another torch, or for CUDA beside a torch for the CPU',
+        f'{PIP} --force-reinstall --no-deps {{torchvision}} (from where torch came from)',
+    ),
+    (
+        r'numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray',
+        'a compiled package does not work with this NumPy',
+        f'{PIP} --upgrade --force-reinstall --no-deps pycocotools opencv-python matplotlib scipy',
+    ),
+    (
+        r"'pkgutil' has no attribute 'find_loader'",
+        'Python 3.14 removed pkgutil.find_loader',
+        'make a new environment, e.g. make install PYTHON=python3.11',
+    ),
 )
 
 
@@ -77,6 +98,7 @@ def version_key(version: str) -> tuple:
 
 
 # --- Facts, and what is said with them. A fact is {'installed': bool, 'version': str, 'error': str, ...}. ---
+
 
 def present(facts: dict, name: str) -> bool:
     return facts[name]['installed']
@@ -120,8 +142,9 @@ def explain(facts: dict, error: str, package: str, install: str) -> tuple[str, s
         # torch does not use mmcv: where torch itself lacks a library, mmcv is not to blame.
         if re.search(pattern, error) and not (fix == '{mmcv}' and package in ('torch', 'torchvision')):
             opencv = facts['cv2'].get('version')
-            return cause, fix.format(opencv=f'=={opencv}' if opencv else '', mmcv=renew_mmcv(facts),
-                                     torchvision=matching_torchvision(facts))
+            return cause, fix.format(
+                opencv=f'=={opencv}' if opencv else '', mmcv=renew_mmcv(facts), torchvision=matching_torchvision(facts)
+            )
     match = re.search(r"No module named '(\w+)", error)
     if match and match.group(1) != package:
         missing = match.group(1)
@@ -131,8 +154,7 @@ def explain(facts: dict, error: str, package: str, install: str) -> tuple[str, s
     return 'the installation is broken', install
 
 
-def check_import(facts: dict, name: str, needed_by: str, install: str = '',
-                 optional: bool = False) -> Finding:
+def check_import(facts: dict, name: str, needed_by: str, install: str = '', optional: bool = False) -> Finding:
     """Return the finding on a package that has only to be importable."""
     fact = facts[name]
     version = fact.get('version') or ''
@@ -159,6 +181,7 @@ def limit_version(finding: Finding, low: str, high: str, why: str, fix: str) -> 
 
 # --- From facts to findings ---
 
+
 def check_python(facts: dict) -> list[Finding]:
     """Check the Python: OpenMMLab's mmengine does not run on 3.14, the fork's does."""
     version = facts['python']['version']
@@ -166,8 +189,15 @@ def check_python(facts: dict) -> list[Finding]:
     finding = limit_version(Finding('ok', 'python', version), '3.10', '', 'mmrest needs Python >= 3.10', new)
     if is_fork(facts):
         return [finding]
-    return [limit_version(finding, '3.10', '3.14', 'mmengine 0.10.7 calls pkgutil.find_loader, which Python 3.14 '
-                          'removed', f'{new}, or install onedl-mmengine, the maintained fork')]
+    return [
+        limit_version(
+            finding,
+            '3.10',
+            '3.14',
+            'mmengine 0.10.7 calls pkgutil.find_loader, which Python 3.14 removed',
+            f'{new}, or install onedl-mmengine, the maintained fork',
+        )
+    ]
 
 
 def check_basics(facts: dict) -> list[Finding]:
@@ -175,10 +205,17 @@ def check_basics(facts: dict) -> list[Finding]:
     install_torch = f'{PIP} torch==2.14.1'
     install_mmengine = f'{PIP} mmengine==0.10.7 "setuptools<82"'
     findings = [
-        limit_version(check_import(facts, 'torch', 'mmrest', install_torch), '2.4', '', 'mmrest needs torch >= 2.4',
-                      install_torch),
-        limit_version(check_import(facts, 'mmengine', 'mmrest', install_mmengine), '0.10', '1.0',
-                      'mmrest needs mmengine >= 0.10 and < 1', install_mmengine)]
+        limit_version(
+            check_import(facts, 'torch', 'mmrest', install_torch), '2.4', '', 'mmrest needs torch >= 2.4', install_torch
+        ),
+        limit_version(
+            check_import(facts, 'mmengine', 'mmrest', install_mmengine),
+            '0.10',
+            '1.0',
+            'mmrest needs mmengine >= 0.10 and < 1',
+            install_mmengine,
+        ),
+    ]
     if not is_fork(facts):  # the fork's mmengine does without
         findings.append(check_import(facts, 'setuptools', 'mmengine, for configs that inherit mmdet::...', SETUPTOOLS))
     return findings + [check_import(facts, name, 'mmengine') for name in ('numpy', 'cv2', 'matplotlib')]
@@ -191,9 +228,14 @@ def check_shared_files(facts: dict) -> list[Finding]:
         found = distributions(facts, name)
         if len(found) > 1:
             broken = not works(facts, name) or (name == 'mmcv' and not works(facts, 'mmcv_ops'))
-            findings.append(Finding(
-                'FAIL' if broken else 'note', ' + '.join(found), 'share their files: removing or changing one breaks '
-                'the other', f'{UNINSTALL} {" ".join(found)}, then install one of them again'))
+            findings.append(
+                Finding(
+                    'FAIL' if broken else 'note',
+                    ' + '.join(found),
+                    'share their files: removing or changing one breaks the other',
+                    f'{UNINSTALL} {" ".join(found)}, then install one of them again',
+                )
+            )
     return findings
 
 
@@ -216,8 +258,9 @@ def check_mmcv(facts: dict) -> list[Finding]:
     if 'onedl-mmcv' in distributions(facts, 'mmcv'):
         finding = limit_version(finding, '2.3', '2.4', 'mmrest was tried with onedl-mmcv 2.3', renew)
     else:
-        finding = limit_version(finding, '2.0.0rc4', '2.2.0', 'mmcv 2.2 is refused by mmdet 3.3, and 1.x is the API '
-                                'before mmengine', renew)
+        finding = limit_version(
+            finding, '2.0.0rc4', '2.2.0', 'mmcv 2.2 is refused by mmdet 3.3, and 1.x is the API before mmengine', renew
+        )
     if not works(facts, 'mmcv'):
         return [finding]
     return [finding, *check_operators(facts)]
@@ -237,13 +280,25 @@ def check_operators(facts: dict) -> list[Finding]:
         if own.get('cuda') or not devices:
             return [Finding('ok', 'operators', build)]
         if later.get('provider'):
-            return [Finding('note', 'operators', f'{build}; CUDA tensors go to torchvision where mmrest is imported '
-                            'first', f'{INSTALL_OPS} (makes it so whatever is imported first)')]
+            return [
+                Finding(
+                    'note',
+                    'operators',
+                    f'{build}; CUDA tensors go to torchvision where mmrest is imported first',
+                    f'{INSTALL_OPS} (makes it so whatever is imported first)',
+                )
+            ]
         return [Finding('FAIL', 'operators', f'{build}, and nothing serves CUDA tensors', renew_mmcv(facts))]
     if re.search("No module named '(mmcv._ext|torchvision)", own['error']):
         if later.get('provider'):
-            return [Finding('note', 'operators', 'by mmrest, where mmrest is imported first',
-                            f"{INSTALL_OPS} (makes it so whatever is imported first, as in mmdet's own tools)")]
+            return [
+                Finding(
+                    'note',
+                    'operators',
+                    'by mmrest, where mmrest is imported first',
+                    f"{INSTALL_OPS} (makes it so whatever is imported first, as in mmdet's own tools)",
+                )
+            ]
         if not works(facts, 'torchvision'):
             return []
         own = later if later.get('error') else own
@@ -262,9 +317,15 @@ def check_gpu(facts: dict) -> list[Finding]:
         if usable:
             findings.append(Finding('ok', 'GPU', f'{name}; {build}'))
         else:
-            findings.append(Finding('note', 'GPU', f'{name}: this torch has no kernels for its architecture {arch}; '
-                                    'with CUDA_VISIBLE_DEVICES= the CPU is used',
-                                    'export CUDA_VISIBLE_DEVICES= (or install a torch for an older CUDA)'))
+            findings.append(
+                Finding(
+                    'note',
+                    'GPU',
+                    f'{name}: this torch has no kernels for its architecture {arch}; '
+                    'with CUDA_VISIBLE_DEVICES= the CPU is used',
+                    'export CUDA_VISIBLE_DEVICES= (or install a torch for an older CUDA)',
+                )
+            )
     if findings:
         return findings
     if not torch.get('nvidia') or torch.get('hidden'):
@@ -272,8 +333,14 @@ def check_gpu(facts: dict) -> list[Finding]:
     if not torch.get('cuda'):
         return [Finding('note', 'GPU', f'there is one, but {build}; the CPU is used')]
     reason = f' [{torch["reason"]}]' if torch.get('reason') else ''
-    return [Finding('note', 'GPU', f'there is one, but torch cannot use it; {build}; the CPU is used{reason}',
-                    'update the driver, or install a torch for an older CUDA')]
+    return [
+        Finding(
+            'note',
+            'GPU',
+            f'there is one, but torch cannot use it; {build}; the CPU is used{reason}',
+            'update the driver, or install a torch for an older CUDA',
+        )
+    ]
 
 
 def check_frameworks(facts: dict) -> list[Finding]:
@@ -281,16 +348,23 @@ def check_frameworks(facts: dict) -> list[Finding]:
     findings = [check_import(facts, 'mmdet', 'detection', f'{PIP} mmdet==3.3.0', optional=True)]
     if present(facts, 'mmdet'):
         findings.append(check_import(facts, 'pycocotools', 'mmdet'))
-    findings.append(check_import(facts, 'mmseg', 'segmentation', f'{PIP} mmsegmentation==1.2.2 ftfy regex',
-                                 optional=True))
+    findings.append(
+        check_import(facts, 'mmseg', 'segmentation', f'{PIP} mmsegmentation==1.2.2 ftfy regex', optional=True)
+    )
     if present(facts, 'mmseg'):
         undeclared = 'mmseg, which does not declare it'
         findings += [check_import(facts, name, undeclared) for name in ('ftfy', 'regex')]
     if works(facts, 'torchvision') or not present(facts, 'mmpretrain'):
         findings.append(check_import(facts, 'mmpretrain', 'classification', f'{PIP} mmpretrain==1.2.0', optional=True))
     else:
-        findings.append(Finding('note', 'mmpretrain', 'classification needs a torchvision that goes with torch',
-                                f'{PIP} {matching_torchvision(facts)}'))
+        findings.append(
+            Finding(
+                'note',
+                'mmpretrain',
+                'classification needs a torchvision that goes with torch',
+                f'{PIP} {matching_torchvision(facts)}',
+            )
+        )
     return findings
 
 
@@ -301,16 +375,30 @@ def check_mmrest(facts: dict) -> list[Finding]:
         return [finding]
     if not facts['mmrest'].get('registered'):
         where = facts['mmrest'].get('path')
-        return [Finding('FAIL', 'mmrest', f"imported from {where}, but ResT is not in mmengine's MODELS: "
-                        'is that another package of this name?', INSTALL_MMREST)]
+        return [
+            Finding(
+                'FAIL',
+                'mmrest',
+                f"imported from {where}, but ResT is not in mmengine's MODELS: is that another package of this name?",
+                INSTALL_MMREST,
+            )
+        ]
     hint = "a config needs custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)"
     return [Finding('ok', 'mmrest', f'{finding.detail}, ResT is registered; {hint}')]
 
 
 def diagnose(facts: dict) -> list[Finding]:
     """Return all findings, causes before what follows from them."""
-    checks = (check_python, check_basics, check_torchvision, check_shared_files, check_mmcv, check_gpu,
-              check_frameworks, check_mmrest)
+    checks = (
+        check_python,
+        check_basics,
+        check_torchvision,
+        check_shared_files,
+        check_mmcv,
+        check_gpu,
+        check_frameworks,
+        check_mmrest,
+    )
     return [finding for check in checks for finding in check(facts)]
 
 
@@ -320,14 +408,18 @@ def report(findings: list[Finding]) -> int:
     for finding in findings:
         print(f'{finding.status:4}  {finding.name:12} {finding.detail}')
         if finding.fix:
-            print(f'      {"fix" if finding.status == "FAIL" else "how"}: '
-                  f'{"the same as above" if finding.fix in shown else finding.fix}')
+            print(
+                f'      {"fix" if finding.status == "FAIL" else "how"}: '
+                f'{"the same as above" if finding.fix in shown else finding.fix}'
+            )
             shown.add(finding.fix)
     failed = sum(finding.status == 'FAIL' for finding in findings)
     if failed:
-        print(f'\n{failed} of {len(findings)} checks failed. Mend the first one first: others often follow '
-              f'from it.\nIn the commands, python is {sys.executable}; `make install` in the mmrest '
-              'repository makes a complete environment.')
+        print(
+            f'\n{failed} of {len(findings)} checks failed. Mend the first one first: others often follow '
+            f'from it.\nIn the commands, python is {sys.executable}; `make install` in the mmrest '
+            'repository makes a complete environment.'
+        )
     else:
         print('\nThe environment is fine.')
     return int(failed > 0)
@@ -335,8 +427,10 @@ def report(findings: list[Finding]) -> int:
 
 def main() -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
-                                     epilog='Exit status: 0 where all is fine, 1 where something is to be mended.')
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog='Exit status: 0 where all is fine, 1 where something is to be mended.',
+    )
     parser.parse_args()
     print(f'mmrest doctor: {sys.executable}\n')
     collect = runpy.run_path(str(PROBE))['collect']  # not imported: this file also runs by itself

@@ -3,6 +3,7 @@
 `collect` runs this file: ``python doctor_probe.py JSON``, with a list of ``[name of the fact, module to import,
 distributions that may hold it]``. It then prints a line of JSON for each. Standard library only.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -21,9 +22,20 @@ from types import ModuleType
 # Fact name -> module to import. The .models packages are what a config really needs of mmdet and mmseg. The second
 # process imports mmrest; the first does not, and so finds mmcv's operators as they are without it.
 IMPORTS = (
-    {'setuptools': 'pkg_resources', 'numpy': 'numpy', 'cv2': 'cv2', 'matplotlib': 'matplotlib', 'torch': 'torch',
-     'torchvision': 'torchvision', 'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmcv_ops': 'mmcv',
-     'pycocotools': 'pycocotools.mask', 'ftfy': 'ftfy', 'regex': 'regex'},
+    {
+        'setuptools': 'pkg_resources',
+        'numpy': 'numpy',
+        'cv2': 'cv2',
+        'matplotlib': 'matplotlib',
+        'torch': 'torch',
+        'torchvision': 'torchvision',
+        'mmengine': 'mmengine',
+        'mmcv': 'mmcv',
+        'mmcv_ops': 'mmcv',
+        'pycocotools': 'pycocotools.mask',
+        'ftfy': 'ftfy',
+        'regex': 'regex',
+    },
     {'mmrest': 'mmrest', 'mmdet': 'mmdet.models', 'mmseg': 'mmseg.models', 'mmpretrain': 'mmpretrain.models'},
 )
 MARK = '@fact '
@@ -53,21 +65,32 @@ def has_kernels(archs: list[str], major: int, minor: int) -> bool:
     if not built:  # names of another vendor say nothing here
         return True
     # Machine code runs on later GPUs of its generation, compute_.. is compiled for any later one.
-    return any(divmod(int(digits), 10) <= (major, minor) and (kind == 'compute' or int(digits) // 10 == major)
-               for kind, digits in built)
+    return any(
+        divmod(int(digits), 10) <= (major, minor) and (kind == 'compute' or int(digits) // 10 == major)
+        for kind, digits in built
+    )
 
 
 def torch_facts(torch: ModuleType) -> dict:
     """Return what torch was built for and which GPUs it can use, with the reason where it cannot."""
-    facts = {'cuda': torch.version.cuda, 'devices': [], 'reason': '',
-             'nvidia': bool(glob.glob('/dev/nvidia[0-9]*') or glob.glob('/dev/dxg')),
-             'hidden': os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')}
+    facts = {
+        'cuda': torch.version.cuda,
+        'devices': [],
+        'reason': '',
+        'nvidia': bool(glob.glob('/dev/nvidia[0-9]*') or glob.glob('/dev/dxg')),
+        'hidden': os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1'),
+    }
     try:
         if torch.cuda.is_available():
             for i in range(torch.cuda.device_count()):
                 major, minor = torch.cuda.get_device_capability(i)
-                facts['devices'].append([torch.cuda.get_device_name(i), f'sm_{major}{minor}',
-                                         has_kernels(torch.cuda.get_arch_list(), major, minor)])
+                facts['devices'].append(
+                    [
+                        torch.cuda.get_device_name(i),
+                        f'sm_{major}{minor}',
+                        has_kernels(torch.cuda.get_arch_list(), major, minor),
+                    ]
+                )
         elif facts['nvidia'] and facts['cuda']:
             torch.cuda.init()  # says why
     except Exception as error:
@@ -93,8 +116,12 @@ def extra_facts(name: str, module: ModuleType) -> dict:
         return operator_facts()
     if name == 'mmrest':
         from mmengine.registry import MODELS
-        return {'registered': 'ResT' in MODELS.module_dict, 'path': module.__file__,
-                'ops': operator_facts() if find_spec('mmcv') else {}}
+
+        return {
+            'registered': 'ResT' in MODELS.module_dict,
+            'path': module.__file__,
+            'ops': operator_facts() if find_spec('mmcv') else {},
+        }
     return {}
 
 
@@ -121,13 +148,17 @@ def run_probes(modules: dict[str, str], distributions: dict) -> tuple[dict, str]
     """Probe modules in another process. Return the facts that arrived and how the process ended."""
     what = [[name, module, distributions.get(name, (name,))] for name, module in modules.items()]
     try:
-        result = subprocess.run([sys.executable, os.path.abspath(__file__), json.dumps(what)], stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, timeout=PROBE_SECONDS)
+        result = subprocess.run(
+            [sys.executable, os.path.abspath(__file__), json.dumps(what)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=PROBE_SECONDS,
+        )
         output, ending = result.stdout, f'the import ended Python with status {result.returncode}'
     except subprocess.TimeoutExpired as error:
         output, ending = error.stdout or b'', f'the import took longer than {PROBE_SECONDS} seconds'
     lines = output.decode(errors='replace').splitlines()
-    facts = dict(json.loads(line[len(MARK):]) for line in lines if line.startswith(MARK))
+    facts = dict(json.loads(line[len(MARK) :]) for line in lines if line.startswith(MARK))
     return facts, ending
 
 

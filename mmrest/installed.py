@@ -2,6 +2,7 @@
 
 This module uses the standard library only.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -24,8 +25,10 @@ def resources() -> Path:
         # Beside an installed package, configs/ alone may be another project's.
         if (folder / 'configs').is_dir() and (folder / INDEX).is_file():
             return folder
-    raise FileNotFoundError(f'mmrest in {PACKAGE} has no configs: install it anew, with python -m pip install and the '
-                            'repository or a wheel made from it.')
+    raise FileNotFoundError(
+        f'mmrest in {PACKAGE} has no configs: install it anew, with python -m pip install and the '
+        'repository or a wheel made from it.'
+    )
 
 
 def list_configs() -> list[str]:

@@ -1,4 +1,5 @@
 """What tests share: where reference files are, weights by name, and the small network they run on."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -65,8 +66,15 @@ def plain_loading(monkeypatch) -> None:
 
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
     """Run a command to its end; what it printed, both streams."""
-    result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, timeout=timeout)
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+    )
     assert result.returncode == status, result.stdout[-3000:]
     return result.stdout
 
@@ -105,6 +113,7 @@ def quick_configs():
 def own_process_state(monkeypatch):
     """Safe loading of mmengine until the end of the test."""
     from mmengine.runner.checkpoint import CheckpointLoader
+
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
@@ -136,6 +145,7 @@ def need_mmpretrain() -> None:
 def shapes(tmp_path_factory) -> Path:
     """A small drawn data set."""
     from mmrest.datasets import draw_shapes
+
     return draw_shapes(tmp_path_factory.mktemp('shapes') / 'set', num_train=10, num_val=4, size=(64, 64))
 
 
@@ -165,13 +175,15 @@ def configs(repo, tmp_path_factory):
 
 
 # A config of each framework.
-FRAMEWORKS = dict(mmdet='retinanet_rest_lite_fpn_shapes', mmseg='upernet_rest_lite_shapes',
-                  mmpretrain='rest_lite_8xb256_in1k')
+FRAMEWORKS = dict(
+    mmdet='retinanet_rest_lite_fpn_shapes', mmseg='upernet_rest_lite_shapes', mmpretrain='rest_lite_8xb256_in1k'
+)
 
 
 @lru_cache(maxsize=None)
 def _read_config(framework: str):
     from mmengine.config import Config
+
     return Config.fromfile(REPO / f'configs/{FRAMEWORKS[framework]}.py')
 
 
@@ -183,6 +195,7 @@ def framework(request) -> str:
 @pytest.fixture
 def framework_config():
     """A function that returns a framework's config with options merged into it; each is read once."""
+
     def make(framework: str, options: dict | None = None):
         if framework == 'mmpretrain':
             need_mmpretrain()
@@ -190,6 +203,7 @@ def framework_config():
         cfg = deepcopy(_read_config(framework))
         cfg.merge_from_dict(options or {})
         return cfg
+
     return make
 
 
@@ -197,6 +211,7 @@ def framework_config():
 def checkpoint(configs, tmp_path_factory):
     """Weights of the detector with ResT."""
     from mmrest.apis import init_model
+
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'rest.pth'
     torch.save(dict(state_dict=init_model(str(configs['ResT']), 'none').model.state_dict()), path)
@@ -213,6 +228,7 @@ def grad_cam():
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Run a tool in this process, in a directory outside the repository."""
+
     def run_tool(name, *args):
         spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
         tool = importlib.util.module_from_spec(spec)
@@ -220,4 +236,5 @@ def run(monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
         tool.main()
+
     return run_tool

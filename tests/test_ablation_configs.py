@@ -1,4 +1,5 @@
 """A config for each row of the ResT paper's ablations: the recipe with one switch set; and every switch trains."""
+
 import copy
 import importlib.util
 import json
@@ -64,11 +65,13 @@ def detector(repo, shapes):
     from mmengine.runner import Runner
 
     from mmrest.engine import load_config
+
     cfg = load_config(str(repo / 'configs/retinanet_rest_lite_fpn_shapes.py'), dict(data_root=f'{shapes}/'))
     cfg.train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
     init_default_scope('mmdet')
-    cfg.model.backbone.arch = dict(embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
-                                   sr_ratios=(8, 4, 2, 1))
+    cfg.model.backbone.arch = dict(
+        embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)
+    )
     cfg.model.neck.update(in_channels=[16, 24, 32], out_channels=16)
     cfg.model.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1)
     return cfg, next(iter(Runner.build_dataloader(cfg.train_dataloader)))
@@ -78,6 +81,7 @@ def detector(repo, shapes):
 def test_every_switch_trains_on_the_shapes(detector, switches):
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import MODELS
+
     cfg, batch = detector
     torch.manual_seed(0)
     model = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, 'type': 'ResTAblation', **switches}}).train()
@@ -110,8 +114,11 @@ def test_trainings_that_are_finished_are_not_repeated(tool, tmp_path, monkeypatc
     pytest.importorskip('mmdet')
 
     def run(*args):
-        monkeypatch.setattr(sys, 'argv', ['run_ablation.py', '--work-dir', str(tmp_path), '--variants', 'default',
-                                          'position=none', *args])
+        monkeypatch.setattr(
+            sys,
+            'argv',
+            ['run_ablation.py', '--work-dir', str(tmp_path), '--variants', 'default', 'position=none', *args],
+        )
         tool.main()
         return capsys.readouterr().out
 
@@ -142,11 +149,14 @@ def test_trainings_may_count_iterations(tool, tmp_path, monkeypatch, capsys):
     assert len(tool.started) == 2
 
 
-@pytest.mark.parametrize('args, message', [
-    (['--limit', '-1'], '--limit must be 0 or more'),
-    (['--cfg-options', 'train_cfg=None'], 'has no train_cfg with max_epochs or max_iters'),
-    (['--cfg-options', 'default_hooks.logger.log_metric_by_epoch=False'], 'log_metric_by_epoch=True'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['--limit', '-1'], '--limit must be 0 or more'),
+        (['--cfg-options', 'train_cfg=None'], 'has no train_cfg with max_epochs or max_iters'),
+        (['--cfg-options', 'default_hooks.logger.log_metric_by_epoch=False'], 'log_metric_by_epoch=True'),
+    ],
+)
 def test_mistakes_are_one_message(tool, tmp_path, monkeypatch, capsys, args, message):
     pytest.importorskip('mmdet')
     with pytest.raises(SystemExit) as exit_status:

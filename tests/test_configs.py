@@ -2,6 +2,7 @@
 
 The recipes are those of the papers and of the authors' repositories, stated here once more, by name of config.
 """
+
 import copy
 import json
 import re
@@ -27,32 +28,81 @@ NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
 # <head>_<backbone>_<arch>_<the rest>
 PATTERN = re.compile(r'(?:(retinanet|mask_rcnn|upernet)_)?(restv2|rest)_(lite|tiny|small|base|large)_(\S*)')
 
-DROP_PATH = dict(rest=dict(lite=0.1, small=0.1, base=0.2, large=0.2),
-                 restv2=dict(tiny=0.1, small=0.2, base=0.3, large=0.5))
+DROP_PATH = dict(
+    rest=dict(lite=0.1, small=0.1, base=0.2, large=0.2), restv2=dict(tiny=0.1, small=0.2, base=0.3, large=0.5)
+)
 # The classification recipe of ResT differs from its detection recipe here.
 DROP_PATH_IN1K = dict(DROP_PATH, rest=dict(lite=0.1, small=0.1, base=0.2, large=0.3))
 
-DETECTION_1X = dict(optimizer='AdamW', lr=1e-4, weight_decay=0.05, batch=16, length=12, milestones=[8, 11],
-                    amp=False, sides=(480, 800), longest=1333)
+DETECTION_1X = dict(
+    optimizer='AdamW',
+    lr=1e-4,
+    weight_decay=0.05,
+    batch=16,
+    length=12,
+    milestones=[8, 11],
+    amp=False,
+    sides=(480, 800),
+    longest=1333,
+)
 DETECTION_3X = dict(DETECTION_1X, length=36, milestones=[27, 33], amp=True)
-SEGMENTATION = dict(optimizer='AdamW', lr=6e-5, weight_decay=0.01, batch=16, length=160000, warmup=1500,
-                    poly=(1.0, 0.0), amp=False, crop=(512, 512), ratios=(0.5, 2.0), layer_decay=None)
+SEGMENTATION = dict(
+    optimizer='AdamW',
+    lr=6e-5,
+    weight_decay=0.01,
+    batch=16,
+    length=160000,
+    warmup=1500,
+    poly=(1.0, 0.0),
+    amp=False,
+    crop=(512, 512),
+    ratios=(0.5, 2.0),
+    layer_decay=None,
+)
 SEGMENTATION_DECAY = dict(SEGMENTATION, lr=1.5e-4, weight_decay=0.05, layer_decay=0.9)
-IN1K = dict(optimizer='AdamW', lr=5e-4, weight_decay=0.05, batch=2048, length=300, warmup=5, cosine=True, clip=5.0,
-            amp=False, ema=False, smooth=0.1, test=(256, 224),
-            augmentation=['CutMix', 'Mixup', 'RandAugment', 'RandomErasing'])
+IN1K = dict(
+    optimizer='AdamW',
+    lr=5e-4,
+    weight_decay=0.05,
+    batch=2048,
+    length=300,
+    warmup=5,
+    cosine=True,
+    clip=5.0,
+    amp=False,
+    ema=False,
+    smooth=0.1,
+    test=(256, 224),
+    augmentation=['CutMix', 'Mixup', 'RandAugment', 'RandomErasing'],
+)
 IN1K_V2 = dict(IN1K, lr=1.5e-4 * 2048 / 256, warmup=50, clip=1.0, ema=True)
-IN1K_ABLATION = dict(IN1K, optimizer='SGD', lr=0.1 * 2048 / 512, weight_decay=1e-4, length=100, cosine=False, clip=None,
-                     milestones=[30, 60, 90], smooth=0.0, augmentation=[])
+IN1K_ABLATION = dict(
+    IN1K,
+    optimizer='SGD',
+    lr=0.1 * 2048 / 512,
+    weight_decay=1e-4,
+    length=100,
+    cosine=False,
+    clip=None,
+    milestones=[30, 60, 90],
+    smooth=0.0,
+    augmentation=[],
+)
 
 # Parameters in millions that the papers print.
 PARAMS = dict(
-    retinanet_rest_small_fpn_1x_coco=23.4, retinanet_rest_base_fpn_1x_coco=40.5, retinanet_rest_large_fpn_1x_coco=61.8,
-    mask_rcnn_rest_small_fpn_1x_coco=33.3, mask_rcnn_rest_base_fpn_1x_coco=49.8,
-    mask_rcnn_restv2_tiny_fpn_3x_coco=49.9, mask_rcnn_restv2_small_fpn_3x_coco=60.7,
+    retinanet_rest_small_fpn_1x_coco=23.4,
+    retinanet_rest_base_fpn_1x_coco=40.5,
+    retinanet_rest_large_fpn_1x_coco=61.8,
+    mask_rcnn_rest_small_fpn_1x_coco=33.3,
+    mask_rcnn_rest_base_fpn_1x_coco=49.8,
+    mask_rcnn_restv2_tiny_fpn_3x_coco=49.9,
+    mask_rcnn_restv2_small_fpn_3x_coco=60.7,
     mask_rcnn_restv2_base_fpn_3x_coco=75.5,
-    upernet_restv2_tiny_512x512_160k_ade20k=62.1, upernet_restv2_small_512x512_160k_ade20k=72.9,
-    upernet_restv2_base_512x512_160k_ade20k=87.6)
+    upernet_restv2_tiny_512x512_160k_ade20k=62.1,
+    upernet_restv2_small_512x512_160k_ade20k=72.9,
+    upernet_restv2_base_512x512_160k_ade20k=87.6,
+)
 
 
 def read(name: str) -> Config:
@@ -80,9 +130,12 @@ def recipe(name: str) -> dict:
         decays = backbone == 'restv2' and arch != 'tiny'
         return {**facts, **(SEGMENTATION_DECAY if decays else SEGMENTATION)}
     if head:
-        return {**facts, **(DETECTION_3X if '_3x_' in rest else DETECTION_1X),
-                'style': next((style for style in ('win', 'cwin', 'hwin') if rest.startswith(style)), None),
-                'norms': 'none' if rest.endswith('wo-ln') else None}
+        return {
+            **facts,
+            **(DETECTION_3X if '_3x_' in rest else DETECTION_1X),
+            'style': next((style for style in ('win', 'cwin', 'hwin') if rest.startswith(style)), None),
+            'norms': 'none' if rest.endswith('wo-ln') else None,
+        }
     if 'ablation' in rest:
         return {**facts, **IN1K_ABLATION, 'drop_path': 0.0}
     return {**facts, **(IN1K_V2 if backbone == 'restv2' else IN1K), 'drop_path': DROP_PATH_IN1K[backbone][arch]}
@@ -97,28 +150,43 @@ def stated(cfg: Config) -> dict:
     batch = cfg.auto_scale_lr.base_batch_size
     assert batch == 8 * cfg.train_dataloader.batch_size, 'the batch is that of 8 processes'
     facts = dict(
-        backbone=backbone.type, arch=backbone.arch, drop_path=backbone.drop_path_rate, optimizer=optimizer.type,
-        lr=pytest.approx(optimizer.lr), weight_decay=optimizer.weight_decay, batch=batch,
+        backbone=backbone.type,
+        arch=backbone.arch,
+        drop_path=backbone.drop_path_rate,
+        optimizer=optimizer.type,
+        lr=pytest.approx(optimizer.lr),
+        weight_decay=optimizer.weight_decay,
+        batch=batch,
         length=cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters,
-        amp=cfg.optim_wrapper.get('type') == 'AmpOptimWrapper')
+        amp=cfg.optim_wrapper.get('type') == 'AmpOptimWrapper',
+    )
     if 'MultiStepLR' in schedulers:
         assert schedulers['MultiStepLR'].gamma == 0.1
         facts['milestones'] = schedulers['MultiStepLR'].milestones
     if cfg.default_scope == 'mmdet':
         resize = steps['RandomChoiceResize']
         sides = [min(scale) for scale in resize.scales]
-        longest, = {max(scale) for scale in resize.scales}
+        (longest,) = {max(scale) for scale in resize.scales}
         assert resize.keep_ratio
-        return {**facts, 'sides': (min(sides), max(sides)), 'longest': longest, 'style': backbone.get('style'),
-                'norms': backbone.get('out_norm')}
+        return {
+            **facts,
+            'sides': (min(sides), max(sides)),
+            'longest': longest,
+            'style': backbone.get('style'),
+            'norms': backbone.get('out_norm'),
+        }
     warmup = schedulers['LinearLR']
     facts['warmup'] = warmup.end - warmup.begin
     if cfg.default_scope == 'mmseg':
         poly = schedulers['PolyLR']
         assert poly.begin == warmup.end and poly.end == cfg.train_cfg.max_iters
-        return {**facts, 'poly': (poly.power, poly.eta_min), 'crop': tuple(steps['RandomCrop'].crop_size),
-                'ratios': tuple(steps['RandomResize'].ratio_range),
-                'layer_decay': cfg.optim_wrapper.paramwise_cfg.get('layer_decay_rate')}
+        return {
+            **facts,
+            'poly': (poly.power, poly.eta_min),
+            'crop': tuple(steps['RandomCrop'].crop_size),
+            'ratios': tuple(steps['RandomResize'].ratio_range),
+            'layer_decay': cfg.optim_wrapper.paramwise_cfg.get('layer_decay_rate'),
+        }
     assert warmup.by_epoch and warmup.convert_to_iter_based
     if 'CosineAnnealingLR' in schedulers:
         cosine = schedulers['CosineAnnealingLR']
@@ -127,12 +195,15 @@ def stated(cfg: Config) -> dict:
         assert loader.pin_memory and loader.persistent_workers and loader.collate_fn.type == 'default_collate'
     augments = [one['type'] for one in cfg.model.get('train_cfg', {}).get('augments', [])]
     test = {step['type']: step for step in cfg.test_dataloader.dataset.pipeline}
-    return {**facts, 'cosine': 'CosineAnnealingLR' in schedulers,
-            'clip': (cfg.optim_wrapper.get('clip_grad') or {}).get('max_norm'),
-            'ema': any(hook.type == 'EMAHook' for hook in cfg.get('custom_hooks', [])),
-            'smooth': cfg.model.head.loss.get('label_smooth_val', 0.0),
-            'augmentation': sorted(augments + [key for key in ('RandAugment', 'RandomErasing') if key in steps]),
-            'test': (test['ResizeEdge'].scale, test['CenterCrop'].crop_size)}
+    return {
+        **facts,
+        'cosine': 'CosineAnnealingLR' in schedulers,
+        'clip': (cfg.optim_wrapper.get('clip_grad') or {}).get('max_norm'),
+        'ema': any(hook.type == 'EMAHook' for hook in cfg.get('custom_hooks', [])),
+        'smooth': cfg.model.head.loss.get('label_smooth_val', 0.0),
+        'augmentation': sorted(augments + [key for key in ('RandAugment', 'RandomErasing') if key in steps]),
+        'test': (test['ResizeEdge'].scale, test['CenterCrop'].crop_size),
+    }
 
 
 def check_param_groups(cfg: Config, model: nn.Module) -> None:
@@ -157,22 +228,31 @@ def batch_for(cfg: Config) -> dict:
     """Two small images with annotations, one of them without an object where that can be."""
     if cfg.default_scope == 'mmdet':
         from mmdet.testing import demo_mm_inputs
+
         num_classes = (cfg.model.bbox_head if 'bbox_head' in cfg.model else cfg.model.roi_head.bbox_head).num_classes
-        return demo_mm_inputs(2, image_shapes=[(3, 96, 128), (3, 70, 101)], num_items=[2, 0], num_classes=num_classes,
-                              with_mask='roi_head' in cfg.model)
+        return demo_mm_inputs(
+            2,
+            image_shapes=[(3, 96, 128), (3, 70, 101)],
+            num_items=[2, 0],
+            num_classes=num_classes,
+            with_mask='roi_head' in cfg.model,
+        )
     inputs = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8) for _ in range(2)]
     if cfg.default_scope == 'mmseg':
         from mmengine.structures import PixelData
         from mmseg.structures import SegDataSample
+
         samples = []
         for _ in inputs:
             labels = torch.randint(0, cfg.model.decode_head.num_classes, (1, 64, 96))
             if not cfg.model.decode_head.loss_decode.get('class_weight'):  # with which mmseg knows no label to ignore
                 labels[:, :4] = 255
-            samples.append(SegDataSample(gt_sem_seg=PixelData(data=labels),
-                                         metainfo=dict(img_shape=(64, 96), ori_shape=(50, 75))))
+            samples.append(
+                SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=dict(img_shape=(64, 96), ori_shape=(50, 75)))
+            )
     else:
         from mmpretrain.structures import DataSample
+
         samples = [DataSample().set_gt_label(i) for i in range(2)]
     return dict(inputs=inputs, data_samples=samples)
 
@@ -191,7 +271,7 @@ def check_prediction(cfg: Config, results: list) -> None:
             assert 0 <= result.pred_sem_seg.data.min() <= result.pred_sem_seg.data.max() < 150
     else:
         for result in results:
-            assert result.pred_score.shape == (cfg.model.head.num_classes, ) and 0.99 < result.pred_score.sum() < 1.01
+            assert result.pred_score.shape == (cfg.model.head.num_classes,) and 0.99 < result.pred_score.sum() < 1.01
 
 
 def test_the_papers_parameter_counts(external):
@@ -219,8 +299,11 @@ def test_the_promised_configs_are_there():
 
 
 @pytest.mark.slow  # as reading all of them is
-@pytest.mark.parametrize('path', [path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts],
-                         ids=lambda path: str(path.relative_to(CONFIGS)))
+@pytest.mark.parametrize(
+    'path',
+    [path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts],
+    ids=lambda path: str(path.relative_to(CONFIGS)),
+)
 def test_validation_finds_nothing_in_them(path, monkeypatch):
     """No errors, and no warnings either."""
     monkeypatch.setattr(validation, 'print_log', lambda text, **options: pytest.fail(text))
@@ -249,8 +332,9 @@ def smallest_of_each_kind() -> set[str]:
 SMALLEST = smallest_of_each_kind()
 
 
-@pytest.mark.parametrize('name', [
-    pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES])
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES]
+)
 def test_recipe(name):
     """What the config says, its parameters and their groups, and the channels between backbone, neck and heads."""
     cfg = read(name)
@@ -275,8 +359,9 @@ def test_recipe(name):
         assert [cfg.model.head.in_channels] == channels
 
 
-@pytest.mark.parametrize('name', [
-    name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES])
+@pytest.mark.parametrize(
+    'name', [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_step_and_prediction(name):
     cfg = read(name)
     model = build(cfg)
@@ -316,4 +401,5 @@ def test_augmentation_when_testing(name):
     if not name.endswith('_shapes'):
         size = next(step for step in cfg.test_dataloader.dataset.pipeline if step['type'] == 'Resize').scale
         assert [scale.scale for scale in scales] == [
-            tuple(int(side * ratio) for side in size) for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)]
+            tuple(int(side * ratio) for side in size) for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+        ]

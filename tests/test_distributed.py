@@ -1,4 +1,5 @@
 """Several processes on CPUs: they train as one process does with the same images."""
+
 import gc
 import json
 import os
@@ -48,7 +49,10 @@ val_cfg = val_dataloader = val_evaluator = None
 find_unused_parameters = False
 norm_cfg = dict(_delete_=True, type='GN', num_groups=4)
 """
-DETECTOR = "_base_ = '{repo}/configs/retinanet_rest_lite_fpn_shapes.py'" + COMMON + """
+DETECTOR = (
+    "_base_ = '{repo}/configs/retinanet_rest_lite_fpn_shapes.py'"
+    + COMMON
+    + """
 model = dict(
     backbone=dict(arch=arch, norm_eval=True),
     neck=dict(in_channels=[16, 24, 32], out_channels=16, norm_cfg=norm_cfg),
@@ -59,7 +63,11 @@ train_dataloader = dict(
     sampler=dict(shuffle=False))
 train_cfg = dict(max_epochs=4)
 """
-SEGMENTOR = "_base_ = '{repo}/configs/upernet_rest_lite_shapes.py'" + COMMON + """
+)
+SEGMENTOR = (
+    "_base_ = '{repo}/configs/upernet_rest_lite_shapes.py'"
+    + COMMON
+    + """
 head = dict(channels=8, num_classes=5, norm_cfg=norm_cfg, dropout_ratio=0.0)
 model = dict(
     data_preprocessor=dict(size=(64, 64)),
@@ -71,8 +79,12 @@ train_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=load), sampler=dict(shuffle=False))
 train_cfg = dict(max_iters=4, val_interval=100)
 """
+)
 
-MASKS = "_base_ = '{repo}/configs/mask_rcnn_rest_lite_fpn_shapes.py'" + COMMON + """
+MASKS = (
+    "_base_ = '{repo}/configs/mask_rcnn_rest_lite_fpn_shapes.py'"
+    + COMMON
+    + """
 model = dict(
     backbone=dict(arch=arch, norm_eval=True),
     neck=dict(in_channels=[8, 16, 24, 32], out_channels=16, norm_cfg=norm_cfg),
@@ -88,6 +100,7 @@ train_dataloader = dict(
     dataset=dict(pipeline=load, filter_cfg=dict(filter_empty_gt=False), indices=4))
 train_cfg = dict(max_epochs=2)
 """
+)
 
 
 @pytest.fixture(scope='module')
@@ -111,11 +124,14 @@ def pairs(shapes, tmp_path_factory) -> Path:
             labels = (shapes / 'labels/train' / image['file_name']).read_bytes()
             (root / 'labels/train' / name).write_bytes(labels)
             images.append({**image, 'id': len(images) + 1, 'file_name': name})
-            annotations += [{**a, 'id': len(annotations) + i + 1, 'image_id': len(images)} for i, a in enumerate(
-                a for a in source['annotations'] if a['image_id'] == image['id'])]
+            annotations += [
+                {**a, 'id': len(annotations) + i + 1, 'image_id': len(images)}
+                for i, a in enumerate(a for a in source['annotations'] if a['image_id'] == image['id'])
+            ]
     (root / 'annotations').mkdir()
     (root / 'annotations/instances_train.json').write_text(
-        json.dumps({**source, 'images': images, 'annotations': annotations}))
+        json.dumps({**source, 'images': images, 'annotations': annotations})
+    )
     return root
 
 
@@ -124,8 +140,13 @@ def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> 
     cwd.mkdir()
     (cwd / 'config.py').write_text(config.replace('{repo}', str(repo)))
     (cwd / 'record.py').write_text(RECORD)
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()),
-                   'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{cwd}:{os.environ.get("PYTHONPATH", "")}'}
+    environment = {
+        **os.environ,
+        'PYTHON': sys.executable,
+        'PORT': str(free_port()),
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': f'{cwd}:{os.environ.get("PYTHONPATH", "")}',
+    }
     command = [sys.executable, repo / 'tools/train.py', 'config.py']
     if processes > 1:
         command = [repo / 'tools/dist_train.sh', 'config.py', processes]
@@ -146,13 +167,23 @@ def test_half_the_batch_in_two_processes(repo, pairs, tmp_path, config):
     assert two == pytest.approx(one, rel=2e-5)
 
 
-@pytest.mark.parametrize('config', [
-    pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)]
+)
 def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
     """With find_unused_parameters=False; SyncBN, which CPUs do not have, becomes BN."""
     config = config.replace("type='GN', num_groups=4", "type='SyncBN'")
-    out = train(repo, tmp_path / 'two', config, 2, f'data_root={pairs}', 'train_dataloader.batch_size=2',
-                'model.backbone.frozen_stages=2', 'model.backbone.with_cp=True', 'model.backbone.norm_eval=False')
+    out = train(
+        repo,
+        tmp_path / 'two',
+        config,
+        2,
+        f'data_root={pairs}',
+        'train_dataloader.batch_size=2',
+        'model.backbone.frozen_stages=2',
+        'model.backbone.with_cp=True',
+        'model.backbone.norm_eval=False',
+    )
     assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
     assert len(json.loads((tmp_path / 'two/losses.json').read_text())) >= 4
 
@@ -189,8 +220,15 @@ def test_sharded_over_two_processes(repo, pairs, tmp_path):
     train(repo, tmp_path / 'one', DETECTOR, 1, *options)
     # As docs/reliability.md has it.
     sharded = next(block.text for block in read_blocks(repo / 'docs/reliability.md') if 'FSDPStrategy' in block.text)
-    train(repo, tmp_path / 'two', DETECTOR + sharded, 2, *options, 'train_dataloader.batch_size=2',
-          'strategy.model_wrapper.device_id=cpu')
+    train(
+        repo,
+        tmp_path / 'two',
+        DETECTOR + sharded,
+        2,
+        *options,
+        'train_dataloader.batch_size=2',
+        'strategy.model_wrapper.device_id=cpu',
+    )
     one, two = (json.loads((tmp_path / name / 'losses.json').read_text()) for name in ('one', 'two'))
     assert len(one) == 4 and two == pytest.approx(one, rel=2e-5)
     # Parts can be opened only by as many processes; together they are about as large as the checkpoint of one.

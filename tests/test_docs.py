@@ -7,6 +7,7 @@ Above every bash and python block stands one of
     <!-- needs COCO -->, ADE20K, ImageNet, a GPU, the authors' files, the internet; several with "and"
     <!-- minutes of CPU: why no test runs it -->
 """
+
 import ast
 import re
 import shlex
@@ -43,8 +44,11 @@ def tools_called(block: Block) -> set[str]:
     """Names of the scripts and modules that a block's commands run, without folders and suffixes."""
     words = command_words(block)
     modules = [word.split('.')[-1] for flag, word in zip(words, words[1:]) if flag == '-m']
-    scripts = [Path(word).stem for word in words if re.fullmatch(r'[\w./-]+\.(py|sh)', word)
-               and not word.startswith('configs/')]
+    scripts = [
+        Path(word).stem
+        for word in words
+        if re.fullmatch(r'[\w./-]+\.(py|sh)', word) and not word.startswith('configs/')
+    ]
     return {*modules, *scripts}
 
 
@@ -52,7 +56,8 @@ def tools_called(block: Block) -> set[str]:
 def test_every_block_says_what_becomes_of_it(block):
     assert block.run_by or NOT_RUN.fullmatch(block.mark), (
         f'{block}: no comment above the block says which test runs it, or why none does; found {block.mark!r}. '
-        f'See the head of tests/test_docs.py.')
+        f'See the head of tests/test_docs.py.'
+    )
     if not block.run_by:
         return
     test = REPO / block.run_by['test']
@@ -94,10 +99,11 @@ def test_changes_to_an_example(block, tmp_path):
     """The example takes them: everything in them is built, with a tiny backbone."""
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import HOOKS, MODELS, init_default_scope
+
     base = REPO / block.run_by['base']
     assert is_config(block), f'{block} is no config'
     (tmp_path / 'config.py').write_text(f"_base_ = '{base}'\n{block.text}")
-    library, = re.findall(r"_base_ = '(\w+)::", base.read_text())
+    (library,) = re.findall(r"_base_ = '(\w+)::", base.read_text())
     pytest.importorskip('mmcv._ext')
     pytest.importorskip(f'{library}.utils').register_all_modules(False)
     cfg = Config.fromfile(tmp_path / 'config.py')
@@ -146,8 +152,10 @@ def test_the_rules_themselves(tmp_path, monkeypatch):
     """Blocks without a mark, with a false one, and unclosed ones are found."""
     monkeypatch.setattr('helpers.docs_blocks.REPO', tmp_path)
     page = tmp_path / 'page.md'
-    page.write_text('text\n```bash\nmake\n```\n<!-- needs COCO and a GPU -->\n```bash\nmake\n```\n'
-                    '1. item\n\n   <!-- run by tests/none.py -->\n\n   ```python\n   a = 1\n   ```\n')
+    page.write_text(
+        'text\n```bash\nmake\n```\n<!-- needs COCO and a GPU -->\n```bash\nmake\n```\n'
+        '1. item\n\n   <!-- run by tests/none.py -->\n\n   ```python\n   a = 1\n   ```\n'
+    )
     bare, marked, indented = read_blocks(page)
     assert bare.mark == '' and NOT_RUN.fullmatch(marked.mark) and not NOT_RUN.fullmatch('needs a coffee')
     assert indented.run_by['test'] == 'tests/none.py' and indented.text == 'a = 1\n' and indented.line == 13
@@ -158,5 +166,3 @@ def test_the_rules_themselves(tmp_path, monkeypatch):
     page.write_text('```\nopen\n')
     with pytest.raises(ValueError, match='not closed'):
         read_blocks(page)
-
-

@@ -1,4 +1,5 @@
 """The doctor on made-up facts: each problem users meet gets its cause and the right command."""
+
 import copy
 import os
 import re
@@ -20,8 +21,15 @@ COMPILED = {'installed': True, 'version': '2.1.0', 'distributions': ['mmcv']}
 NO_EXT = {'error': "ModuleNotFoundError: No module named 'mmcv._ext'", 'provider': None}
 HEALTHY = {
     'python': {'installed': True, 'version': '3.11.7'},
-    'torch': {'installed': True, 'version': '2.14.1+cu130', 'cuda': '13.0', 'devices': [], 'reason': '',
-              'nvidia': False, 'hidden': False},
+    'torch': {
+        'installed': True,
+        'version': '2.14.1+cu130',
+        'cuda': '13.0',
+        'devices': [],
+        'reason': '',
+        'nvidia': False,
+        'hidden': False,
+    },
     'mmengine': {'installed': True, 'version': '0.10.7', 'distributions': ['mmengine']},
     'setuptools': {'installed': True, 'version': '81.0.0'},
     'numpy': {'installed': True, 'version': '2.4.6'},
@@ -36,8 +44,13 @@ HEALTHY = {
     'mmseg': {'installed': True, 'version': '1.2.2', 'distributions': ['mmsegmentation']},
     'torchvision': {'installed': True, 'version': '0.29.1+cu130'},
     'mmpretrain': {'installed': True, 'version': '1.2.0', 'distributions': ['mmpretrain']},
-    'mmrest': {'installed': True, 'version': '0.1.0', 'registered': True, 'path': 'mmrest/__init__.py',
-               'ops': {'provider': 'mmrest', 'cuda': None}},
+    'mmrest': {
+        'installed': True,
+        'version': '0.1.0',
+        'registered': True,
+        'path': 'mmrest/__init__.py',
+        'ops': {'provider': 'mmrest', 'cuda': None},
+    },
 }
 GPU = {'devices': [['NVIDIA H200', 'sm_90', True]], 'nvidia': True}
 FORK = {
@@ -68,45 +81,103 @@ def test_healthy_environment_has_no_failure():
     assert findings['operators'] == doctor.Finding('ok', 'operators', 'by mmrest and torchvision')
 
 
-@pytest.mark.parametrize('name, change, failing, cause, fix', [
-    ('python', {'version': '3.14.0'}, 'python', 'pkgutil.find_loader', 'PYTHON=python3.11'),
-    ('python', {'version': '3.9.18'}, 'python', '>= 3.10', 'PYTHON=python3.11'),
-    ('torch', {'installed': False}, 'torch', 'not installed', 'torch==2.14.1'),
-    ('torch', {'error': 'ImportError: libtorch_cuda.so: cannot open shared object file'}, 'torch', 'broken',
-     '--force-reinstall --no-deps torch==2.14.1'),
-    ('torch', {'version': '2.3.1'}, 'torch', 'torch >= 2.4', 'torch==2.14.1'),
-    ('mmengine', {'installed': False}, 'mmengine', 'not installed', 'mmengine==0.10.7 "setuptools<82"'),
-    ('mmengine', {'version': '1.0.0'}, 'mmengine', '< 1', 'mmengine==0.10.7'),
-    ('mmcv', {'version': '2.2.0'}, 'mmcv', 'refused by mmdet 3.3', 'mmcv-lite==2.1.0'),
-    ('mmcv', {'version': '1.7.2', 'distributions': ['mmcv-full']}, 'mmcv', 'before mmengine',
-     'uninstall -y mmcv-full && python -m pip install mmcv-lite==2.1.0'),
-    ('mmcv', {'installed': False}, 'mmcv', 'not installed', 'mmcv-lite==2.1.0'),
-    ('setuptools', {'version': '82.0.0', 'error': "ModuleNotFoundError: No module named 'pkg_resources'"},
-     'setuptools', '82 removed pkg_resources', '"setuptools<82"'),
-    ('setuptools', {'installed': False}, 'setuptools', 'not installed', '"setuptools<82"'),
-    ('cv2', {'version': '4.11.0.86', 'error': 'ImportError: libGL.so.1: cannot open shared object file'}, 'cv2',
-     'libGL', 'opencv-python-headless==4.11.0.86'),
-    ('numpy', {'installed': False}, 'numpy', 'not installed', 'pip install numpy'),
-    ('pycocotools', {'error': 'ValueError: numpy.dtype size changed'}, 'pycocotools', 'NumPy',
-     '--upgrade --force-reinstall --no-deps pycocotools'),
-    ('ftfy', {'installed': False}, 'ftfy', 'does not declare', 'pip install ftfy'),
-    ('mmseg', {'error': "ModuleNotFoundError: No module named 'ftfy'"}, 'mmseg', 'does not declare',
-     'pip install ftfy regex'),
-    ('mmdet', {'error': 'AssertionError: MMCV==2.2.0 is used but incompatible.'}, 'mmdet', '< 2.2.0',
-     'mmcv-lite==2.1.0'),
-    ('mmdet', {'error': "ModuleNotFoundError: No module named 'terminaltables'"}, 'mmdet',
-     'terminaltables is missing', 'pip install terminaltables'),
-    ('mmdet', {'error': "ModuleNotFoundError: No module named 'yaml'"}, 'mmdet', 'yaml is missing',
-     'pip install pyyaml'),
-    ('mmdet', {'error': 'the import ended Python with status -11'}, 'mmdet', 'broken', '--force-reinstall'),
-    ('mmdet', {'error': "AttributeError: module 'pkgutil' has no attribute 'find_loader'"}, 'mmdet', '3.14',
-     'PYTHON=python3.11'),
-    ('torchvision', {'installed': False}, 'torchvision', "in the place of mmcv's", 'torchvision==0.29.1'),
-    ('torchvision', {'error': 'RuntimeError: operator torchvision::nms does not exist'}, 'torchvision',
-     'another torch', '--force-reinstall --no-deps torchvision==0.29.1'),
-    ('mmrest', {'installed': False}, 'mmrest', 'not installed', 'pip install -e .'),
-    ('mmrest', {'registered': False}, 'mmrest', 'not in mmengine', 'pip install -e .'),
-])
+@pytest.mark.parametrize(
+    'name, change, failing, cause, fix',
+    [
+        ('python', {'version': '3.14.0'}, 'python', 'pkgutil.find_loader', 'PYTHON=python3.11'),
+        ('python', {'version': '3.9.18'}, 'python', '>= 3.10', 'PYTHON=python3.11'),
+        ('torch', {'installed': False}, 'torch', 'not installed', 'torch==2.14.1'),
+        (
+            'torch',
+            {'error': 'ImportError: libtorch_cuda.so: cannot open shared object file'},
+            'torch',
+            'broken',
+            '--force-reinstall --no-deps torch==2.14.1',
+        ),
+        ('torch', {'version': '2.3.1'}, 'torch', 'torch >= 2.4', 'torch==2.14.1'),
+        ('mmengine', {'installed': False}, 'mmengine', 'not installed', 'mmengine==0.10.7 "setuptools<82"'),
+        ('mmengine', {'version': '1.0.0'}, 'mmengine', '< 1', 'mmengine==0.10.7'),
+        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'refused by mmdet 3.3', 'mmcv-lite==2.1.0'),
+        (
+            'mmcv',
+            {'version': '1.7.2', 'distributions': ['mmcv-full']},
+            'mmcv',
+            'before mmengine',
+            'uninstall -y mmcv-full && python -m pip install mmcv-lite==2.1.0',
+        ),
+        ('mmcv', {'installed': False}, 'mmcv', 'not installed', 'mmcv-lite==2.1.0'),
+        (
+            'setuptools',
+            {'version': '82.0.0', 'error': "ModuleNotFoundError: No module named 'pkg_resources'"},
+            'setuptools',
+            '82 removed pkg_resources',
+            '"setuptools<82"',
+        ),
+        ('setuptools', {'installed': False}, 'setuptools', 'not installed', '"setuptools<82"'),
+        (
+            'cv2',
+            {'version': '4.11.0.86', 'error': 'ImportError: libGL.so.1: cannot open shared object file'},
+            'cv2',
+            'libGL',
+            'opencv-python-headless==4.11.0.86',
+        ),
+        ('numpy', {'installed': False}, 'numpy', 'not installed', 'pip install numpy'),
+        (
+            'pycocotools',
+            {'error': 'ValueError: numpy.dtype size changed'},
+            'pycocotools',
+            'NumPy',
+            '--upgrade --force-reinstall --no-deps pycocotools',
+        ),
+        ('ftfy', {'installed': False}, 'ftfy', 'does not declare', 'pip install ftfy'),
+        (
+            'mmseg',
+            {'error': "ModuleNotFoundError: No module named 'ftfy'"},
+            'mmseg',
+            'does not declare',
+            'pip install ftfy regex',
+        ),
+        (
+            'mmdet',
+            {'error': 'AssertionError: MMCV==2.2.0 is used but incompatible.'},
+            'mmdet',
+            '< 2.2.0',
+            'mmcv-lite==2.1.0',
+        ),
+        (
+            'mmdet',
+            {'error': "ModuleNotFoundError: No module named 'terminaltables'"},
+            'mmdet',
+            'terminaltables is missing',
+            'pip install terminaltables',
+        ),
+        (
+            'mmdet',
+            {'error': "ModuleNotFoundError: No module named 'yaml'"},
+            'mmdet',
+            'yaml is missing',
+            'pip install pyyaml',
+        ),
+        ('mmdet', {'error': 'the import ended Python with status -11'}, 'mmdet', 'broken', '--force-reinstall'),
+        (
+            'mmdet',
+            {'error': "AttributeError: module 'pkgutil' has no attribute 'find_loader'"},
+            'mmdet',
+            '3.14',
+            'PYTHON=python3.11',
+        ),
+        ('torchvision', {'installed': False}, 'torchvision', "in the place of mmcv's", 'torchvision==0.29.1'),
+        (
+            'torchvision',
+            {'error': 'RuntimeError: operator torchvision::nms does not exist'},
+            'torchvision',
+            'another torch',
+            '--force-reinstall --no-deps torchvision==0.29.1',
+        ),
+        ('mmrest', {'installed': False}, 'mmrest', 'not installed', 'pip install -e .'),
+        ('mmrest', {'registered': False}, 'mmrest', 'not in mmengine', 'pip install -e .'),
+    ],
+)
 def test_each_problem_is_named_with_its_fix(name, change, failing, cause, fix):
     findings = diagnose(**{name: change})
     assert failed(findings) == {failing}
@@ -115,8 +186,9 @@ def test_each_problem_is_named_with_its_fix(name, change, failing, cause, fix):
 
 
 def test_frameworks_are_optional_and_so_is_mmcv_without_them():
-    absent = dict.fromkeys(['mmdet', 'mmseg', 'mmpretrain', 'mmcv', 'mmcv_ops', 'torchvision', 'pycocotools', 'ftfy',
-                            'regex'], ABSENT)
+    absent = dict.fromkeys(
+        ['mmdet', 'mmseg', 'mmpretrain', 'mmcv', 'mmcv_ops', 'torchvision', 'pycocotools', 'ftfy', 'regex'], ABSENT
+    )
     findings = diagnose(**absent, mmrest={'ops': {}})
     assert not failed(findings)
     assert findings['mmcv'].status == findings['mmdet'].status == findings['mmseg'].status == 'note'
@@ -136,29 +208,47 @@ BY_BOTH = {'provider': 'mmrest+compiled', 'cuda': None}
 OTHER_TORCH = {'error': 'ImportError: mmcv/_ext.so: undefined symbol: _ZN3c105ErrorC2E', 'provider': None}
 NO_LIBRARY = {'error': 'ImportError: libc10.so: cannot open shared object file', 'provider': None}
 NO_MMREST = {'error': "ModuleNotFoundError: No module named 'mmrest'", 'provider': None}
-RENEWED = ('python -m pip uninstall -y mmcv && python -m pip install mmcv-lite==2.1.0 torchvision==0.29.1 && '
-           'python -m mmrest.mmcv_ops --install')
+RENEWED = (
+    'python -m pip uninstall -y mmcv && python -m pip install mmcv-lite==2.1.0 torchvision==0.29.1 && '
+    'python -m mmrest.mmcv_ops --install'
+)
 
 
-@pytest.mark.parametrize('changes, status, detail, fix', [
-    ({}, 'ok', 'by mmrest and torchvision', ''),
-    ({'torch': GPU}, 'ok', 'by mmrest and torchvision', ''),
-    (CPU_BUILD, 'ok', 'compiled for the CPU', ''),
-    ({**CPU_BUILD, 'mmrest': ABSENT}, 'ok', 'compiled for the CPU', ''),
-    ({**CPU_BUILD, 'torchvision': ABSENT}, 'ok', 'compiled for the CPU', ''),
-    ({**CUDA_BUILD, 'torch': GPU}, 'ok', 'compiled with CUDA 13.0', ''),
-    ({**CPU_BUILD, 'torch': GPU, 'mmrest': {'ops': BY_BOTH}}, 'note', 'CUDA tensors go to torchvision where mmrest',
-     'python -m mmrest.mmcv_ops --install'),
-    ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'beside those of mmcv that are compiled', ''),
-    ({**CPU_BUILD, 'torch': GPU, 'mmrest': ABSENT}, 'FAIL', 'nothing serves CUDA tensors', RENEWED),
-    ({'mmcv_ops': NO_EXT}, 'note', 'where mmrest is imported first', 'python -m mmrest.mmcv_ops --install'),
-    ({'mmcv_ops': NO_EXT, 'mmrest': ABSENT}, 'FAIL', 'no compiled operators', 'python -m mmrest.mmcv_ops --install'),
-    ({'mmcv': COMPILED, 'mmcv_ops': OTHER_TORCH}, 'FAIL', 'another torch', RENEWED),
-    ({'mmcv': COMPILED, 'mmcv_ops': NO_LIBRARY}, 'FAIL', 'another torch', RENEWED),
-    ({'mmcv_ops': NO_MMREST, 'mmrest': ABSENT}, 'FAIL', 'mmcv takes its operators from mmrest', 'pip install -e .'),
-    ({'mmcv_ops': NO_EXT, 'mmrest': {'ops': {'error': 'RuntimeError: something else'}}}, 'FAIL', 'something else',
-     'mmcv-lite==2.1.0'),
-])
+@pytest.mark.parametrize(
+    'changes, status, detail, fix',
+    [
+        ({}, 'ok', 'by mmrest and torchvision', ''),
+        ({'torch': GPU}, 'ok', 'by mmrest and torchvision', ''),
+        (CPU_BUILD, 'ok', 'compiled for the CPU', ''),
+        ({**CPU_BUILD, 'mmrest': ABSENT}, 'ok', 'compiled for the CPU', ''),
+        ({**CPU_BUILD, 'torchvision': ABSENT}, 'ok', 'compiled for the CPU', ''),
+        ({**CUDA_BUILD, 'torch': GPU}, 'ok', 'compiled with CUDA 13.0', ''),
+        (
+            {**CPU_BUILD, 'torch': GPU, 'mmrest': {'ops': BY_BOTH}},
+            'note',
+            'CUDA tensors go to torchvision where mmrest',
+            'python -m mmrest.mmcv_ops --install',
+        ),
+        ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'beside those of mmcv that are compiled', ''),
+        ({**CPU_BUILD, 'torch': GPU, 'mmrest': ABSENT}, 'FAIL', 'nothing serves CUDA tensors', RENEWED),
+        ({'mmcv_ops': NO_EXT}, 'note', 'where mmrest is imported first', 'python -m mmrest.mmcv_ops --install'),
+        (
+            {'mmcv_ops': NO_EXT, 'mmrest': ABSENT},
+            'FAIL',
+            'no compiled operators',
+            'python -m mmrest.mmcv_ops --install',
+        ),
+        ({'mmcv': COMPILED, 'mmcv_ops': OTHER_TORCH}, 'FAIL', 'another torch', RENEWED),
+        ({'mmcv': COMPILED, 'mmcv_ops': NO_LIBRARY}, 'FAIL', 'another torch', RENEWED),
+        ({'mmcv_ops': NO_MMREST, 'mmrest': ABSENT}, 'FAIL', 'mmcv takes its operators from mmrest', 'pip install -e .'),
+        (
+            {'mmcv_ops': NO_EXT, 'mmrest': {'ops': {'error': 'RuntimeError: something else'}}},
+            'FAIL',
+            'something else',
+            'mmcv-lite==2.1.0',
+        ),
+    ],
+)
 def test_operators(changes, status, detail, fix):
     finding = diagnose(**changes)['operators']
     assert finding.status == status and detail in finding.detail
@@ -199,6 +289,7 @@ def test_two_distributions_of_mmcv(ops, status):
 
 # --- the maintained fork ---
 
+
 def test_fork_is_healthy_with_newer_python_and_setuptools():
     gone = {'version': '82.0.0', 'error': "ModuleNotFoundError: No module named 'pkg_resources'"}
     findings = diagnose(**FORK, python={'version': '3.14.0'}, setuptools=gone)
@@ -206,10 +297,13 @@ def test_fork_is_healthy_with_newer_python_and_setuptools():
     assert findings['mmdet'].detail == '3.5.1 (onedl-mmdetection)'
 
 
-@pytest.mark.parametrize('change, fix', [
-    ({'mmcv': ABSENT}, 'pip install onedl-mmcv torchvision'),
-    ({'mmcv': {**FORK['mmcv'], 'version': '2.4.0'}}, 'uninstall -y onedl-mmcv && python -m pip install onedl-mmcv'),
-])
+@pytest.mark.parametrize(
+    'change, fix',
+    [
+        ({'mmcv': ABSENT}, 'pip install onedl-mmcv torchvision'),
+        ({'mmcv': {**FORK['mmcv'], 'version': '2.4.0'}}, 'uninstall -y onedl-mmcv && python -m pip install onedl-mmcv'),
+    ],
+)
 def test_mmcv_beside_the_fork_is_the_forks(change, fix):
     """mmcv-lite would bring OpenMMLab's mmengine over the fork's."""
     findings = diagnose(**{**FORK, **change})
@@ -224,17 +318,28 @@ def test_both_mmengines_share_files():
 
 # --- GPUs ---
 
-@pytest.mark.parametrize('torch, status, detail, fix', [
-    (GPU, 'ok', 'NVIDIA H200; torch is built for CUDA 13.0', ''),
-    ({}, 'note', 'none seen', ''),
-    ({'nvidia': True, 'hidden': True}, 'note', 'none seen', ''),
-    ({'nvidia': True, 'reason': 'RuntimeError: The NVIDIA driver on your system is too old'}, 'note',
-     'torch cannot use it; torch is built for CUDA 13.0; the CPU is used [RuntimeError: The NVIDIA driver',
-     'update the driver'),
-    ({'nvidia': True, 'cuda': None}, 'note', 'torch is a CPU-only build; the CPU is used', ''),
-    ({'devices': [['Tesla P100', 'sm_60', False]], 'nvidia': True}, 'note', 'no kernels for its architecture sm_60',
-     'export CUDA_VISIBLE_DEVICES='),
-])
+
+@pytest.mark.parametrize(
+    'torch, status, detail, fix',
+    [
+        (GPU, 'ok', 'NVIDIA H200; torch is built for CUDA 13.0', ''),
+        ({}, 'note', 'none seen', ''),
+        ({'nvidia': True, 'hidden': True}, 'note', 'none seen', ''),
+        (
+            {'nvidia': True, 'reason': 'RuntimeError: The NVIDIA driver on your system is too old'},
+            'note',
+            'torch cannot use it; torch is built for CUDA 13.0; the CPU is used [RuntimeError: The NVIDIA driver',
+            'update the driver',
+        ),
+        ({'nvidia': True, 'cuda': None}, 'note', 'torch is a CPU-only build; the CPU is used', ''),
+        (
+            {'devices': [['Tesla P100', 'sm_60', False]], 'nvidia': True},
+            'note',
+            'no kernels for its architecture sm_60',
+            'export CUDA_VISIBLE_DEVICES=',
+        ),
+    ],
+)
 def test_gpu(torch, status, detail, fix):
     findings = diagnose(torch=torch)
     assert not failed(findings)  # the CPU works
@@ -243,24 +348,30 @@ def test_gpu(torch, status, detail, fix):
     assert fix in finding.fix and bool(fix) == bool(finding.fix)
 
 
-@pytest.mark.parametrize('archs, capability, expected', [
-    (['sm_80', 'sm_90a'], (9, 0), True),
-    (['sm_80'], (8, 6), True),
-    (['sm_86'], (8, 0), False),
-    (['sm_75', 'sm_80'], (6, 1), False),
-    (['sm_80', 'sm_90'], (12, 0), False),
-    (['sm_90', 'compute_90'], (12, 0), True),
-    (['sm_120'], (12, 0), True),
-    (['gfx942'], (9, 4), True),
-])
+@pytest.mark.parametrize(
+    'archs, capability, expected',
+    [
+        (['sm_80', 'sm_90a'], (9, 0), True),
+        (['sm_80'], (8, 6), True),
+        (['sm_86'], (8, 0), False),
+        (['sm_75', 'sm_80'], (6, 1), False),
+        (['sm_80', 'sm_90'], (12, 0), False),
+        (['sm_90', 'compute_90'], (12, 0), True),
+        (['sm_120'], (12, 0), True),
+        (['gfx942'], (9, 4), True),
+    ],
+)
 def test_kernels_for_a_gpu(archs, capability, expected):
     assert probe['has_kernels'](archs, *capability) is expected
 
 
 # --- the file itself ---
 
-@pytest.mark.parametrize('low, high', [('2.0.0rc4', '2.0.0'), ('2.0.0rc3', '2.0.0rc4'), ('2.1.0', '2.2.0'),
-                                       ('2.9.1', '2.14.1+cpu'), ('0.10', '0.10.7')])
+
+@pytest.mark.parametrize(
+    'low, high',
+    [('2.0.0rc4', '2.0.0'), ('2.0.0rc3', '2.0.0rc4'), ('2.1.0', '2.2.0'), ('2.9.1', '2.14.1+cpu'), ('0.10', '0.10.7')],
+)
 def test_version_order(low, high):
     assert doctor.version_key(low) < doctor.version_key(high)
 
@@ -316,10 +427,16 @@ MMREST = "import sys, types\nsys.modules['mmcv._ext'] = ext = types.ModuleType('
 @pytest.mark.parametrize('written', [False, True])
 def test_operators_are_looked_up_with_and_without_mmrest(tmp_path, monkeypatch, written):
     """The real probes in their two processes, on made-up packages that need no torch."""
-    for name, text in {'torch.py': TORCH.format(gpu=True), 'mmcv/__init__.py': '', 'mmengine/__init__.py': '',
-                       'mmengine/registry.py': REGISTRY, 'mmrest/__init__.py': MMREST.format(EXTENSION),
-                       'mmdet/__init__.py': '', 'mmdet/models.py': 'import mmcv._ext',
-                       **({'mmcv/_ext.py': EXTENSION} if written else {})}.items():
+    for name, text in {
+        'torch.py': TORCH.format(gpu=True),
+        'mmcv/__init__.py': '',
+        'mmengine/__init__.py': '',
+        'mmengine/registry.py': REGISTRY,
+        'mmrest/__init__.py': MMREST.format(EXTENSION),
+        'mmdet/__init__.py': '',
+        'mmdet/models.py': 'import mmcv._ext',
+        **({'mmcv/_ext.py': EXTENSION} if written else {}),
+    }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
@@ -332,13 +449,23 @@ def test_operators_are_looked_up_with_and_without_mmrest(tmp_path, monkeypatch, 
     assert 'error' not in facts['mmdet']  # since mmrest is imported before it
 
 
-@pytest.mark.parametrize('words, status, message', [
-    (['--help'], 0, 'Exit status: 0 where all is fine'), (['--nonsense'], 2, 'unrecognized arguments: --nonsense'),
-    (['nonsense'], 2, 'unrecognized arguments: nonsense')])
+@pytest.mark.parametrize(
+    'words, status, message',
+    [
+        (['--help'], 0, 'Exit status: 0 where all is fine'),
+        (['--nonsense'], 2, 'unrecognized arguments: --nonsense'),
+        (['nonsense'], 2, 'unrecognized arguments: nonsense'),
+    ],
+)
 @pytest.mark.parametrize('file', ['tools/doctor.py', 'mmrest/doctor.py'])
 def test_other_words_than_none_check_nothing(tmp_path, file, words, status, message):
-    result = subprocess.run([sys.executable, str(ROOT / file), *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.STDOUT)
+    result = subprocess.run(
+        [sys.executable, str(ROOT / file), *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.STDOUT,
+    )
     assert result.returncode == status and message in result.stdout
     assert 'mmrest doctor:' not in result.stdout
 
@@ -347,8 +474,14 @@ def test_runs_as_a_file_without_torch(tmp_path):
     """What a user without torch sees: here, an environment whose installed packages are hidden."""
     doctor_file = str(ROOT / 'tools' / 'doctor.py')
     (tmp_path / 'sitecustomize.py').write_text(
-        'import sys; sys.path[:] = [p for p in sys.path if "-packages" not in p]')
-    result = subprocess.run([sys.executable, doctor_file], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                            env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+        'import sys; sys.path[:] = [p for p in sys.path if "-packages" not in p]'
+    )
+    result = subprocess.run(
+        [sys.executable, doctor_file],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=str(tmp_path)),
+    )
     assert result.returncode == 1
     assert re.search(r'FAIL  torch +not installed', result.stdout)

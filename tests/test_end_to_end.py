@@ -1,4 +1,5 @@
 """The tools as a user runs them: in processes of their own, from a directory outside the repository."""
+
 import json
 import os
 import re
@@ -76,14 +77,25 @@ def test_a_killed_run_resumes_where_it_was(trained, run, shapes, tmp_path, own_p
     assert f'resumed epoch: {done}' in after
     # An uninterrupted run has the same learning rate at every step.
     run('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', f'data_root={shapes}')
-    whole, = (tmp_path / 'run').glob('*/*.log')
+    (whole,) = (tmp_path / 'run').glob('*/*.log')
     assert {**steps(before), **steps(after)} == steps(whole.read_text())
 
 
 def test_testing_prints_the_coco_figures(trained, repo, shapes):
     cwd, config, *_ = trained
-    out = run_tool(repo, cwd, 'test.py', config, cwd / 'run' / 'epoch_4.pth', '--out', cwd / 'results.pkl',
-                   '--show-dir', cwd / 'painted', '--cfg-options', f'data_root={shapes}')
+    out = run_tool(
+        repo,
+        cwd,
+        'test.py',
+        config,
+        cwd / 'run' / 'epoch_4.pth',
+        '--out',
+        cwd / 'results.pkl',
+        '--show-dir',
+        cwd / 'painted',
+        '--cfg-options',
+        f'data_root={shapes}',
+    )
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 12
     assert all(f'coco/{name}:' in out for name in LOGGED)
     assert "of the model's values, loaded from" in out and '100.0%' in out
@@ -93,28 +105,41 @@ def test_testing_prints_the_coco_figures(trained, repo, shapes):
 
 def test_testing_with_augmentation(trained, run, shapes, tmp_path, own_process_state):
     cwd, config, *_ = trained
-    run('test', config, cwd / 'run' / 'epoch_4.pth', '--tta', '--work-dir', tmp_path / 'run', '--cfg-options',
-        f'data_root={shapes}')
-    log, = (tmp_path / 'run').glob('*/*.log')
+    run(
+        'test',
+        config,
+        cwd / 'run' / 'epoch_4.pth',
+        '--tta',
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        f'data_root={shapes}',
+    )
+    (log,) = (tmp_path / 'run').glob('*/*.log')
     out = log.read_text()
     assert 'coco/bbox_mAP:' in out and '100.0%' in out
 
 
 @pytest.mark.slow
 def test_masks_are_trained_and_evaluated(repo, shapes, tmp_path):
-    config = SMALL.replace('retinanet_', 'mask_rcnn_')[:SMALL.index('    neck=') + 1] + """
+    config = (
+        SMALL.replace('retinanet_', 'mask_rcnn_')[: SMALL.index('    neck=') + 1]
+        + """
     neck=dict(in_channels=[8, 16, 24, 32], out_channels=16),
     rpn_head=dict(in_channels=16, feat_channels=16),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=16), bbox_head=dict(in_channels=16, fc_out_channels=16),
         mask_roi_extractor=dict(out_channels=16), mask_head=dict(num_convs=1, in_channels=16, conv_out_channels=16)),
     test_cfg=dict(rcnn=dict(score_thr=0.0)))
-""" + SMALL[SMALL.index('train_dataloader'):]
+"""
+        + SMALL[SMALL.index('train_dataloader') :]
+    )
     (tmp_path / 'small.py').write_text(config.format(repo=repo, epochs=1))
     out = run_tool(repo, tmp_path, 'train.py', 'small.py', '--cfg-options', f'data_root={shapes}')
     assert 'loss_mask' in out
-    out = run_tool(repo, tmp_path, 'test.py', 'small.py', 'work_dirs/small/epoch_1.pth', '--cfg-options',
-                   f'data_root={shapes}')
+    out = run_tool(
+        repo, tmp_path, 'test.py', 'small.py', 'work_dirs/small/epoch_1.pth', '--cfg-options', f'data_root={shapes}'
+    )
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 24  # twelve of boxes, twelve of masks
     assert 'coco/bbox_mAP:' in out and 'coco/segm_mAP:' in out
 
@@ -129,11 +154,17 @@ def test_a_checkpoint_of_something_else_stops_the_test(run, repo, shapes, tmp_pa
     assert 'error: The checkpoint does not fit the model' in printed and 'Traceback' not in printed
 
 
-@pytest.mark.parametrize('tool, args, message', [
-    ('train', ['retinanet_rest_lite_fpn_1x_coco.py'], 'data/coco'),
-    ('test', ['retinanet_rest_lite_fpn_shapes.py', 'none.pth', '--cfg-options', 'data_root={shapes}'],
-     'There is no checkpoint none.pth'),
-])
+@pytest.mark.parametrize(
+    'tool, args, message',
+    [
+        ('train', ['retinanet_rest_lite_fpn_1x_coco.py'], 'data/coco'),
+        (
+            'test',
+            ['retinanet_rest_lite_fpn_shapes.py', 'none.pth', '--cfg-options', 'data_root={shapes}'],
+            'There is no checkpoint none.pth',
+        ),
+    ],
+)
 def test_mistakes_end_in_one_message(run, repo, shapes, tmp_path, own_process_state, capfd, tool, args, message):
     with pytest.raises(SystemExit) as stopped:
         run(tool, repo / 'configs' / args[0], *(arg.format(shapes=shapes) for arg in args[1:]))
@@ -154,18 +185,26 @@ model = dict(
 
 def upstream_options(shapes: Path) -> list[str]:
     """Two iterations on the drawn shapes, without validation."""
-    return [f'train_dataloader.dataset.data_root={shapes}/',
-            'train_dataloader.dataset.ann_file=annotations/instances_train.json',
-            'train_dataloader.dataset.data_prefix.img=images/train/',
-            "train_dataloader.dataset.metainfo.classes=('disc','square','triangle','star')",
-            'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
-            'train_dataloader.dataset.pipeline.2.scale=(128,128)', 'train_dataloader.dataset.indices=4',
-            'train_cfg.max_epochs=1', 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None',
-            'default_hooks.logger.interval=1']
+    return [
+        f'train_dataloader.dataset.data_root={shapes}/',
+        'train_dataloader.dataset.ann_file=annotations/instances_train.json',
+        'train_dataloader.dataset.data_prefix.img=images/train/',
+        "train_dataloader.dataset.metainfo.classes=('disc','square','triangle','star')",
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'train_dataloader.dataset.pipeline.2.scale=(128,128)',
+        'train_dataloader.dataset.indices=4',
+        'train_cfg.max_epochs=1',
+        'val_cfg=None',
+        'val_dataloader=None',
+        'val_evaluator=None',
+        'default_hooks.logger.interval=1',
+    ]
 
 
 def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tmp_path):
     import mmdet
+
     config = tmp_path / 'own.py'
     config.write_text(UPSTREAM)
     options = upstream_options(shapes)
@@ -176,8 +215,9 @@ def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tm
     records = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert all(json.loads(record)['loss'] > 0 for record in records)
     # mmdet's own tool resumes as well: the import lets torch read what mmengine saves.
-    resumed = run_process([*train, '--resume', '--cfg-options', *options, 'train_cfg.max_epochs=2'], tmp_path,
-                          environment)
+    resumed = run_process(
+        [*train, '--resume', '--cfg-options', *options, 'train_cfg.max_epochs=2'], tmp_path, environment
+    )
     assert sorted(steps(resumed)) == [(2, 1), (2, 2)]
 
 
@@ -185,8 +225,7 @@ def test_two_processes_without_gpus(repo, shapes, tmp_path):
     """Frozen stages and gradient checkpointing included, without find_unused_parameters."""
     config = tmp_path / 'small.py'
     config.write_text(SMALL.format(repo=repo, epochs=1))
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()),
-                   'OMP_NUM_THREADS': '1'}
+    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()), 'OMP_NUM_THREADS': '1'}
     options = ['--cfg-options', f'data_root={shapes}', 'model.backbone.with_cp=True', 'model.backbone.frozen_stages=1']
 
     def launch(script, *args):

@@ -1,4 +1,5 @@
 """The tools on an image classifier of mmpretrain, with a folder of a few drawn images for each class."""
+
 import re
 import sys
 
@@ -44,15 +45,21 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize('name', [
-    'restv2_tiny_8xb256_in1k', pytest.param('rest_lite_8xb256_in1k', marks=pytest.mark.slow),
-    pytest.param('ablations/rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'restv2_tiny_8xb256_in1k',
+        pytest.param('rest_lite_8xb256_in1k', marks=pytest.mark.slow),
+        pytest.param('ablations/rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow),
+    ],
+)
 def test_train_and_test(repo, folder, tmp_path, name):
     (tmp_path / 'cls.py').write_text(CONFIG.format(repo=repo, name=name, classes=CLASSES))
 
     def run(tool, *args):
-        return run_process([sys.executable, repo / 'tools' / tool, 'cls.py', *args, '--cfg-options',
-                            f'data_root={folder}'], tmp_path)
+        return run_process(
+            [sys.executable, repo / 'tools' / tool, 'cls.py', *args, '--cfg-options', f'data_root={folder}'], tmp_path
+        )
 
     out = run('train.py', '--auto-scale-lr')
     assert len(re.findall(r'Epoch\(train\)', out)) == 4

@@ -1,4 +1,5 @@
 """The tools on a segmentor of mmseg, with the label maps of the drawn shapes."""
+
 import re
 import sys
 
@@ -32,13 +33,14 @@ def test_train_and_test(run, repo, shapes, tmp_path, own_process_state):
     (tmp_path / 'seg.py').write_text(CONFIG.replace('{repo}', str(repo)))
 
     def process(tool, *args):
-        return run_process([sys.executable, repo / 'tools' / tool, 'seg.py', *args, '--cfg-options',
-                            f'data_root={shapes}'], tmp_path)
+        return run_process(
+            [sys.executable, repo / 'tools' / tool, 'seg.py', *args, '--cfg-options', f'data_root={shapes}'], tmp_path
+        )
 
     def logged(tool, *args):
         before = set((tmp_path / 'work_dirs').glob('**/*.log'))
         run(tool, 'seg.py', *args)
-        log, = set((tmp_path / 'work_dirs').glob('**/*.log')) - before
+        (log,) = set((tmp_path / 'work_dirs').glob('**/*.log')) - before
         return log.read_text()
 
     out = process('train.py', '--auto-scale-lr')

@@ -1,5 +1,6 @@
 """Every file of docs/examples, copied out of the repository: two iterations with mmengine's runner, a prediction,
 and mmdet's and mmseg's inferencers on what was saved."""
+
 import json
 import os
 import shutil
@@ -26,8 +27,12 @@ from helpers.small_projects import (
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-LIBRARIES = {**dict.fromkeys(SMALL, ('mmseg', )), **dict.fromkeys(DETECTORS, ('mmdet', )),
-             'mask2former': ('mmseg', 'mmdet'), 'classification': ('mmpretrain', )}
+LIBRARIES = {
+    **dict.fromkeys(SMALL, ('mmseg',)),
+    **dict.fromkeys(DETECTORS, ('mmdet',)),
+    'mask2former': ('mmseg', 'mmdet'),
+    'classification': ('mmpretrain',),
+}
 
 
 def test_every_example_is_run():
@@ -47,6 +52,7 @@ def train(shapes, tmp_path_factory):
             runners[name] = Runner.from_cfg(small_config(name, tmp_path_factory.mktemp(name), shapes))
             runners[name].train()
         return runners[name]
+
     return train_once
 
 
@@ -83,8 +89,11 @@ def test_backbone_starts_from_the_file(train):
     runner = train('faster_rcnn')
     start = torch.load(Path(runner.work_dir).parent / 'rest_small.pth', weights_only=True)['model']
     trained = runner.model.backbone.state_dict()
-    moved = max((trained[key] - value).abs().max() for key, value in start.items() if value.is_floating_point()
-                and 'running' not in key)
+    moved = max(
+        (trained[key] - value).abs().max()
+        for key, value in start.items()
+        if value.is_floating_point() and 'running' not in key
+    )
     assert 0 < moved < 1e-3
 
 
@@ -97,20 +106,42 @@ def test_classification(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), random.integers(0, 255, (70, 81, 3), dtype=np.uint8))
     cfg = Config.fromfile(copy_example('classification', tmp_path))
-    data = {f'{phase}_dataloader.{key}': value for phase in ('train', 'test') for key, value in {
-        'batch_size': 2, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False,
-        'dataset.data_root': str(tmp_path / 'images'), 'dataset.split': 'train',
-        'dataset.metainfo': dict(classes=('a', 'b'))}.items()}
-    cfg.merge_from_dict({
-        **data, 'model.backbone.arch': dict(TINY, _delete_=True), 'model.head.in_channels': TINY['embed_dims'][-1],
-        'model.head.num_classes': 2, 'data_preprocessor.num_classes': 2, 'train_cfg.max_epochs': 1, 'val_cfg': None,
-        'val_dataloader': None, 'val_evaluator': None, 'param_scheduler': [], 'default_hooks.logger.interval': 1,
-        'work_dir': str(tmp_path / 'run'), 'launcher': 'none', 'experiment_name': tmp_path.name})
+    data = {
+        f'{phase}_dataloader.{key}': value
+        for phase in ('train', 'test')
+        for key, value in {
+            'batch_size': 2,
+            'num_workers': 0,
+            'persistent_workers': False,
+            'pin_memory': False,
+            'dataset.data_root': str(tmp_path / 'images'),
+            'dataset.split': 'train',
+            'dataset.metainfo': dict(classes=('a', 'b')),
+        }.items()
+    }
+    cfg.merge_from_dict(
+        {
+            **data,
+            'model.backbone.arch': dict(TINY, _delete_=True),
+            'model.head.in_channels': TINY['embed_dims'][-1],
+            'model.head.num_classes': 2,
+            'data_preprocessor.num_classes': 2,
+            'train_cfg.max_epochs': 1,
+            'val_cfg': None,
+            'val_dataloader': None,
+            'val_evaluator': None,
+            'param_scheduler': [],
+            'default_hooks.logger.interval': 1,
+            'work_dir': str(tmp_path / 'run'),
+            'launcher': 'none',
+            'experiment_name': tmp_path.name,
+        }
+    )
     runner = Runner.from_cfg(cfg)
     runner.train()
     check_losses(runner)
     for result in predict(runner):
-        assert result.pred_score.shape == (2, ) and result.pred_score.sum() == pytest.approx(1, abs=1e-4)
+        assert result.pred_score.shape == (2,) and result.pred_score.sum() == pytest.approx(1, abs=1e-4)
 
 
 # Nothing of OpenMMLab but mmengine, and no torchvision.
@@ -162,8 +193,11 @@ def test_inferencers_elsewhere(train, shapes, tmp_path):
         (tmp_path / f'work_dirs/{name}').mkdir(parents=True)
         (tmp_path / f'work_dirs/{name}' / file).symlink_to(saved(runner))
     shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'image.png')
-    blocks = [block.text for block in blocks_for('tests/test_examples.py', 'docs/use_in_your_project.md')
-              if block.language == 'python']
+    blocks = [
+        block.text
+        for block in blocks_for('tests/test_examples.py', 'docs/use_in_your_project.md')
+        if block.language == 'python'
+    ]
     (tmp_path / 'infer.py').write_text(INFERENCE.format(blocks=''.join(blocks)))
     environment = {key: value for key, value in os.environ.items() if not key.startswith('TORCH_FORCE')}
     run_process([sys.executable, 'infer.py'], tmp_path, environment)
@@ -183,12 +217,14 @@ def test_a_checkpoint_without_classes(train, shapes, tmp_path):
     """mmseg then takes those of Cityscapes, whatever arguments say; docs/use_in_your_project.md has the way out."""
     runner = train('upernet')
     from mmseg.apis import MMSegInferencer
+
     path = tmp_path / 'bare.pth'
     torch.save(dict(state_dict=runner.model.state_dict()), path)
     runner.cfg.dump(str(tmp_path / 'config.py'))
     with pytest.warns(UserWarning, match='Cityscapes'):
-        segmentor = MMSegInferencer(str(tmp_path / 'config.py'), str(path), classes=list(SEG_CLASSES),
-                                    palette=PALETTE, device='cpu')
+        segmentor = MMSegInferencer(
+            str(tmp_path / 'config.py'), str(path), classes=list(SEG_CLASSES), palette=PALETTE, device='cpu'
+        )
     image = str(shapes / 'images/val/000000.png')
     segmentor(image, return_vis=True)
     assert len(segmentor.visualizer.dataset_meta['classes']) == 19

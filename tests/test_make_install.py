@@ -2,6 +2,7 @@
 
 What fetches packages is a program of ours called uv, which puts made-up packages where the real ones would be.
 """
+
 from __future__ import annotations
 
 import json
@@ -26,21 +27,44 @@ class version:
 """
 FRAMEWORK = 'import mmcv._ext\n'  # as the operators that their models import
 PACKAGES = {
-    'pkg_resources.py': '', 'numpy.py': '', 'cv2.py': '', 'matplotlib.py': '', 'torch.py': TORCH, 'torchvision.py': '',
-    'mmengine/__init__.py': '', 'mmengine/registry.py': "class MODELS:\n    module_dict = {'ResT': None}\n",
-    'mmcv/__init__.py': '', 'pycocotools/__init__.py': '', 'pycocotools/mask.py': '', 'ftfy.py': '', 'regex.py': '',
-    **{f'{name}/{file}.py': text for name in ('mmdet', 'mmseg', 'mmpretrain')
-       for file, text in (('__init__', ''), ('models', FRAMEWORK))},
+    'pkg_resources.py': '',
+    'numpy.py': '',
+    'cv2.py': '',
+    'matplotlib.py': '',
+    'torch.py': TORCH,
+    'torchvision.py': '',
+    'mmengine/__init__.py': '',
+    'mmengine/registry.py': "class MODELS:\n    module_dict = {'ResT': None}\n",
+    'mmcv/__init__.py': '',
+    'pycocotools/__init__.py': '',
+    'pycocotools/mask.py': '',
+    'ftfy.py': '',
+    'regex.py': '',
+    **{
+        f'{name}/{file}.py': text
+        for name in ('mmdet', 'mmseg', 'mmpretrain')
+        for file, text in (('__init__', ''), ('models', FRAMEWORK))
+    },
 }
 EXTENSION = "PROVIDER = 'mmrest'\nget_compiling_cuda_version = lambda: 'not available'\n"
 MMREST = {
-    'mmrest/__init__.py': '', 'mmrest/mmcv_ops/__init__.py': '', 'mmrest/mmcv_ops/__main__.py': (
+    'mmrest/__init__.py': '',
+    'mmrest/mmcv_ops/__init__.py': '',
+    'mmrest/mmcv_ops/__main__.py': (
         'import mmcv, pathlib, sys\n'
         "assert sys.argv[1:] == ['--install']\n"
-        f"pathlib.Path(mmcv.__file__).with_name('_ext.py').write_text({EXTENSION!r})\n"),
+        f"pathlib.Path(mmcv.__file__).with_name('_ext.py').write_text({EXTENSION!r})\n"
+    ),
 }
-VERSIONS = {'torch': '2.14.1', 'torchvision': '0.29.1', 'mmengine': '0.10.7', 'mmcv-lite': '2.1.0', 'mmdet': '3.3.0',
-            'mmsegmentation': '1.2.2', 'mmpretrain': '1.2.0'}
+VERSIONS = {
+    'torch': '2.14.1',
+    'torchvision': '0.29.1',
+    'mmengine': '0.10.7',
+    'mmcv-lite': '2.1.0',
+    'mmdet': '3.3.0',
+    'mmsegmentation': '1.2.2',
+    'mmpretrain': '1.2.0',
+}
 UV = """#!{python}
 import json, os, pathlib, shutil, subprocess, sys
 here, words = pathlib.Path(__file__).parent, sys.argv[1:]
@@ -66,8 +90,10 @@ class Machine:
     def __init__(self, folder: Path):
         self.bin, self.venv = folder / 'bin', folder / 'env'
         self.bin.mkdir()
-        metadata = {f'{name.replace("-", "_")}-{version}.dist-info/METADATA':
-                    f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n' for name, version in VERSIONS.items()}
+        metadata = {
+            f'{name.replace("-", "_")}-{version}.dist-info/METADATA': f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
+            for name, version in VERSIONS.items()
+        }
         (self.bin / 'packages').write_text(json.dumps({**PACKAGES, **metadata}))
         (self.bin / 'mmrest').write_text(json.dumps(MMREST))
         (self.bin / 'uv').write_text(UV.format(python=sys.executable))
@@ -77,8 +103,13 @@ class Machine:
         """Run what `make install` runs, and return what it printed."""
         # Nothing else is on PATH, neither a compiler nor nvcc, and pip has no settings.
         environ = {'PATH': str(self.bin), 'HOME': str(self.bin), 'PIP_CONFIG_FILE': os.devnull}
-        result = subprocess.run([sys.executable, ROOT / 'tools/setup_env.py', '--venv', self.venv], env=environ,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        result = subprocess.run(
+            [sys.executable, ROOT / 'tools/setup_env.py', '--venv', self.venv],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         assert result.returncode == status, result.stdout
         return result.stdout
 
@@ -107,7 +138,7 @@ def test_a_gpu_and_no_compiler(machine):
 def test_an_environment_with_a_compiled_mmcv(machine):
     """As earlier versions made it: mmcv goes before mmcv-lite comes, whose files it would take along later."""
     subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', machine.venv])
-    site, = machine.venv.glob('lib/*/site-packages')
+    (site,) = machine.venv.glob('lib/*/site-packages')
     (site / 'mmcv-2.1.0.dist-info').mkdir()
     (site / 'mmcv-2.1.0.dist-info/METADATA').write_text('Metadata-Version: 2.1\nName: mmcv\nVersion: 2.1.0\n')
     (machine.venv / 'torchvision-aside').mkdir()

@@ -1,4 +1,5 @@
 """The configs and commands of docs/train_on_your_data.md, on drawn images."""
+
 import runpy
 import shlex
 
@@ -40,22 +41,37 @@ def small(name: str, project) -> Config:
     """A config of the page with the backbone and heads of the tests and images of 64x64."""
     cfg = Config.fromfile(name)
     detects = cfg.default_scope == 'mmdet'
-    options = {**SMALL['faster_rcnn' if detects else 'upernet'], 'model.backbone.arch': dict(TINY, _delete_=True),
-               f'model.{"neck" if detects else "decode_head"}.in_channels': DIMS, 'work_dir': 'run', 'launcher': 'none',
-               'experiment_name': f'{project.name}-{name}', 'default_hooks.logger.interval': 1, 'val_cfg': None,
-               'val_dataloader': None, 'val_evaluator': None}
+    options = {
+        **SMALL['faster_rcnn' if detects else 'upernet'],
+        'model.backbone.arch': dict(TINY, _delete_=True),
+        f'model.{"neck" if detects else "decode_head"}.in_channels': DIMS,
+        'work_dir': 'run',
+        'launcher': 'none',
+        'experiment_name': f'{project.name}-{name}',
+        'default_hooks.logger.interval': 1,
+        'val_cfg': None,
+        'val_dataloader': None,
+        'val_evaluator': None,
+    }
     options = {key: value for key, value in options.items() if not key.endswith('num_classes')}  # the page says that
     for phase in ('train', 'test'):
-        options.update({f'{phase}_dataloader.num_workers': 0, f'{phase}_dataloader.persistent_workers': False,
-                        f'{phase}_dataloader.dataset.serialize_data': False})
+        options.update(
+            {
+                f'{phase}_dataloader.num_workers': 0,
+                f'{phase}_dataloader.persistent_workers': False,
+                f'{phase}_dataloader.dataset.serialize_data': False,
+            }
+        )
         for i, transform in enumerate(cfg[f'{phase}_dataloader'].dataset.pipeline):
             if 'scale' in transform:
                 options[f'{phase}_dataloader.dataset.pipeline.{i}.scale'] = (64, 64)
             if 'crop_size' in transform:
                 options[f'{phase}_dataloader.dataset.pipeline.{i}.crop_size'] = (64, 64)
-    options.update({'train_dataloader.batch_size': 2, 'train_dataloader.dataset.indices': 4, 'train_cfg.max_epochs': 1}
-                   if detects else {'train_dataloader.batch_size': 2, 'train_cfg.max_iters': 2,
-                                    'model.data_preprocessor.size': (64, 64)})
+    options.update(
+        {'train_dataloader.batch_size': 2, 'train_dataloader.dataset.indices': 4, 'train_cfg.max_epochs': 1}
+        if detects
+        else {'train_dataloader.batch_size': 2, 'train_cfg.max_iters': 2, 'model.data_preprocessor.size': (64, 64)}
+    )
     cfg.merge_from_dict(options)
     return cfg
 

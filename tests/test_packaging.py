@@ -1,4 +1,5 @@
 """What is installed: the package with configs and tools in it, however it was built, far from the repository."""
+
 from __future__ import annotations
 
 import contextlib
@@ -24,8 +25,21 @@ from packaging.utils import canonicalize_name
 import mmrest
 from mmrest import config_path, installed
 
-SOURCES = ('LICENSE', 'MANIFEST.in', 'README.md', 'CITATION.cff', 'model-index.yml', 'constraints.txt', 'Makefile',
-           'pyproject.toml', 'setup.py', 'mmrest', 'configs', 'tools', 'docs')
+SOURCES = (
+    'LICENSE',
+    'MANIFEST.in',
+    'README.md',
+    'CITATION.cff',
+    'model-index.yml',
+    'constraints.txt',
+    'Makefile',
+    'pyproject.toml',
+    'setup.py',
+    'mmrest',
+    'configs',
+    'tools',
+    'docs',
+)
 BUILT = re.compile(r'build/|mmrest\.egg-info/')  # which git ignores
 # As a frontend of builds would call them, without fetching anything.
 BUILD = 'import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))'
@@ -85,6 +99,7 @@ def site(wheel) -> Path:
 
 # --- names of configs ---
 
+
 def test_names_become_paths(repo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = mmrest.list_configs()
@@ -95,13 +110,16 @@ def test_names_become_paths(repo, tmp_path, monkeypatch):
     assert Path(mmrest.get_config_path('_base_/schedules/adamw_1x')).is_file()
 
 
-@pytest.mark.parametrize('name, hint', [
-    ('retinanet_rest_smal_fpn_1x_coco', 'Did you mean retinanet_rest_small_fpn_1x_coco'),
-    ('rest_lite_224_in1k_3rdparty.py', 'Did you mean published/rest_lite_224_in1k_3rdparty?'),
-    ('../setup', '--list'),
-    ('', '--list'),
-    ('???', '--list'),
-])
+@pytest.mark.parametrize(
+    'name, hint',
+    [
+        ('retinanet_rest_smal_fpn_1x_coco', 'Did you mean retinanet_rest_small_fpn_1x_coco'),
+        ('rest_lite_224_in1k_3rdparty.py', 'Did you mean published/rest_lite_224_in1k_3rdparty?'),
+        ('../setup', '--list'),
+        ('', '--list'),
+        ('???', '--list'),
+    ],
+)
 def test_unknown_names_are_one_error(name, hint, capsys):
     with pytest.raises(FileNotFoundError, match=re.escape(hint)):
         mmrest.get_config_path(name)
@@ -121,8 +139,10 @@ def test_an_installation_without_configs_says_so(monkeypatch, tmp_path):
 
 
 def test_the_command_prints_paths(repo, capsys):
-    for args, expected in ((['upernet_rest_lite_shapes'], repo / 'configs/upernet_rest_lite_shapes.py'),
-                           (['--tools'], repo / 'tools')):
+    for args, expected in (
+        (['upernet_rest_lite_shapes'], repo / 'configs/upernet_rest_lite_shapes.py'),
+        (['--tools'], repo / 'tools'),
+    ):
         config_path.main(args)
         assert capsys.readouterr().out == f'{expected}\n'
     config_path.main(['--list'])
@@ -130,6 +150,7 @@ def test_the_command_prints_paths(repo, capsys):
 
 
 # --- what is built ---
+
 
 def test_editable_installation_finds_the_configs_of_the_sources(source):
     found = runpy.run_path(str(source / 'mmrest' / 'installed.py'))['get_config_path']('upernet_rest_lite_shapes')
@@ -175,11 +196,14 @@ def test_installed_configs_can_be_loaded(site):
 def test_a_config_elsewhere_inherits_an_installed_one(site, tmp_path):
     """In a process that sees the unpacked wheel only: what is missing are the data that the installed config names."""
     pytest.importorskip('mmdet')
-    (tmp_path / 'own.py').write_text("_base_ = __import__('mmrest').get_config_path('retinanet_rest_lite_fpn_shapes')\n"
-                                     "model = dict(backbone=dict(arch='small'))\n")
+    (tmp_path / 'own.py').write_text(
+        "_base_ = __import__('mmrest').get_config_path('retinanet_rest_lite_fpn_shapes')\n"
+        "model = dict(backbone=dict(arch='small'))\n"
+    )
     tools = site / 'mmrest' / '.mim' / 'tools'
-    printed = run_process([sys.executable, tools / 'train.py', 'own.py'], tmp_path,
-                          environment(PYTHONPATH=str(site)), status=2)
+    printed = run_process(
+        [sys.executable, tools / 'train.py', 'own.py'], tmp_path, environment(PYTHONPATH=str(site)), status=2
+    )
     assert 'Data of this config are missing:\n  data/shapes/' in printed
     assert f'Draw them: python {tools / "draw_shapes.py"} data/shapes/' in printed
     assert {path.name for path in tmp_path.iterdir()} == {'own.py'}
@@ -187,12 +211,16 @@ def test_a_config_elsewhere_inherits_an_installed_one(site, tmp_path):
 
 # --- what it needs ---
 
+
 def requirements(site: Path, extra: str) -> dict[str, str]:
     """Names and versions that an extra of the wheel adds; of the wheel without extras for ''."""
     message = Parser().parsestr((site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text())
     found = [Requirement(text) for text in message.get_all('Requires-Dist')]
-    return {one.name: str(one.specifier) for one in found
-            if (one.marker.evaluate({'extra': extra}) if one.marker else not extra)}
+    return {
+        one.name: str(one.specifier)
+        for one in found
+        if (one.marker.evaluate({'extra': extra}) if one.marker else not extra)
+    }
 
 
 def test_torch_alone_is_always_required(site):
@@ -225,7 +253,7 @@ def pins(repo: Path, python: str) -> dict[str, str]:
         one = Requirement(line)
         if one.marker is None or one.marker.evaluate({'python_version': python}):
             assert one.name not in found, f'{one.name} is pinned twice for Python {python}'
-            found[one.name], = [specifier.version for specifier in one.specifier]
+            (found[one.name],) = [specifier.version for specifier in one.specifier]
     return found
 
 
@@ -258,8 +286,10 @@ def test_constraints_hold_what_is_installed_in_turn(repo):
 
 
 def test_missing_requirements_are_named_with_their_command(repo, tmp_path):
-    hide = ('import sys\nclass Hide:\n    def find_spec(self, name, *_):\n        if name == {0!r}:\n'
-            '            raise ModuleNotFoundError(name, name=name)\nsys.meta_path.insert(0, Hide())\nimport mmrest')
+    hide = (
+        'import sys\nclass Hide:\n    def find_spec(self, name, *_):\n        if name == {0!r}:\n'
+        '            raise ModuleNotFoundError(name, name=name)\nsys.meta_path.insert(0, Hide())\nimport mmrest'
+    )
     for missing, command in (('torch', 'pip install torch.'), ('mmengine', '"setuptools<82"')):
         code = hide.format(missing)
         printed = run_process([sys.executable, '-c', code], tmp_path, environment(PYTHONPATH=str(repo)), status=1)
@@ -267,7 +297,7 @@ def test_missing_requirements_are_named_with_their_command(repo, tmp_path):
 
 
 def test_pre_commit_runs_the_tested_ruff(repo):
-    version, = re.findall(r'^ruff==(\S+)$', (repo / 'constraints.txt').read_text(), re.MULTILINE)
+    (version,) = re.findall(r'^ruff==(\S+)$', (repo / 'constraints.txt').read_text(), re.MULTILINE)
     assert f'ruff=={version}]' in (repo / '.pre-commit-config.yaml').read_text()
 
 
@@ -275,10 +305,12 @@ def test_citation_is_of_this_version_and_these_papers(repo):
     import yaml
 
     from mmrest.analysis.papers import PAPERS
+
     citation = yaml.safe_load((repo / 'CITATION.cff').read_text())
     assert citation['version'] == mmrest.__version__
     assert [(paper['title'], paper['url']) for paper in citation['references']] == [
-        (paper['title'], paper['url']) for paper in PAPERS.values()]
+        (paper['title'], paper['url']) for paper in PAPERS.values()
+    ]
 
 
 # --- a fresh environment ---
@@ -302,8 +334,11 @@ def python(wheel) -> Path:
     own = Path(run_process([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], folder).strip())
     # A folder named so is searched, but what hangs on files .pth in it, as an editable installation does, is not.
     (own / 'others.pth').write_text('\n'.join({sysconfig.get_path('purelib'), sysconfig.get_path('platlib')}))
-    run_process([sys.executable, '-m', 'pip', '--python', python, 'install', '--quiet', '--no-deps', '--no-index',
-                 wheel], folder, environment())
+    run_process(
+        [sys.executable, '-m', 'pip', '--python', python, 'install', '--quiet', '--no-deps', '--no-index', wheel],
+        folder,
+        environment(),
+    )
     printed = run_process([python, '-c', 'import mmrest; print(mmrest.__file__)'], folder, environment())
     assert Path(printed.strip()) == own / 'mmrest' / '__init__.py'
     assert (own / 'mmrest' / '.mim' / 'configs').is_dir()
@@ -316,10 +351,14 @@ def test_mmdets_own_config_and_inferencer_in_a_fresh_environment(python, shapes,
     pytest.importorskip('mmcv._ext')
     import mmdet
     from test_end_to_end import UPSTREAM, steps, upstream_options
+
     (tmp_path / 'own.py').write_text(UPSTREAM)
     train = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
-    log = run_process([python, train, 'own.py', '--work-dir', 'run', '--cfg-options', *upstream_options(shapes)],
-                      tmp_path, environment())
+    log = run_process(
+        [python, train, 'own.py', '--work-dir', 'run', '--cfg-options', *upstream_options(shapes)],
+        tmp_path,
+        environment(),
+    )
     assert sorted(steps(log)) == [(1, 1), (1, 2)]
     image = next((shapes / 'images' / 'val').glob('*.png'))
     printed = run_process([python, '-c', INFER, 'own.py', 'run/epoch_1.pth', image], tmp_path, environment())
@@ -334,10 +373,16 @@ def test_installed_demo_runs_in_any_folder(python, tmp_path):
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     tools = run_process([python, '-m', 'mmrest.config_path', '--tools'], tmp_path, environment()).strip()
-    options = ['train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=16', 'val_dataloader.dataset.indices=8',
-               'test_dataloader.dataset.indices=8', 'model.test_cfg.score_thr=0.0']  # or it would find nothing
-    printed = run_process([python, f'{tools}/run_demo.py', '--cfg-options', *options], tmp_path, environment(),
-                          timeout=600)
+    options = [
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.indices=16',
+        'val_dataloader.dataset.indices=8',
+        'test_dataloader.dataset.indices=8',
+        'model.test_cfg.score_thr=0.0',
+    ]  # or it would find nothing
+    printed = run_process(
+        [python, f'{tools}/run_demo.py', '--cfg-options', *options], tmp_path, environment(), timeout=600
+    )
     assert 'Done in' in printed
     assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}
     assert (tmp_path / 'work_dirs/demo/predictions.png').is_file()

@@ -1,4 +1,5 @@
 """The configs for the authors' files: each fits its file, and tests as the code that the file comes from."""
+
 from __future__ import annotations
 
 import copy
@@ -56,6 +57,7 @@ def build(cfg: Config, device: str = 'cpu') -> torch.nn.Module:
 
 def run(steps: list, path: Path, **more) -> dict | list:
     from mmcv.transforms import Compose
+
     return Compose(steps)(dict(img_path=str(path), img_id=0, **copy.deepcopy(more)))
 
 
@@ -143,8 +145,9 @@ def test_detectors_test_as_detectron2_does(name):
     dense = model.bbox_head if kind == 'retinanet' else model.rpn_head
     generator = dense.prior_generator
     assert generator.center_offset == 0 and generator.ratios.tolist() == [0.5, 1.0, 2.0]
-    assert [stride[0] for stride in generator.strides] == [2**i for i in ((3, 4, 5, 6, 7) if kind == 'retinanet'
-                                                                          else (2, 3, 4, 5, 6))]
+    assert [stride[0] for stride in generator.strides] == [
+        2**i for i in ((3, 4, 5, 6, 7) if kind == 'retinanet' else (2, 3, 4, 5, 6))
+    ]
     areas = (generator.base_anchors[0][:, 2:] - generator.base_anchors[0][:, :2]).prod(dim=1).sqrt()
     sizes = sorted({round(area) for area in areas.tolist()})
     assert sizes == ([32, 40, 51] if kind == 'retinanet' else [32])
@@ -198,7 +201,13 @@ def test_segmentors_see_multiples_of_32(name, photo):
     assert sample.gt_sem_seg.data.unique().tolist() == [0, 1, 2, 255]
     several = run(cfg.tta_pipeline, photo, **more)
     assert [tuple(image.shape[1:]) for image in several['inputs'][::2]] == [
-        (256, 320), (384, 480), (512, 640), (640, 800), (768, 928), (896, 1088)]
+        (256, 320),
+        (384, 480),
+        (512, 640),
+        (640, 800),
+        (768, 928),
+        (896, 1088),
+    ]
     assert all(torch.equal(a.flip(-1), b) for a, b in zip(several['inputs'][::2], several['inputs'][1::2]))
     assert [sample.flip for sample in several['data_samples']] == [False, True] * 6
 
@@ -220,13 +229,15 @@ def torchvision_way(image: Image.Image, size: int | tuple, crop: int | None) -> 
 def test_classifiers_see_what_the_authors_code_shows_them(name, photo):
     cfg = read(name)
     _, version, _ = parse(name)
-    size, crop = {('rest', '224'): (256, 224), ('restv2', '224'): (224, 224),
-                  ('restv2', '384'): ((384, 384), None)}[version, name.split('_')[2]]
+    size, crop = {('rest', '224'): (256, 224), ('restv2', '224'): (224, 224), ('restv2', '384'): ((384, 384), None)}[
+        version, name.split('_')[2]
+    ]
     seen = run(cfg.test_dataloader.dataset.pipeline, photo, gt_label=3)['inputs']
     expected = np.asarray(torchvision_way(Image.open(photo), size, crop))[..., ::-1]
     assert (seen.permute(1, 2, 0).numpy() == expected).all()
-    assert cfg.data_preprocessor == dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True,
-                                         num_classes=1000)
+    assert cfg.data_preprocessor == dict(
+        mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True, num_classes=1000
+    )
     assert not [hook for hook in cfg.get('custom_hooks', []) if hook.type == 'EMAHook']
     assert cfg.test_dataloader.dataset.split == 'val' and cfg.test_evaluator.topk == (1, 5)
 
@@ -239,8 +250,13 @@ def load_golden(external: Path, name: str, monkeypatch):
     return golden, values, {key: torch.as_tensor(array) for key, array in arrays.items()}, image
 
 
-@pytest.mark.parametrize('name, config', [('rest_lite-detectron2', 'mask_rcnn_rest_small_fpn_1x_coco'),
-                                          ('restv2_tiny-detectron2', 'mask_rcnn_restv2_tiny_fpn_3x_coco')])
+@pytest.mark.parametrize(
+    'name, config',
+    [
+        ('rest_lite-detectron2', 'mask_rcnn_rest_small_fpn_1x_coco'),
+        ('restv2_tiny-detectron2', 'mask_rcnn_restv2_tiny_fpn_3x_coco'),
+    ],
+)
 def test_converted_detectors_hand_the_published_features_to_the_neck(name, config, external, monkeypatch):
     golden, values, weights, image = load_golden(external, name, monkeypatch)
     version, arch = values['variant'].split('_')
@@ -250,8 +266,9 @@ def test_converted_detectors_hand_the_published_features_to_the_neck(name, confi
     cfg = read(config)
     cfg.model.backbone.arch = arch
     model = MODELS.build(cfg.model.backbone).double().eval()
-    inner = {key[len('backbone.'):]: value for key, value in conversion.state_dict.items()
-             if key.startswith('backbone.')}
+    inner = {
+        key[len('backbone.') :]: value for key, value in conversion.state_dict.items() if key.startswith('backbone.')
+    }
     model.load_state_dict(inner, strict=True)
     with torch.no_grad():
         for i, out in enumerate(model(image), start=1):

@@ -1,4 +1,5 @@
 """The configs as they are, on a handful of images of COCO and ADE20K, where these are at hand; minutes each."""
+
 import re
 import sys
 
@@ -11,8 +12,11 @@ pytest.importorskip('mmcv._ext')
 
 
 def run(repo, cwd, tool, config, *args, options=()):
-    loaders = [f'{phase}_dataloader.{key}' for phase in ('train', 'val', 'test')
-               for key in ('num_workers=0', 'persistent_workers=False')]
+    loaders = [
+        f'{phase}_dataloader.{key}'
+        for phase in ('train', 'val', 'test')
+        for key in ('num_workers=0', 'persistent_workers=False')
+    ]
     command = [sys.executable, repo / 'tools' / tool, repo / 'configs' / f'{config}.py', *args]
     options = [*loaders, 'default_hooks.logger.interval=1', *options]
     return run_process([*command, '--cfg-options', *options], cwd, timeout=1800)
@@ -22,9 +26,18 @@ def run(repo, cwd, tool, config, *args, options=()):
 @pytest.mark.parametrize('config', ['mask_rcnn_rest_small_fpn_1x_coco', 'mask_rcnn_restv2_tiny_cwin_fpn_1x_coco'])
 def test_coco(repo, external, tmp_path, config):
     images = [f'{phase}_dataloader.dataset.indices=4' for phase in ('train', 'val', 'test')]
-    out = run(repo, tmp_path, 'train.py', config, options=[
-        f'data_root={external}/data/tiny_coco/', 'train_cfg.max_epochs=1', *images,
-        'model.test_cfg.rcnn.score_thr=0.0'])  # after so little training nothing is found with certainty
+    out = run(
+        repo,
+        tmp_path,
+        'train.py',
+        config,
+        options=[
+            f'data_root={external}/data/tiny_coco/',
+            'train_cfg.max_epochs=1',
+            *images,
+            'model.test_cfg.rcnn.score_thr=0.0',
+        ],
+    )  # after so little training nothing is found with certainty
     assert len(re.findall(r'Epoch\(train\)', out)) == 2 and 'would fit (--auto-scale-lr)' in out
     assert 'coco/bbox_mAP: ' in out and 'coco/segm_mAP: ' in out
 
@@ -33,13 +46,26 @@ def test_coco(repo, external, tmp_path, config):
 def test_ade20k(repo, external, tmp_path):
     config = 'upernet_restv2_tiny_512x512_160k_ade20k'
     data = f'data_root={external}/data/tiny_ade20k'
-    out = run(repo, tmp_path, 'train.py', config, '--auto-scale-lr', options=[
-        data, 'train_cfg.max_iters=2', 'train_cfg.val_interval=2'])
+    out = run(
+        repo,
+        tmp_path,
+        'train.py',
+        config,
+        '--auto-scale-lr',
+        options=[data, 'train_cfg.max_iters=2', 'train_cfg.val_interval=2'],
+    )
     assert re.findall(r'Iter\(train\).*? base_lr: (\S+)', out)[0].startswith('7.5')  # 6e-5 x 2 / 16, warming up
     assert 'mIoU: ' in out
     # One of the images, at six scales and mirrored.
-    out = run(repo, tmp_path, 'test.py', config, f'work_dirs/{config}/iter_2.pth', '--tta', options=[
-        data, 'test_dataloader.dataset.indices=1'])
+    out = run(
+        repo,
+        tmp_path,
+        'test.py',
+        config,
+        f'work_dirs/{config}/iter_2.pth',
+        '--tta',
+        options=[data, 'test_dataloader.dataset.indices=1'],
+    )
     assert 'mIoU: ' in out and '100.0% of the model' in out
 
 
@@ -48,6 +74,7 @@ def test_images_of_the_augmentation_when_testing(repo, external):
     from mmengine.config import Config
     from mmseg.registry import DATASETS
     from mmseg.utils import register_all_modules
+
     register_all_modules(init_default_scope=True)
     cfg = Config.fromfile(repo / 'configs/upernet_restv2_tiny_512x512_160k_ade20k.py')
     cfg.test_dataloader.dataset.update(data_root=f'{external}/data/tiny_ade20k', pipeline=cfg.tta_pipeline)

@@ -1,4 +1,5 @@
 """The installer's decisions: what it refuses, what it skips, what it shows. Nothing is fetched here."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -33,26 +34,33 @@ def facts(version=(3, 11, 7), missing=()):
 
 # --- refusals ---
 
+
 @pytest.mark.parametrize('version', [(3, 10, 0), (3, 13, 9)])
 def test_supported_python_is_accepted(version):
     assert setup_env.find_problems(facts(version), creating=True) == []
 
 
-@pytest.mark.parametrize('version, why', [
-    ((2, 7, 18), '3.10 to 3.13'), ((3, 9, 25), '3.10 to 3.13'), ((3, 14, 0), 'pkgutil.find_loader'),
-    ((4, 0, 0), '3.10 to 3.13')])
+@pytest.mark.parametrize(
+    'version, why',
+    [
+        ((2, 7, 18), '3.10 to 3.13'),
+        ((3, 9, 25), '3.10 to 3.13'),
+        ((3, 14, 0), 'pkgutil.find_loader'),
+        ((4, 0, 0), '3.10 to 3.13'),
+    ],
+)
 def test_other_python_is_refused_with_nothing_else(version, why):
-    problem, = setup_env.find_problems(facts(version, missing=['venv']), creating=True)
+    (problem,) = setup_env.find_problems(facts(version, missing=['venv']), creating=True)
     assert why in problem and 'PYTHON=' in problem and 'make clean' not in problem
 
 
 def test_environment_of_a_python_that_is_no_longer_supported_has_to_go():
-    problem, = setup_env.find_problems(facts((3, 9, 18)), creating=False)
+    (problem,) = setup_env.find_problems(facts((3, 9, 18)), creating=False)
     assert 'make clean && make install PYTHON=' in problem
 
 
 def test_missing_module_is_named_with_its_package():
-    problem, = setup_env.find_problems(facts(missing=['ensurepip']), creating=True)
+    (problem,) = setup_env.find_problems(facts(missing=['ensurepip']), creating=True)
     assert 'apt-get install python3.11-venv' in problem
     assert setup_env.find_problems(facts(missing=['ensurepip']), creating=False) == []
     assert setup_env.find_problems(facts(missing=['ensurepip']), creating=True, uv='/bin/uv') == []
@@ -73,21 +81,26 @@ def test_facts_of_this_python():
 
 def test_files_that_old_pythons_read_have_no_new_syntax():
     import ast
+
     for name in ('setup_env', 'setup_progress'):
         ast.parse((TOOLS / f'{name}.py').read_text(), feature_version=(3, 5))
 
 
 # --- uv or pip ---
 
-@pytest.mark.parametrize('variables, config, expected', [
-    ({}, '', '/bin/uv'),
-    ({'PIP_NO_INPUT': '1', 'PIP_INDEX_URL': ''}, "global.timeout='60'", '/bin/uv'),
-    ({'MMREST_NO_UV': '1'}, '', ''),
-    ({'PIP_FIND_LINKS': '/wheels'}, '', ''),
-    ({'PIP_EXTRA_INDEX_URL': 'https://mirror/simple'}, '', ''),
-    ({}, "global.index-url='https://mirror/simple'", ''),
-    ({}, ":env:.timeout='60'\ninstall.constraint='/etc/limits.txt'", ''),
-])
+
+@pytest.mark.parametrize(
+    'variables, config, expected',
+    [
+        ({}, '', '/bin/uv'),
+        ({'PIP_NO_INPUT': '1', 'PIP_INDEX_URL': ''}, "global.timeout='60'", '/bin/uv'),
+        ({'MMREST_NO_UV': '1'}, '', ''),
+        ({'PIP_FIND_LINKS': '/wheels'}, '', ''),
+        ({'PIP_EXTRA_INDEX_URL': 'https://mirror/simple'}, '', ''),
+        ({}, "global.index-url='https://mirror/simple'", ''),
+        ({}, ":env:.timeout='60'\ninstall.constraint='/etc/limits.txt'", ''),
+    ],
+)
 def test_uv_is_used_unless_pip_knows_where_packages_are(tmp_path, capsys, variables, config, expected):
     python = tmp_path / 'python'
     python.write_text(f'#!/bin/sh\necho "{config}"\n')
@@ -121,6 +134,7 @@ def test_user_settings_reach_the_steps():
 
 
 # --- the environment and its stamp ---
+
 
 def make_venv(path: Path) -> None:
     (path / 'bin').mkdir(parents=True)
@@ -177,6 +191,7 @@ def test_stale_stamp_is_gone_when_a_step_fails(tmp_path, monkeypatch):
 
 # --- OpenCV, and what an earlier version installed ---
 
+
 class FakeInstaller(setup_env.Installer):
     """Records labels and commands; `answers` are what the environment's Python says, one after another."""
 
@@ -203,43 +218,57 @@ def test_other_opencv_errors_are_not_hidden():
         FakeInstaller(answers=[('', 'ImportError: bad numpy')]).install_opencv_that_works()
 
 
-@pytest.mark.parametrize('installed, removed', [
-    ([], []),
-    (['mmcv-lite', 'mmengine'], []),
-    (['mmcv', 'mmengine'], ['mmcv']),
-    (['mmcv', 'mmcv-lite', 'mmdet'], ['mmcv', 'mmcv-lite']),
-    (['mmdet', 'mmengine', 'onedl-mmcv', 'onedl-mmengine'], ['mmengine', 'onedl-mmcv', 'onedl-mmengine']),
-])
+@pytest.mark.parametrize(
+    'installed, removed',
+    [
+        ([], []),
+        (['mmcv-lite', 'mmengine'], []),
+        (['mmcv', 'mmengine'], ['mmcv']),
+        (['mmcv', 'mmcv-lite', 'mmdet'], ['mmcv', 'mmcv-lite']),
+        (['mmdet', 'mmengine', 'onedl-mmcv', 'onedl-mmengine'], ['mmengine', 'onedl-mmcv', 'onedl-mmengine']),
+    ],
+)
 def test_what_shares_files_goes_before_anything_is_installed(tmp_path, installed, removed):
     (tmp_path / 'torchvision-aside').mkdir()
     installer = FakeInstaller(tmp_path, [(json.dumps(installed), ''), ('', '')])
     installer.install()
     uninstalls = [command for _, command in installer.steps if 'uninstall' in command]
-    assert [command[-len(removed):] for command in uninstalls] == [removed] * bool(removed)
+    assert [command[-len(removed) :] for command in uninstalls] == [removed] * bool(removed)
     assert not uninstalls or installer.steps[0][1] == uninstalls[0]
-    assert [label for label, _ in installer.steps[len(uninstalls):]] == [
-        'build tools', 'packages', 'mmrest', 'mmcv operators']
+    assert [label for label, _ in installer.steps[len(uninstalls) :]] == [
+        'build tools',
+        'packages',
+        'mmrest',
+        'mmcv operators',
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_distributions_are_found_by_the_probe():
     names = ['pytest', 'mmcv-full-of-nothing']
     output, error = setup_env.Installer(Path(sys.prefix), dict(os.environ)).run_python(
-        setup_env.DISTRIBUTIONS_PROBE.format(names))
+        setup_env.DISTRIBUTIONS_PROBE.format(names)
+    )
     assert (json.loads(output), error) == (['pytest'], '')
 
 
 # --- progress, logs and failures ---
 
-@pytest.mark.parametrize('line, expected', [
-    ('  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)\n',
-     'downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)'),
-    (' Downloading torch (858.1MiB)\n', 'downloading torch (858.1MiB)'),
-    ('Installing collected packages: mmdet\n', 'installing'),
-    ('Prepared 70 packages in 1m 12s\n', 'installing'),
-    ('Resolved 93 packages in 1.20s\n', ''),
-    ('\n', ''),
-])
+
+@pytest.mark.parametrize(
+    'line, expected',
+    [
+        (
+            '  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)\n',
+            'downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)',
+        ),
+        (' Downloading torch (858.1MiB)\n', 'downloading torch (858.1MiB)'),
+        ('Installing collected packages: mmdet\n', 'installing'),
+        ('Prepared 70 packages in 1m 12s\n', 'installing'),
+        ('Resolved 93 packages in 1.20s\n', ''),
+        ('\n', ''),
+    ],
+)
 def test_activity(line, expected):
     assert setup_progress.parse_activity(line) == expected
 
@@ -285,8 +314,7 @@ def test_failure_shows_the_error_and_where_the_log_is(tmp_path, capsys):
 
 
 def test_success_keeps_the_log(tmp_path):
-    setup_progress.run_logged('step', [sys.executable, '-c', 'print("fine")'], tmp_path / 'a.log',
-                              dict(os.environ))
+    setup_progress.run_logged('step', [sys.executable, '-c', 'print("fine")'], tmp_path / 'a.log', dict(os.environ))
     assert (tmp_path / 'a.log').read_text() == 'fine\n'
 
 
@@ -298,12 +326,15 @@ def test_early_errors_are_shown_with_the_end():
     assert len(shown) <= 30
 
 
-@pytest.mark.parametrize('text, expected', [
-    ('OSError: [Errno 28] No space left on device', 'disk is full'),
-    ('ERROR: No matching distribution found for mmdet', 'network'),
-    ('error: Failed to fetch: `https://mirror/simple/torch/`', 'MMREST_NO_UV=1'),
-    ('ModuleNotFoundError: No module named setuptools', ''),
-])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('OSError: [Errno 28] No space left on device', 'disk is full'),
+        ('ERROR: No matching distribution found for mmdet', 'network'),
+        ('error: Failed to fetch: `https://mirror/simple/torch/`', 'MMREST_NO_UV=1'),
+        ('ModuleNotFoundError: No module named setuptools', ''),
+    ],
+)
 def test_hints(text, expected):
     hint = setup_progress.find_hint([text])
     assert expected in hint and bool(hint) == bool(expected)

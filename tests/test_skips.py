@@ -1,4 +1,5 @@
 """MMREST_REQUIRE: what lacks a required package fails, in a pytest of its own on a small file."""
+
 import os
 import re
 import sys
@@ -64,20 +65,31 @@ def run(folder: Path, require: str, *args, status: int) -> str:
     path = os.pathsep.join([str(folder), str(HELPERS)])
     # No plugins but the one asked for, whose start takes longer than these tests.
     environment = {**os.environ, 'PYTHONPATH': path, 'MMREST_REQUIRE': require, 'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'}
-    return run_process([sys.executable, '-m', 'pytest', '-q', '--rootdir', folder, '-c', os.devnull, *args], folder,
-                       environment, status)
+    return run_process(
+        [sys.executable, '-m', 'pytest', '-q', '--rootdir', folder, '-c', os.devnull, *args],
+        folder,
+        environment,
+        status,
+    )
 
 
 def counts(printed: str) -> dict[str, int]:
-    return {word.rstrip('s'): int(number) for number, word in re.findall(r'(\d+) (\w+)', printed.splitlines()[-1])
-            if word in ('passed', 'failed', 'skipped', 'xfailed', 'error', 'errors')}
+    return {
+        word.rstrip('s'): int(number)
+        for number, word in re.findall(r'(\d+) (\w+)', printed.splitlines()[-1])
+        if word in ('passed', 'failed', 'skipped', 'xfailed', 'error', 'errors')
+    }
 
 
 def test_without_it_all_are_skipped_and_counted(tmp_path):
     printed = run(tmp_path, '', status=0)
     assert counts(printed) == dict(passed=1, skipped=7, xfailed=1)
-    for line in ('2 there is no GPU', "1 could not import 'broken': No module named 'no_such_package'",
-                 "1 could not import 'broken.part': No module named 'no_such_package'", '1 needs the package broken'):
+    for line in (
+        '2 there is no GPU',
+        "1 could not import 'broken': No module named 'no_such_package'",
+        "1 could not import 'broken.part': No module named 'no_such_package'",
+        '1 needs the package broken',
+    ):
         assert re.search(rf'^ +{re.escape(line)}$', printed, re.MULTILINE), printed
 
 

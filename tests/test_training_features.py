@@ -1,4 +1,5 @@
 """What recipes switch on around a backbone, in a detector, a segmentor and a classifier: each with its effect."""
+
 import copy
 import logging
 from functools import lru_cache
@@ -18,20 +19,44 @@ from mmrest.engine.hooks import CompileBackboneHook, keep_mmcv_in_float32
 DIMS = list(TINY['embed_dims'])
 # Config, and what makes its model small.
 FAMILIES = dict(
-    detector=('retinanet_rest_lite_fpn_shapes', {
-        'neck.in_channels': DIMS[1:], 'neck.out_channels': 16, 'bbox_head.in_channels': 16,
-        'bbox_head.feat_channels': 16, 'bbox_head.stacked_convs': 1}),
-    segmentor=('upernet_rest_lite_shapes', {
-        'backbone.type': 'ResTv2', 'decode_head.in_channels': DIMS, 'decode_head.channels': 16,
-        'decode_head.pool_scales': (1, 2),  # others repeat values of a 2x2 map, and ReLU decides on their rounding
-        'auxiliary_head.in_channels': DIMS[2], 'auxiliary_head.channels': 16}),
+    detector=(
+        'retinanet_rest_lite_fpn_shapes',
+        {
+            'neck.in_channels': DIMS[1:],
+            'neck.out_channels': 16,
+            'bbox_head.in_channels': 16,
+            'bbox_head.feat_channels': 16,
+            'bbox_head.stacked_convs': 1,
+        },
+    ),
+    segmentor=(
+        'upernet_rest_lite_shapes',
+        {
+            'backbone.type': 'ResTv2',
+            'decode_head.in_channels': DIMS,
+            'decode_head.channels': 16,
+            'decode_head.pool_scales': (1, 2),  # others repeat values of a 2x2 map, and ReLU decides on their rounding
+            'auxiliary_head.in_channels': DIMS[2],
+            'auxiliary_head.channels': 16,
+        },
+    ),
     classifier=('ablations/rest_lite_8xb256-ablation_in1k', {'head.in_channels': DIMS[3], 'head.num_classes': 10}),
-    roi_detector=('mask_rcnn_rest_lite_fpn_shapes', {
-        'neck.in_channels': DIMS, 'neck.out_channels': 16, 'rpn_head.in_channels': 16, 'rpn_head.feat_channels': 16,
-        'roi_head.bbox_roi_extractor.out_channels': 16, 'roi_head.bbox_head.in_channels': 16,
-        'roi_head.bbox_head.fc_out_channels': 16, 'roi_head.mask_roi_extractor.out_channels': 16,
-        'roi_head.mask_head.in_channels': 16, 'roi_head.mask_head.conv_out_channels': 16,
-        'roi_head.mask_head.num_convs': 1}),
+    roi_detector=(
+        'mask_rcnn_rest_lite_fpn_shapes',
+        {
+            'neck.in_channels': DIMS,
+            'neck.out_channels': 16,
+            'rpn_head.in_channels': 16,
+            'rpn_head.feat_channels': 16,
+            'roi_head.bbox_roi_extractor.out_channels': 16,
+            'roi_head.bbox_head.in_channels': 16,
+            'roi_head.bbox_head.fc_out_channels': 16,
+            'roi_head.mask_roi_extractor.out_channels': 16,
+            'roi_head.mask_head.in_channels': 16,
+            'roi_head.mask_head.conv_out_channels': 16,
+            'roi_head.mask_head.num_convs': 1,
+        },
+    ),
 )
 THREE = ('detector', 'segmentor', 'classifier')
 
@@ -67,17 +92,25 @@ def batch(kind: str, model: nn.Module) -> dict:
     torch.manual_seed(0)
     if kind in ('detector', 'roi_detector'):
         from mmdet.testing import demo_mm_inputs
+
         data = demo_mm_inputs(2, image_shapes=[(3, 64, 64)] * 2, num_items=[2, 1], num_classes=4, with_mask=True)
         return model.data_preprocessor(data, True)
     inputs = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
     if kind == 'segmentor':
         from mmengine.structures import PixelData
         from mmseg.structures import SegDataSample
+
         model.data_preprocessor.size = (64, 64)
-        samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 64, 64))),
-                                 metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64))) for _ in inputs]
+        samples = [
+            SegDataSample(
+                gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 64, 64))),
+                metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64)),
+            )
+            for _ in inputs
+        ]
     else:
         from mmpretrain.structures import DataSample
+
         samples = [DataSample().set_gt_label(i) for i in range(2)]
     return model.data_preprocessor(dict(inputs=inputs, data_samples=samples), True)
 
@@ -106,6 +139,7 @@ def plain():
             model = build(kind)
             known[kind] = step(model, batch(kind, model))
         return known[kind]
+
     return run
 
 
@@ -127,16 +161,22 @@ def test_a_step_reaches_every_parameter(plain, kind):
 @pytest.mark.parametrize('kind', THREE)
 def test_layer_decay(kind):
     model = build(kind)
-    wrapper = build_optim_wrapper(model, dict(
-        type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3), constructor='LayerDecayOptimWrapperConstructor',
-        paramwise_cfg=dict(layer_decay_rate=0.5)))
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='SGD', lr=1e-3),
+            constructor='LayerDecayOptimWrapperConstructor',
+            paramwise_cfg=dict(layer_decay_rate=0.5),
+        ),
+    )
     before = {name: param.detach().clone() for name, param in model.named_parameters()}
     _, grads = step(model, batch(kind, model))
     wrapper.step()
     for name, param in model.named_parameters():
         part = name.split('.')
         stage = 0 if part[1] == 'stem' else int(part[1][-1]) if part[0] == 'backbone' else 5
-        torch.testing.assert_close(before[name] - param, 1e-3 * 0.5**(5 - stage) * grads[name], rtol=1e-2, atol=1e-6)
+        torch.testing.assert_close(before[name] - param, 1e-3 * 0.5 ** (5 - stage) * grads[name], rtol=1e-2, atol=1e-6)
 
 
 @pytest.mark.parametrize('kind', THREE)
@@ -147,13 +187,23 @@ def test_frozen_stages(plain, kind):
     loss, grads = step(model, batch(kind, model))
     wrapper.step()
     assert grads.keys() == trainable(model) < plain(kind)[1].keys()
-    frozen = ('backbone.stem.', 'backbone.stage1.', 'backbone.stage2.', 'backbone.patch_2.', 'backbone.patch_embed_2.',
-              'backbone.norm1.', 'backbone.norm2.')
+    frozen = (
+        'backbone.stem.',
+        'backbone.stage1.',
+        'backbone.stage2.',
+        'backbone.patch_2.',
+        'backbone.patch_embed_2.',
+        'backbone.norm1.',
+        'backbone.norm2.',
+    )
     for name, value in model.state_dict().items():
         if name.startswith(frozen):  # BatchNorm's statistics among them
             assert torch.equal(value, before[name]), name
-    assert all(not torch.equal(dict(model.named_parameters())[name], before[name])
-               for name, grad in grads.items() if grad.abs().max() > 1e-4)
+    assert all(
+        not torch.equal(dict(model.named_parameters())[name], before[name])
+        for name, grad in grads.items()
+        if grad.abs().max() > 1e-4
+    )
 
 
 def bytes_kept(model: nn.Module, data: dict) -> int:

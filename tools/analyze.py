@@ -1,4 +1,5 @@
 """Figures of the papers, for any config, checkpoint and folder of images: a picture and its numbers in a folder."""
+
 from __future__ import annotations
 
 import argparse
@@ -23,36 +24,71 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
 
     def add(name: str, run, text: str, num_images: int | None = None) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text,
-                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         command.set_defaults(run=run)
         command.add_argument('--out', default='work_dirs/analysis', help=f'folder for {name}.png and {name}.json')
         if num_images:
             command.add_argument('config', help='config file')
             command.add_argument('checkpoint', help="its weights; none for a model's initial weights")
             command.add_argument('images', help='folder of images, or one image')
-            command.add_argument('--versus', nargs=2, action='append', default=[], metavar=('CONFIG', 'CHECKPOINT'),
-                                 help='another model beside it; can be repeated')
+            command.add_argument(
+                '--versus',
+                nargs=2,
+                action='append',
+                default=[],
+                metavar=('CONFIG', 'CHECKPOINT'),
+                help='another model beside it; can be repeated',
+            )
             command.add_argument('--num-images', type=int, default=num_images, help='use the first that many')
             command.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-            command.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                                 help='override settings of the configs')
+            command.add_argument(
+                '--cfg-options',
+                nargs='+',
+                action=ConfigOptions,
+                metavar='KEY=VALUE',
+                help='override settings of the configs',
+            )
         return command
 
-    add('diversity', run_diversity, 'similarity of the heads of each attention, before mixing, after it, and after '
-        'InstanceNorm (Figure 5 of ResT)', num_images=16)
-    cam = add('cam', run_cam, 'class-activation maps of detectors, segmentors and classifiers (Figure 6 of ResT); '
-              'needs the package grad-cam', num_images=6)
+    add(
+        'diversity',
+        run_diversity,
+        'similarity of the heads of each attention, before mixing, after it, and after InstanceNorm (Figure 5 of ResT)',
+        num_images=16,
+    )
+    cam = add(
+        'cam',
+        run_cam,
+        'class-activation maps of detectors, segmentors and classifiers (Figure 6 of ResT); needs the package grad-cam',
+        num_images=6,
+    )
     cam.add_argument('--method', choices=list(METHODS), default='layercam')
-    cam.add_argument('--stages', nargs='+', type=int, metavar='INDEX',
-                     help='maps that the backbone emits to look at; the mean of several is drawn; default: all')
+    cam.add_argument(
+        '--stages',
+        nargs='+',
+        type=int,
+        metavar='INDEX',
+        help='maps that the backbone emits to look at; the mean of several is drawn; default: all',
+    )
     cam.add_argument('--class', dest='class_name', help='class by name; else what the first model is surest of')
     cam.add_argument('--score-thr', type=float, default=0.3, help='leave detections below this score out')
-    add('fourier', run_fourier, 'relative log amplitudes of Fourier-transformed feature maps by depth (ResTv2)',
-        num_images=16)
+    add(
+        'fourier',
+        run_fourier,
+        'relative log amplitudes of Fourier-transformed feature maps by depth (ResTv2)',
+        num_images=16,
+    )
     erf = add('erf', run_erf, 'effective receptive field of each output of the backbone', num_images=16)
-    erf.add_argument('--shape', nargs=2, type=int, default=[224, 224], metavar=('HEIGHT', 'WIDTH'),
-                     help='size in px that prepared images are resized to')
+    erf.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        default=[224, 224],
+        metavar=('HEIGHT', 'WIDTH'),
+        help='size in px that prepared images are resized to',
+    )
     curves = add('curves', run_curves, 'loss, learning rate and AP, mIoU or accuracy of runs over each other')
     curves.add_argument('work_dirs', nargs='+', help='folders of runs')
     curves.add_argument('--metric', choices=list(METRICS), help='default: the first of these that was logged')
@@ -81,29 +117,48 @@ def load(args: argparse.Namespace) -> tuple[dict[str, LoadedModel], list[Path]]:
 def run_diversity(args: argparse.Namespace) -> tuple[Path, Path]:
     models, images = load(args)
     measured = {name: measure_diversity(loaded, images) for name, loaded in models.items()}
-    return (plot_diversity(measured, Path(args.out) / 'diversity.png', len(images)),
-            save_numbers(dict(num_images=len(images), models=measured), Path(args.out) / 'diversity.json'))
+    return (
+        plot_diversity(measured, Path(args.out) / 'diversity.png', len(images)),
+        save_numbers(dict(num_images=len(images), models=measured), Path(args.out) / 'diversity.json'),
+    )
 
 
 def run_cam(args: argparse.Namespace) -> tuple[Path, Path]:
     load_methods()  # what is missing shows before models are loaded
     models, images = load(args)
     records = measure_cam(list(models.values()), images, args.method, args.stages, args.class_name, args.score_thr)
-    numbers = [{'image': str(record['path']), 'class': record['class_name'],
-                'models': {name: dict(score=found.score, share_inside=found.inside,
-                                      area_inside=float('nan') if found.region is None else float(found.region.mean()))
-                           for name, found in zip(models, record['activations'])}} for record in records]
-    return (plot_cam(records, list(models), Path(args.out) / 'cam.png', args.method),
-            save_numbers(dict(method=args.method, stages=args.stages, images=numbers), Path(args.out) / 'cam.json'))
+    numbers = [
+        {
+            'image': str(record['path']),
+            'class': record['class_name'],
+            'models': {
+                name: dict(
+                    score=found.score,
+                    share_inside=found.inside,
+                    area_inside=float('nan') if found.region is None else float(found.region.mean()),
+                )
+                for name, found in zip(models, record['activations'])
+            },
+        }
+        for record in records
+    ]
+    return (
+        plot_cam(records, list(models), Path(args.out) / 'cam.png', args.method),
+        save_numbers(dict(method=args.method, stages=args.stages, images=numbers), Path(args.out) / 'cam.json'),
+    )
 
 
 def run_fourier(args: argparse.Namespace) -> tuple[Path, Path]:
     models, images = load(args)
     measured = {name: measure_fourier(loaded, images) for name, loaded in models.items()}
     frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
-    return (plot_fourier(measured, Path(args.out) / 'fourier.png', len(images)),
-            save_numbers(dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
-                         Path(args.out) / 'fourier.json'))
+    return (
+        plot_fourier(measured, Path(args.out) / 'fourier.png', len(images)),
+        save_numbers(
+            dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
+            Path(args.out) / 'fourier.json',
+        ),
+    )
 
 
 def run_erf(args: argparse.Namespace) -> tuple[Path, Path]:
@@ -111,10 +166,17 @@ def run_erf(args: argparse.Namespace) -> tuple[Path, Path]:
         raise UsageError('--shape takes two positive numbers.')
     models, images = load(args)
     measured = {name: measure_receptive_field(loaded, images, tuple(args.shape)) for name, loaded in models.items()}
-    areas = {name: {f'output {i + 1}': {f'area of {share:.0%}': area_holding(field, share) for share in SHARES}
-                    for i, field in fields.items()} for name, fields in measured.items()}
-    return (plot_receptive_fields(measured, Path(args.out) / 'erf.png', len(images)),
-            save_numbers(dict(num_images=len(images), shape=args.shape, models=areas), Path(args.out) / 'erf.json'))
+    areas = {
+        name: {
+            f'output {i + 1}': {f'area of {share:.0%}': area_holding(field, share) for share in SHARES}
+            for i, field in fields.items()
+        }
+        for name, fields in measured.items()
+    }
+    return (
+        plot_receptive_fields(measured, Path(args.out) / 'erf.png', len(images)),
+        save_numbers(dict(num_images=len(images), shape=args.shape, models=areas), Path(args.out) / 'erf.json'),
+    )
 
 
 def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
@@ -122,8 +184,10 @@ def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
         compared = compare_curves(args.work_dirs, args.metric)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from error
-    return (plot_comparison(compared, Path(args.out) / 'curves.png', max(args.smooth, 1)),
-            save_numbers(compared, Path(args.out) / 'curves.json'))
+    return (
+        plot_comparison(compared, Path(args.out) / 'curves.png', max(args.smooth, 1)),
+        save_numbers(compared, Path(args.out) / 'curves.json'),
+    )
 
 
 def main() -> None:

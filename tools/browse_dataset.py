@@ -1,4 +1,5 @@
 """Draw what the data pipeline of a config feeds, after augmentation: boxes, masks, label maps and class names."""
+
 from __future__ import annotations
 
 import argparse
@@ -16,11 +17,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of mmdet, mmseg or mmpretrain')
     parser.add_argument('--phase', choices=PHASES, default='train', help='whose dataset; default: train')
     parser.add_argument('--number', type=int, default=16, help='how many samples, evenly spread; default: 16')
-    parser.add_argument('--out-dir', help='folder for contact_sheet.png and the pictures; default: '
-                        'work_dirs/browse/<config name>_<phase>')
+    parser.add_argument(
+        '--out-dir',
+        help='folder for contact_sheet.png and the pictures; default: work_dirs/browse/<config name>_<phase>',
+    )
     parser.add_argument('--show', action='store_true', help='show each in a window until the space bar is pressed')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config, e.g. data_root=/data/coco/')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. data_root=/data/coco/',
+    )
     return parser.parse_args()
 
 

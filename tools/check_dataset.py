@@ -1,4 +1,5 @@
 """Look at every file of a data set: what a run would stop at, learn wrong things from, or leave out."""
+
 from __future__ import annotations
 
 import argparse
@@ -17,17 +18,34 @@ from mmrest.utils.progress import show_progress
 def parse_args() -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, epilog='Exit status: 0 without errors, 1 with, 130 after Ctrl-C.')
     parser.add_argument('config', nargs='?', help='config whose datasets are checked')
-    parser.add_argument('--phase', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val', 'test'],
-                        help='which of its datasets; default: all')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config, e.g. data_root=/data/coco/')
+    parser.add_argument(
+        '--phase',
+        nargs='+',
+        choices=['train', 'val', 'test'],
+        default=['train', 'val', 'test'],
+        help='which of its datasets; default: all',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. data_root=/data/coco/',
+    )
     parser.add_argument('--coco', nargs=2, metavar=('ANN_FILE', 'IMAGES'), help='instead: annotations and their images')
-    parser.add_argument('--label-maps', nargs=2, metavar=('IMAGES', 'MAPS'),
-                        help='instead: folders of images and of label maps with the same names')
+    parser.add_argument(
+        '--label-maps',
+        nargs=2,
+        metavar=('IMAGES', 'MAPS'),
+        help='instead: folders of images and of label maps with the same names',
+    )
     parser.add_argument('--num-classes', type=int, help='with --label-maps')
     parser.add_argument('--ignore-index', type=int, default=255, help='with --label-maps; default: %(default)s')
-    parser.add_argument('--reduce-zero-label', action='store_true',
-                        help='with --label-maps: 0 is not labelled and 1 is the first class, as in ADE20K')
+    parser.add_argument(
+        '--reduce-zero-label',
+        action='store_true',
+        help='with --label-maps: 0 is not labelled and 1 is the first class, as in ADE20K',
+    )
     parser.add_argument('--examples', type=int, default=5, help='files to name of each kind; default: %(default)s')
     parser.add_argument('--out', help='JSON file for what was found')
     args = parser.parse_args()
@@ -47,8 +65,9 @@ def check(args: argparse.Namespace, report: Report) -> None:
         pairs = pair_label_maps(*args.label_maps, report)
         if not pairs:
             raise UsageError(f'There are no images in {args.label_maps[0]}.')
-        check_label_maps(pairs, args.num_classes, report, args.ignore_index, args.reduce_zero_label,
-                         progress=show_progress)
+        check_label_maps(
+            pairs, args.num_classes, report, args.ignore_index, args.reduce_zero_label, progress=show_progress
+        )
     else:
         cfg = load_config(args.config, args.cfg_options)
         phases = tuple(phase for phase in args.phase if cfg.get(f'{phase}_dataloader'))

@@ -9,8 +9,12 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('source', help="the authors' file, as it was downloaded")
     parser.add_argument('destination', help='file to write')
-    parser.add_argument('--to', choices=['auto', *sorted(set(TARGETS.values()))], default='auto',
-                        help='what to make of it; auto (default): all of what is in it')
+    parser.add_argument(
+        '--to',
+        choices=['auto', *sorted(set(TARGETS.values()))],
+        default='auto',
+        help='what to make of it; auto (default): all of what is in it',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace the destination if it exists')
     args = parser.parse_args()
     with exit_on_user_error():

@@ -1,4 +1,5 @@
 """Paint what a model finds on an image, every image of a folder, or a video: boxes, masks, label maps or classes."""
+
 from __future__ import annotations
 
 import argparse
@@ -18,12 +19,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', required=True, help='config file of any model of mmdet, mmseg or mmpretrain')
     parser.add_argument('--checkpoint', '--weights', required=True, help="its weights; none for a model's initial ones")
     parser.add_argument('--out-dir', default='outputs', help='folder for painted images or the video; default: outputs')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
-                        help='default: a GPU if there is one')
-    parser.add_argument('--score-thr', '--pred-score-thr', type=float, default=0.3,
-                        help='leave instances below this score out; default: 0.3')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: a GPU if there is one'
+    )
+    parser.add_argument(
+        '--score-thr',
+        '--pred-score-thr',
+        type=float,
+        default=0.3,
+        help='leave instances below this score out; default: 0.3',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE', help='override settings of the config'
+    )
     return parser.parse_args()
 
 

@@ -1,4 +1,5 @@
 """Check the environment: ``python tools/doctor.py``. Works where mmrest cannot be imported, too."""
+
 from __future__ import annotations
 
 import runpy

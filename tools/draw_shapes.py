@@ -1,4 +1,5 @@
 """Draw the shapes data set into a folder: COCO instance annotations and ADE20K-style label maps."""
+
 from __future__ import annotations
 
 import argparse
@@ -16,11 +17,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('root', help='folder; left alone where it holds the same data set already')
     parser.add_argument('--num-train', type=int, default=1200, help='number of training images')
     parser.add_argument('--num-val', type=int, default=200, help='number of validation images')
-    parser.add_argument('--size', type=int, nargs=2, default=(128, 128), metavar=('HEIGHT', 'WIDTH'),
-                        help='size of the images in px')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(128, 128), metavar=('HEIGHT', 'WIDTH'), help='size of the images in px'
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the data set')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='draw in any case, replacing a shapes data set in the folder')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='draw in any case, replacing a shapes data set in the folder'
+    )
     return parser.parse_args()
 
 
@@ -34,8 +37,9 @@ def draw(args: argparse.Namespace) -> Path:
     if not Path(args.root).is_dir():  # one that holds the data set already need not be writable
         check_target(args.root, 'root')
     try:
-        return draw_shapes(args.root, args.num_train, args.num_val, args.size, args.seed, args.overwrite,
-                           print_progress)
+        return draw_shapes(
+            args.root, args.num_train, args.num_val, args.size, args.seed, args.overwrite, print_progress
+        )
     except (ValueError, OSError) as error:
         if getattr(error, 'errno', None) is not None:  # of the system
             raise

@@ -3,6 +3,7 @@
 MACs are given in two conventions: `layers` counts convolutions and linear layers, `with attention` the matrix
 products of attention as well. Nothing is computed, so any size is counted in a moment.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -25,15 +26,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config file of any model with a backbone')
     parser.add_argument('--backbone', choices=list(BACKBONES), help='instead of a config, a backbone')
     parser.add_argument('--arch', help='its architecture, e.g. small')
-    parser.add_argument('--options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='further arguments of the backbone, e.g. style=win, or stem=resnet of ResTAblation')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
-    parser.add_argument('--shape', nargs='+', type=int, metavar='PX',
-                        help='height and width of the image, or one number for both; default: 224')
+    parser.add_argument(
+        '--options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='further arguments of the backbone, e.g. style=win, or stem=resnet of ResTAblation',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE', help='override settings of the config'
+    )
+    parser.add_argument(
+        '--shape',
+        nargs='+',
+        type=int,
+        metavar='PX',
+        help='height and width of the image, or one number for both; default: 224',
+    )
     parser.add_argument('--json', metavar='FILE', help='write the numbers there, too')
-    parser.add_argument('--published', action='store_true',
-                        help='print a table that compares every architecture with the figures of the papers')
+    parser.add_argument(
+        '--published',
+        action='store_true',
+        help='print a table that compares every architecture with the figures of the papers',
+    )
     parser.add_argument('--ablations', action='store_true', help="print a table of the ResT paper's ablations")
     return parser.parse_args()
 
@@ -44,8 +59,11 @@ def show(costs: list[Cost], shape: tuple[int, int]) -> None:
     print(f'One image of {shape[0]} x {shape[1]} (height x width)\n')
     print(f'{"":{width}}  {"parameters":>12}  {"GMACs: layers":>14}  {"attention":>10}  {"with attention":>14}')
     for cost in [*costs, whole]:
-        macs = ['not counted', '', ''] if cost.layers is None else [
-            f'{value / 1e9:.4f}' for value in (cost.layers, cost.attention, cost.total)]
+        macs = (
+            ['not counted', '', '']
+            if cost.layers is None
+            else [f'{value / 1e9:.4f}' for value in (cost.layers, cost.attention, cost.total)]
+        )
         print(f'{cost.name:{width}}  {cost.params:12,}  {macs[0]:>14}  {macs[1]:>10}  {macs[2]:>14}')
     if any(cost.layers is None for cost in costs):
         print('\nnot counted: depends on what is found in the image, or is for training only.')
@@ -56,8 +74,11 @@ def main() -> None:
     use_safe_loading()
     with exit_on_user_error():
         if args.published or args.ablations:
-            refuse_idle(args, ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'json'),
-                        '--published' if args.published else '--ablations')
+            refuse_idle(
+                args,
+                ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'json'),
+                '--published' if args.published else '--ablations',
+            )
             print('\n\n'.join([comparison_table()] * args.published + [ablation_table()] * args.ablations))
             return
         check_target(args.json, '--json', folder=False)
@@ -65,7 +86,7 @@ def main() -> None:
         if len(given) > 2 or min(given) < 1:
             raise UsageError('--shape takes one or two positive numbers.')
         shape = (given[0], given[-1])
-        check_choice(args, ('cfg_options', ))
+        check_choice(args, ('cfg_options',))
         if args.config:
             costs = count_model(load_config(args.config, args.cfg_options), args.config, shape)
         else:

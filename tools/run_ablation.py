@@ -3,6 +3,7 @@
 A variant is a list of arguments of the backbone, as in `head_interaction=conv,position=none`, or `default`. Run it
 again after an interruption: finished trainings are kept, the others go on from their last checkpoint.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -52,8 +53,10 @@ def last_step(cfg: Config, name: str) -> int:
     logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     by_epoch = unit == 'epochs'
     if logger.get('log_metric_by_epoch', True) != by_epoch:
-        raise UsageError(f'{name} trains for max_{unit}, which its log does not count. Set --cfg-options '
-                         f'default_hooks.logger.log_metric_by_epoch={by_epoch}')
+        raise UsageError(
+            f'{name} trains for max_{unit}, which its log does not count. Set --cfg-options '
+            f'default_hooks.logger.log_metric_by_epoch={by_epoch}'
+        )
     return cfg.train_cfg[f'max_{unit}']
 
 
@@ -83,20 +86,34 @@ def read_options(options: list[str]) -> dict:
 
 def train(args: argparse.Namespace, variant: str, seed: int) -> None:
     folder = run_dir(args.work_dir, variant, seed)
-    command = [sys.executable, str(REPO / 'tools/train.py'), args.config, '--work-dir', str(folder), '--resume',
-               '--cfg-options', f'randomness.seed={seed}', *options_of(variant), *args.cfg_options]
+    command = [
+        sys.executable,
+        str(REPO / 'tools/train.py'),
+        args.config,
+        '--work-dir',
+        str(folder),
+        '--resume',
+        '--cfg-options',
+        f'randomness.seed={seed}',
+        *options_of(variant),
+        *args.cfg_options,
+    ]
     status = subprocess.run(command).returncode
     if status:
-        raise UsageError(f'The training of {variant} with seed {seed} failed with exit status {status}; see above. '
-                         'The same command goes on from here.')
+        raise UsageError(
+            f'The training of {variant} with seed {seed} failed with exit status {status}; see above. '
+            'The same command goes on from here.'
+        )
     for checkpoint in folder.glob('*.pth'):
         checkpoint.unlink()  # only needed to resume
 
 
 def tabulate(args: argparse.Namespace, last: int) -> str:
     """Write the results as JSON, and return them as a table."""
-    results = {variant: {seed: result_of(run_dir(args.work_dir, variant, seed), args.metric, last)
-                         for seed in args.seeds} for variant in args.variants}
+    results = {
+        variant: {seed: result_of(run_dir(args.work_dir, variant, seed), args.metric, last) for seed in args.seeds}
+        for variant in args.variants
+    }
     Path(args.work_dir).mkdir(parents=True, exist_ok=True)
     (Path(args.work_dir) / 'results.json').write_text(json.dumps(dict(metric=args.metric, results=results), indent=1))
     lines = [f'| variant | {METRICS[args.metric]}, mean | standard deviation | each seed |', '|---|---|---|---|']
@@ -120,9 +137,13 @@ def main() -> None:
             options_of(variant)
         last = last_step(load_config(args.config, read_options(args.cfg_options)), args.config)
         # Seed by seed, so that a table of fewer seeds is there early.
-        todo = [(variant, seed) for seed in args.seeds for variant in args.variants
-                if result_of(run_dir(args.work_dir, variant, seed), args.metric, last) is None]
-        for i, (variant, seed) in enumerate(todo[:args.limit], 1):
+        todo = [
+            (variant, seed)
+            for seed in args.seeds
+            for variant in args.variants
+            if result_of(run_dir(args.work_dir, variant, seed), args.metric, last) is None
+        ]
+        for i, (variant, seed) in enumerate(todo[: args.limit], 1):
             print(f'\nTraining {i} of {len(todo)}: {variant}, seed {seed}', flush=True)
             train(args, variant, seed)
         print(tabulate(args, last))

@@ -2,6 +2,7 @@
 
 Works from any folder: images go to data/shapes and results to work_dirs/demo in the current one.
 """
+
 from __future__ import annotations
 
 import json
@@ -52,8 +53,10 @@ def main() -> None:
     run('test.py', CONFIG, checkpoint, '--work-dir', args.work_dir, '--out', predictions, *options)
 
     ann_file, img_dir = DATA / 'annotations/instances_val.json', DATA / 'images/val'
-    pictures = [plot_predictions(ann_file, img_dir, load(predictions), work_dir / 'predictions.png'),
-                plot_curves(work_dir, work_dir / 'curves.png')]
+    pictures = [
+        plot_predictions(ann_file, img_dir, load(predictions), work_dir / 'predictions.png'),
+        plot_curves(work_dir, work_dir / 'curves.png'),
+    ]
     metrics = json.loads(max(work_dir.glob('*/*.json')).read_text())
     # mmdet computes nothing where nothing was found.
     ap = f'box AP {metrics["coco/bbox_mAP"]:.3f}' if 'coco/bbox_mAP' in metrics else 'the detector found no object'

@@ -4,6 +4,7 @@ mmrest itself, in the versions of constraints.txt, in a virtual environment. Not
 Run by any Python 3.10 to 3.13 (``make install`` does); it needs the standard library only. It can be run
 again at any time: what is already there is kept, and where an earlier run was cut short it goes on.
 """
+
 # No `from __future__ import annotations`, no new syntax: an old Python must be able to read this file, to be
 # refused plainly.
 import argparse
@@ -28,19 +29,58 @@ STEPS = (
     # Alone: a pip that replaces itself should have nothing left to do.
     ('build tools', ['pip', 'setuptools', 'wheel']),
     # Together: one resolution, in which torchvision is the one for torch.
-    ('packages', ['torch', 'torchvision', 'mmcv-lite', 'mmengine', 'mmdet', 'mmsegmentation', 'mmpretrain', 'ftfy',
-                  'regex', 'numpy', 'opencv-python', 'modelindex', 'pytest', 'pytest-xdist', 'hypothesis', 'codespell',
-                  'import-linter', 'mypy', 'ruff', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard']),
+    (
+        'packages',
+        [
+            'torch',
+            'torchvision',
+            'mmcv-lite',
+            'mmengine',
+            'mmdet',
+            'mmsegmentation',
+            'mmpretrain',
+            'ftfy',
+            'regex',
+            'numpy',
+            'opencv-python',
+            'modelindex',
+            'pytest',
+            'pytest-xdist',
+            'hypothesis',
+            'codespell',
+            'import-linter',
+            'mypy',
+            'ruff',
+            'onnx',
+            'onnxruntime',
+            'onnxscript',
+            'tensorboard',
+        ],
+    ),
 )
 # Distributions that share their files with one that is installed here. They have to go first: removing one later
 # would take the other's files with it.
 SHARING_FILES = {
-    'mmcv': 'mmcv-lite', 'mmcv-full': 'mmcv-lite', 'onedl-mmcv': 'mmcv-lite', 'onedl-mmengine': 'mmengine',
-    'onedl-mmdetection': 'mmdet', 'onedl-mmsegmentation': 'mmsegmentation', 'onedl-mmpretrain': 'mmpretrain',
+    'mmcv': 'mmcv-lite',
+    'mmcv-full': 'mmcv-lite',
+    'onedl-mmcv': 'mmcv-lite',
+    'onedl-mmengine': 'mmengine',
+    'onedl-mmdetection': 'mmdet',
+    'onedl-mmsegmentation': 'mmsegmentation',
+    'onedl-mmpretrain': 'mmpretrain',
 }
 # Settings of pip that decide where packages come from. uv does not read them.
-PIP_SETTINGS = {'cert', 'client-cert', 'constraint', 'extra-index-url', 'find-links', 'index-url', 'no-index', 'proxy',
-                'trusted-host'}
+PIP_SETTINGS = {
+    'cert',
+    'client-cert',
+    'constraint',
+    'extra-index-url',
+    'find-links',
+    'index-url',
+    'no-index',
+    'proxy',
+    'trusted-host',
+}
 
 EPILOG = """\
 environment variables:
@@ -53,11 +93,14 @@ environment variables:
 
 # --- Preconditions, checked before anything is installed ---
 
+
 def python_facts(python: str) -> dict:
     """Return version and missing standard modules of a Python, which need not be the one running this."""
-    code = ('import importlib.util, json, sys\n'
-            'missing = [m for m in ("venv", "ensurepip") if importlib.util.find_spec(m) is None]\n'
-            'print(json.dumps(dict(version=sys.version_info[:3], missing=missing)))')
+    code = (
+        'import importlib.util, json, sys\n'
+        'missing = [m for m in ("venv", "ensurepip") if importlib.util.find_spec(m) is None]\n'
+        'print(json.dumps(dict(version=sys.version_info[:3], missing=missing)))'
+    )
     return json.loads(subprocess.check_output([python, '-I', '-c', code]).decode())
 
 
@@ -69,21 +112,33 @@ def find_problems(facts: dict, creating: bool, uv: str = '') -> list:
         why = 'mmrest needs Python 3.10 to 3.13'
         if tuple(facts['version'][:2]) > MAX_PYTHON:
             why += ': mmengine 0.10.7 calls pkgutil.find_loader, which Python 3.14 removed'
-        return ['Python {} cannot be used, {}. Name another one: {}make install PYTHON=python3.11'
-                .format(version, why, '' if creating else 'make clean && ')]
+        return [
+            'Python {} cannot be used, {}. Name another one: {}make install PYTHON=python3.11'.format(
+                version, why, '' if creating else 'make clean && '
+            )
+        ]
     if creating and facts['missing'] and not uv:
-        return ['Python {} lacks its standard module {}. Install it: apt-get install python{}-venv'
-                .format(short, ' and '.join(facts['missing']), short)]
+        return [
+            'Python {} lacks its standard module {}. Install it: apt-get install python{}-venv'.format(
+                short, ' and '.join(facts['missing']), short
+            )
+        ]
     return []
 
 
 # --- The choice between uv and pip ---
 
+
 def find_pip_settings(python: str, environ: dict) -> list:
     """Return the names of pip's settings, in variables or files, that say where packages come from."""
     names = {key[4:].lower().replace('_', '-') for key, value in environ.items() if key.startswith('PIP_') and value}
-    result = subprocess.run([python, '-E', '-m', 'pip', 'config', 'list'], env=environ, stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, universal_newlines=True)
+    result = subprocess.run(
+        [python, '-E', '-m', 'pip', 'config', 'list'],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        universal_newlines=True,
+    )
     # Lines like global.index-url='...'; a Python without pip has none.
     names.update(re.findall(r'^[^=\s]*\.([a-z-]+)=', result.stdout, re.MULTILINE))
     return sorted(names & PIP_SETTINGS)
@@ -99,6 +154,7 @@ def choose_uv(python: str, environ: dict, which=shutil.which) -> str:
 
 
 # --- The stamp: makes a second run quick ---
+
 
 def fingerprint(root: Path, inputs) -> str:
     """Return a hash of what decides how the environment looks, and of the place: mmrest is installed as a link."""
@@ -116,6 +172,7 @@ def is_ready(venv: Path, expected: str) -> bool:
 
 # --- The steps ---
 
+
 def venv_python(venv: Path) -> Path:
     return venv / 'bin' / 'python'
 
@@ -126,8 +183,11 @@ def venv_works(venv: Path, uv: str = '') -> bool:
     An interrupted creation leaves neither.
     """
     command = [str(venv_python(venv)), '-I'] + (['-c', 'pass'] if uv else ['-m', 'pip', '--version'])
-    return (venv / 'pyvenv.cfg').exists() and venv_python(venv).exists() and subprocess.call(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+    return (
+        (venv / 'pyvenv.cfg').exists()
+        and venv_python(venv).exists()
+        and subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+    )
 
 
 def create_venv(venv: Path, uv: str = '') -> None:
@@ -138,13 +198,15 @@ def create_venv(venv: Path, uv: str = '') -> None:
     """
     if venv.exists():
         if not (venv / 'pyvenv.cfg').exists():
-            raise SetupError('{} exists but is not a virtual environment. Remove it or name another place '
-                             'with --venv.'.format(venv))
+            raise SetupError(
+                '{} exists but is not a virtual environment. Remove it or name another place with --venv.'.format(venv)
+            )
         print('The environment in {} is incomplete: making it anew.'.format(venv), flush=True)
         shutil.rmtree(str(venv))
     command = [uv, 'venv', '--no-project', '--python', sys.executable] if uv else [sys.executable, '-m', 'venv']
-    result = subprocess.run(command + [str(venv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            universal_newlines=True)
+    result = subprocess.run(
+        command + [str(venv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )
     if result.returncode != 0:
         raise SetupError('The virtual environment {} could not be made:\n{}'.format(venv, result.stdout))
 
@@ -182,8 +244,13 @@ class Installer:
 
     def run_python(self, code: str) -> tuple:
         """Run code in the environment and return the last line of its output and its error, '' without one."""
-        result = subprocess.run([self.python, '-I', '-c', code], env=self.environ, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, universal_newlines=True)
+        result = subprocess.run(
+            [self.python, '-I', '-c', code],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         if result.returncode == 0:
             return last_line(result.stdout), ''
         return '', last_line(result.stderr) or 'Python ended with status {}'.format(result.returncode)
@@ -253,8 +320,12 @@ def set_up(venv: Path, no_uv: bool = False) -> None:
     problems = find_problems(facts, creating, uv)
     if problems:
         raise SetupError('\n'.join(problems))
-    print('Setting up {} with Python {} and {}.'.format(venv, '.'.join(map(str, facts['version'])),
-                                                        'uv' if uv else 'pip'), flush=True)
+    print(
+        'Setting up {} with Python {} and {}.'.format(
+            venv, '.'.join(map(str, facts['version'])), 'uv' if uv else 'pip'
+        ),
+        flush=True,
+    )
     if creating:
         create_venv(venv, uv)
     stamp = venv / STAMP_NAME
@@ -268,8 +339,9 @@ def set_up(venv: Path, no_uv: bool = False) -> None:
 
 def main() -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--venv', default=str(ROOT / '.venv'), help='where to make it (default: %(default)s)')
     parser.add_argument('--no-uv', action='store_true', help='use pip even where uv is on PATH')
     args = parser.parse_args()

@@ -2,6 +2,7 @@
 
 Like setup_env.py, this is read by old Pythons too: no new syntax.
 """
+
 import queue
 import re
 import shutil
@@ -13,12 +14,13 @@ from pathlib import Path
 
 # Texts in the output of a failed step, and what to do about it. The first that matches counts.
 HINTS = (
-    (r'No space left on device',
-     'The disk is full. Make room: torch with its CUDA libraries takes several GB.'),
-    (r'No matching distribution|No solution found|Connection|Failed to (fetch|download)|'
-     r'Temporary failure in name resolution|timed out',
-     'A package could not be had. Check the network and the PIP_* and UV_* variables, then run again; with '
-     'MMREST_NO_UV=1 pip is used in place of uv.'),
+    (r'No space left on device', 'The disk is full. Make room: torch with its CUDA libraries takes several GB.'),
+    (
+        r'No matching distribution|No solution found|Connection|Failed to (fetch|download)|'
+        r'Temporary failure in name resolution|timed out',
+        'A package could not be had. Check the network and the PIP_* and UV_* variables, then run again; with '
+        'MMREST_NO_UV=1 pip is used in place of uv.',
+    ),
 )
 
 
@@ -52,8 +54,9 @@ class Progress:
         self.activity = ''
 
     def text(self) -> str:
-        return '{}: {}{}'.format(self.label, self.activity and self.activity + ', ',
-                                 describe_time(self.clock() - self.start))
+        return '{}: {}{}'.format(
+            self.label, self.activity and self.activity + ', ', describe_time(self.clock() - self.start)
+        )
 
     def update(self, activity: str = '') -> None:
         """Take note of `activity` and show the line if it is due: often on a terminal, seldom elsewhere."""
@@ -72,8 +75,9 @@ class Progress:
 
     def finish(self, outcome: str) -> None:
         start = '\r\x1b[K' if self.on_terminal else ''
-        self.stream.write('{}{}: {} ({})\n'.format(start, self.label, outcome,
-                                                   describe_time(self.clock() - self.start)))
+        self.stream.write(
+            '{}{}: {} ({})\n'.format(start, self.label, outcome, describe_time(self.clock() - self.start))
+        )
         self.stream.flush()
 
 
@@ -83,7 +87,7 @@ def relevant_lines(lines, count: int = 30) -> list:
     kept = [line.rstrip()[:200] for line in lines if not noise.match(line)]
     error = re.compile(r'\berror:|Error:|ERROR:|No solution found|Killed')
     end = max(0, len(kept) - count // 2)
-    errors = [line for line in kept[:end] if error.search(line)][:count - count // 2]
+    errors = [line for line in kept[:end] if error.search(line)][: count - count // 2]
     return errors + kept[end:]
 
 
@@ -99,8 +103,14 @@ def run_logged(label: str, command: list, log: Path, environ: dict) -> None:
     progress = Progress(label, sys.stdout)
     lines = []
     arrived = queue.Queue()
-    process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, universal_newlines=True, errors='replace')
+    process = subprocess.Popen(
+        command,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        errors='replace',
+    )
 
     def read() -> None:
         for line in process.stdout:

@@ -1,4 +1,5 @@
 """Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
+
 from mmrest.engine import build_runner, exit_on_user_error, load_config, make_parser, parse, prepare_test
 from mmrest.visualization.files import check_paintable
 

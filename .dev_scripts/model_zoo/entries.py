@@ -1,4 +1,5 @@
 """What the model index says of a config: read from the config, counted on its model, and printed by the papers."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Entry:
         costs (list[Cost]): Parts of the model.
         figures (dict[str, float]): What the papers print, or for the drawn shapes what was measured.
     """
+
     path: str
     backbone: str
     arch: str
@@ -114,6 +116,7 @@ class Entry:
 
 def config_files(root: Path) -> list[Path]:
     """All configs that can be run, those of the same folder together, in the order of sizes."""
+
     def key(path: Path) -> tuple:
         words = path.stem.split('_')
         size = next(i for i, arch in enumerate(SIZES) if arch in words)
@@ -147,11 +150,18 @@ def describe(path: Path, root: Path) -> Entry:
         length=cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters,
         batch=cfg.auto_scale_lr.base_batch_size,
         techniques=_techniques(cfg),
-        crop='x'.join(str(side) for step in cfg.train_dataloader.dataset.pipeline if step['type'] == 'RandomCrop'
-                      for side in step['crop_size']) if scope == 'mmseg' else '',
+        crop='x'.join(
+            str(side)
+            for step in cfg.train_dataloader.dataset.pipeline
+            if step['type'] == 'RandomCrop'
+            for side in step['crop_size']
+        )
+        if scope == 'mmseg'
+        else '',
         size=size,
         costs=_count_classifier(cfg, size) if scope == 'mmpretrain' else count_model(cfg, str(path), size),
-        figures=MEASURED.get(path.stem) or printed(path.stem))
+        figures=MEASURED.get(path.stem) or printed(path.stem),
+    )
 
 
 def _data_and_size(cfg: Config) -> tuple[str, tuple[int, int]]:
@@ -174,14 +184,18 @@ def _variant(backbone: dict) -> str:
 
 def _techniques(cfg: Config) -> list[str]:
     wrapper = cfg.optim_wrapper
-    return [name for name, used in (
-        (wrapper.optimizer.type, True),
-        ('Weight Decay', wrapper.optimizer.get('weight_decay')),
-        ('Layer-wise Learning Rate Decay', wrapper.get('paramwise_cfg', {}).get('layer_decay_rate')),
-        ('Mixed Precision', wrapper.get('type') == 'AmpOptimWrapper'),
-        ('Gradient Clipping', wrapper.get('clip_grad')),
-        ('EMA', any(hook.type == 'EMAHook' for hook in cfg.get('custom_hooks', []))),
-    ) if used]
+    return [
+        name
+        for name, used in (
+            (wrapper.optimizer.type, True),
+            ('Weight Decay', wrapper.optimizer.get('weight_decay')),
+            ('Layer-wise Learning Rate Decay', wrapper.get('paramwise_cfg', {}).get('layer_decay_rate')),
+            ('Mixed Precision', wrapper.get('type') == 'AmpOptimWrapper'),
+            ('Gradient Clipping', wrapper.get('clip_grad')),
+            ('EMA', any(hook.type == 'EMAHook' for hook in cfg.get('custom_hooks', []))),
+        )
+        if used
+    ]
 
 
 def _count_classifier(cfg: Config, size: tuple[int, int]) -> list[Cost]:

@@ -1,4 +1,5 @@
 """The model index and the page of tables, written from the entries of all configs."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,8 +12,9 @@ from mmrest.analysis.papers import GMACS, MIOU, PAPERS, PARAMS, TOP1
 from .entries import ADE20K_SIZE, COCO_SIZE, MASKS, SIZES, TASKS, Entry, config_files, describe
 
 METAFILE, ZOO_PAGE = 'configs/metafile.yml', 'docs/model_zoo.md'
-CONVENTION = ('multiply-accumulates of convolutions, linear layers and the two matrix products of attention; '
-              'counted by mmrest')
+CONVENTION = (
+    'multiply-accumulates of convolutions, linear layers and the two matrix products of attention; counted by mmrest'
+)
 PRINTED = 'printed by the authors; not reproduced by mmrest'
 MEASURED_HERE = 'measured by mmrest: trained from scratch on a CPU'
 # Of the metrics, those that tables have room for.
@@ -34,21 +36,38 @@ def make_pages(root: Path) -> dict[str, str]:
 
 def make_metafile(entries: Sequence[Entry]) -> str:
     """YAML in OpenMMLab's format of model indices; without weights, for which there is no link that all can open."""
-    collections = [{'Name': name, 'Metadata': {'Architecture': ARCHITECTURE[name]},
-                    'Paper': {'Title': paper['title'], 'URL': paper['url']}} for name, paper in PAPERS.items()]
+    collections = [
+        {
+            'Name': name,
+            'Metadata': {'Architecture': ARCHITECTURE[name]},
+            'Paper': {'Title': paper['title'], 'URL': paper['url']},
+        }
+        for name, paper in PAPERS.items()
+    ]
     index = {'Collections': collections, 'Models': [_model(entry) for entry in entries]}
-    return ('# Made by .dev_scripts/make_model_zoo.py: do not edit.\n' +
-            yaml.safe_dump(index, sort_keys=False, width=120, allow_unicode=True))
+    return '# Made by .dev_scripts/make_model_zoo.py: do not edit.\n' + yaml.safe_dump(
+        index, sort_keys=False, width=120, allow_unicode=True
+    )
 
 
 def _model(entry: Entry) -> dict:
     convention = CONVENTION + ''.join(f'; without {part}' for part in entry.uncounted)
     height, width = entry.size
-    metadata = {'Parameters': entry.params, 'FLOPs': entry.macs, 'FLOPs Convention': convention,
-                'FLOPs Image Size': f'{height} x {width} (height x width)', 'Training Data': entry.data}
+    metadata = {
+        'Parameters': entry.params,
+        'FLOPs': entry.macs,
+        'FLOPs Convention': convention,
+        'FLOPs Image Size': f'{height} x {width} (height x width)',
+        'Training Data': entry.data,
+    }
     if not entry.is_published:  # which train nothing
-        metadata.update({'Epochs' if entry.by_epoch else 'Iterations': entry.length, 'Batch Size': entry.batch,
-                         'Training Techniques': entry.techniques})
+        metadata.update(
+            {
+                'Epochs' if entry.by_epoch else 'Iterations': entry.length,
+                'Batch Size': entry.batch,
+                'Training Techniques': entry.techniques,
+            }
+        )
     metadata['Architecture'] = [entry.model + (f' ({entry.variant})' if entry.variant else '')]
     if entry.method != 'ImageClassifier':
         metadata['Architecture'].append(entry.method)
@@ -77,24 +96,83 @@ def make_zoo_page(entries: Sequence[Entry]) -> str:
     for title, method in (('RetinaNet', 'RetinaNet'), ('Mask R-CNN', 'MaskRCNN')):
         rows = [entry for entry in recipes if entry.data == 'COCO' and entry.method == method]
         masks = [('mask AP', _figure('mask AP'))] if method == 'MaskRCNN' else []
-        parts += [f'## COCO, {title}', _table(rows, [
-            ('Backbone', _backbone), ('Style / out norm', _variant), ('Lr schd', _schedule), ('Params (M)', _params),
-            ('FLOPs (G)', _gmacs), ('box AP', _figure('box AP')), *masks, ('Config', _link)])]
-    parts += ['## ADE20K, UPerNet', _table([entry for entry in recipes if entry.data == 'ADE20K'], [
-        ('Backbone', _backbone), ('Crop size', lambda entry: entry.crop), ('Lr schd', _schedule),
-        ('Params (M)', _params), ('FLOPs (G)', _gmacs), ('mIoU', _figure('mIoU')), ('mIoU(ms+flip)', _figure(MIOU)),
-        ('Config', _link)])]
+        parts += [
+            f'## COCO, {title}',
+            _table(
+                rows,
+                [
+                    ('Backbone', _backbone),
+                    ('Style / out norm', _variant),
+                    ('Lr schd', _schedule),
+                    ('Params (M)', _params),
+                    ('FLOPs (G)', _gmacs),
+                    ('box AP', _figure('box AP')),
+                    *masks,
+                    ('Config', _link),
+                ],
+            ),
+        ]
+    parts += [
+        '## ADE20K, UPerNet',
+        _table(
+            [entry for entry in recipes if entry.data == 'ADE20K'],
+            [
+                ('Backbone', _backbone),
+                ('Crop size', lambda entry: entry.crop),
+                ('Lr schd', _schedule),
+                ('Params (M)', _params),
+                ('FLOPs (G)', _gmacs),
+                ('mIoU', _figure('mIoU')),
+                ('mIoU(ms+flip)', _figure(MIOU)),
+                ('Config', _link),
+            ],
+        ),
+    ]
     classifiers = [('Backbone', _backbone), ('Params (M)', _params), ('FLOPs (G)', _gmacs)]
-    parts += ['## ImageNet-1k', _table([entry for entry in recipes if entry.data == 'ImageNet-1k'], [
-        *classifiers, ('Lr schd', _schedule), ('Top-1 (%)', _figure(TOP1)), ('Config', _link)])]
-    parts += ['## Ablations of ResT-Lite on ImageNet-1k', _ABLATIONS, _table(ablations, [
-        ('Arguments', _variant), *classifiers[1:], ('Top-1 (%)', _figure(TOP1, digits=2)), ('Config', _link)])]
-    parts += ["## The authors' files", _PUBLISHED, _table(published, [
-        ('Model', lambda entry: f'{entry.method}, {entry.model}'), ('Data', lambda entry: entry.data),
-        ('Image', _tested_at), ('Figures to expect', _main_figures), ('Config', _link)])]
-    parts += ['## Drawn shapes', _SHAPES, _table(shapes, [
-        ('Model', lambda entry: f'{entry.method}, {entry.model}'), ('Lr schd', _schedule), ('Params (M)', _params),
-        ('FLOPs (G)', _gmacs), ('Measured here', _main_figures), ('Config', _link)])]
+    parts += [
+        '## ImageNet-1k',
+        _table(
+            [entry for entry in recipes if entry.data == 'ImageNet-1k'],
+            [*classifiers, ('Lr schd', _schedule), ('Top-1 (%)', _figure(TOP1)), ('Config', _link)],
+        ),
+    ]
+    parts += [
+        '## Ablations of ResT-Lite on ImageNet-1k',
+        _ABLATIONS,
+        _table(
+            ablations,
+            [('Arguments', _variant), *classifiers[1:], ('Top-1 (%)', _figure(TOP1, digits=2)), ('Config', _link)],
+        ),
+    ]
+    parts += [
+        "## The authors' files",
+        _PUBLISHED,
+        _table(
+            published,
+            [
+                ('Model', lambda entry: f'{entry.method}, {entry.model}'),
+                ('Data', lambda entry: entry.data),
+                ('Image', _tested_at),
+                ('Figures to expect', _main_figures),
+                ('Config', _link),
+            ],
+        ),
+    ]
+    parts += [
+        '## Drawn shapes',
+        _SHAPES,
+        _table(
+            shapes,
+            [
+                ('Model', lambda entry: f'{entry.method}, {entry.model}'),
+                ('Lr schd', _schedule),
+                ('Params (M)', _params),
+                ('FLOPs (G)', _gmacs),
+                ('Measured here', _main_figures),
+                ('Config', _link),
+            ],
+        ),
+    ]
     return '\n\n'.join(parts) + '\n'
 
 

@@ -4,5 +4,5 @@ _base_ = 'mmdet::_base_/default_runtime.py'
 custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)
 
 default_hooks = dict(
-    checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'),
-    invalid_loss=dict(type='InvalidLossHook'))  # stops at a loss that is NaN or infinite
+    checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), invalid_loss=dict(type='InvalidLossHook')
+)  # stops at a loss that is NaN or infinite

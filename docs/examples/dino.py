@@ -9,5 +9,7 @@ model = dict(
         arch='tiny',
         out_indices=(1, 2, 3),
         drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint='restv2_tiny.pth')),
-    neck=dict(in_channels=[192, 384, 768]))
+        init_cfg=dict(type='Pretrained', checkpoint='restv2_tiny.pth'),
+    ),
+    neck=dict(in_channels=[192, 384, 768]),
+)

@@ -9,5 +9,7 @@ model = dict(
         type='ResTv2',
         arch='tiny',
         drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint='restv2_tiny.pth')),
-    decode_head=dict(in_channels=[96, 192, 384, 768]))
+        init_cfg=dict(type='Pretrained', checkpoint='restv2_tiny.pth'),
+    ),
+    decode_head=dict(in_channels=[96, 192, 384, 768]),
+)

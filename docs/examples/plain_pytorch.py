@@ -5,6 +5,7 @@
 
 Replace `batch` by your own loader. The classes here are the background and the drawn shapes.
 """
+
 import argparse
 
 import torch

@@ -11,5 +11,7 @@ model = dict(
         arch='small',
         out_indices=(1, 2, 3),
         drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint='rest_small.pth')),
-    neck=dict(in_channels=[128, 256, 512]))
+        init_cfg=dict(type='Pretrained', checkpoint='rest_small.pth'),
+    ),
+    neck=dict(in_channels=[128, 256, 512]),
+)

@@ -8,5 +8,7 @@ model = dict(
         type='ResT',
         arch='small',
         drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint='rest_small.pth')),
-    decode_head=dict(in_channels=[64, 128, 256, 512]))
+        init_cfg=dict(type='Pretrained', checkpoint='rest_small.pth'),
+    ),
+    decode_head=dict(in_channels=[64, 128, 256, 512]),
+)

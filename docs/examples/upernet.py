@@ -9,10 +9,12 @@ model = dict(
         type='ResTv2',
         arch='tiny',
         drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint='restv2_tiny.pth')),
+        init_cfg=dict(type='Pretrained', checkpoint='restv2_tiny.pth'),
+    ),
     decode_head=dict(in_channels=[96, 192, 384, 768]),
-    auxiliary_head=dict(in_channels=384))
+    auxiliary_head=dict(in_channels=384),
+)
 
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=6e-5, weight_decay=0.01),
-    paramwise_cfg=dict(norm_decay_mult=0.0))
+    optimizer=dict(_delete_=True, type='AdamW', lr=6e-5, weight_decay=0.01), paramwise_cfg=dict(norm_decay_mult=0.0)
+)

@@ -3,6 +3,11 @@ from .curves import METRICS, compare_curves, plot_comparison, plot_curves, read_
 from .pictures import plot_predictions
 
 __all__ = [
-    'METRICS', 'compare_curves', 'count_attention_macs', 'plot_comparison', 'plot_curves', 'plot_predictions',
-    'read_scalars'
+    'METRICS',
+    'compare_curves',
+    'count_attention_macs',
+    'plot_comparison',
+    'plot_curves',
+    'plot_predictions',
+    'read_scalars',
 ]

@@ -2,6 +2,7 @@
 
 The maps themselves are made by the package grad-cam, https://github.com/jacobgil/pytorch-grad-cam.
 """
+
 from __future__ import annotations
 
 import sys
@@ -22,8 +23,13 @@ from ..engine import UsageError
 from ..utils.progress import track
 from .figures import new_figure, save_figure
 
-METHODS = {'gradcam': 'GradCAM', 'gradcam++': 'GradCAMPlusPlus', 'layercam': 'LayerCAM', 'hirescam': 'HiResCAM',
-           'eigencam': 'EigenCAM'}
+METHODS = {
+    'gradcam': 'GradCAM',
+    'gradcam++': 'GradCAMPlusPlus',
+    'layercam': 'LayerCAM',
+    'hirescam': 'HiResCAM',
+    'eigencam': 'EigenCAM',
+}
 
 
 @dataclass
@@ -36,6 +42,7 @@ class Activation:
         score (float): Of the class: highest of its detections, share of the pixels, or probability.
         region (np.ndarray, optional): (H, W) bool, where the class is predicted; None in classification.
     """
+
     cam: np.ndarray | None
     score: float
     region: np.ndarray | None
@@ -57,8 +64,10 @@ def load_methods() -> Any:
     try:
         import pytorch_grad_cam
     except (ImportError, RuntimeError) as error:  # torchvision for another torch fails with a RuntimeError
-        raise UsageError('Class-activation maps need the package grad-cam, and a torchvision that goes with the '
-                         f'installed torch: pip install grad-cam torchvision\n({error})') from error
+        raise UsageError(
+            'Class-activation maps need the package grad-cam, and a torchvision that goes with the '
+            f'installed torch: pip install grad-cam torchvision\n({error})'
+        ) from error
     return pytorch_grad_cam
 
 
@@ -142,8 +151,14 @@ def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, 
     return result.pred_score[label].logit(eps=1e-6), result.pred_score[label].item(), None
 
 
-def activation(loaded: LoadedModel, data: dict, label: int, method: str = 'layercam',
-               stages: Sequence[int] | None = None, score_thr: float = 0.3) -> Activation:
+def activation(
+    loaded: LoadedModel,
+    data: dict,
+    label: int,
+    method: str = 'layercam',
+    stages: Sequence[int] | None = None,
+    score_thr: float = 0.3,
+) -> Activation:
     """The class-activation map of one prepared image.
 
     Args:
@@ -162,11 +177,14 @@ def activation(loaded: LoadedModel, data: dict, label: int, method: str = 'layer
     region = None if where is None else _region(where, data['data_samples'][0], shape)
     if number is None:
         return Activation(None, score, region)
+
     def differentiable_evidence(explained: _Explained, result: Any) -> Tensor:
         number, *_ = evidence(result, label, score_thr)
         if not number.requires_grad:
-            raise UsageError(f'The scores that {loaded.name} predicts cannot be traced back to its backbone: its head '
-                             'cuts them off from the gradient. Try --method eigencam, which needs none.')
+            raise UsageError(
+                f'The scores that {loaded.name} predicts cannot be traced back to its backbone: its head '
+                'cuts them off from the gradient. Try --method eigencam, which needs none.'
+            )
         return number + 0 * explained.probed.sum()  # detections on one level may not depend on all maps
 
     cams = []
@@ -186,18 +204,23 @@ def _region(where: Tensor, sample: Any, shape: tuple[int, int]) -> np.ndarray:
     if where.dtype == torch.bool:
         scaled = nn.functional.interpolate(where[None, None].float(), size=sample.get('img_shape', shape)[:2])[0, 0]
         mask = np.zeros(shape, bool)
-        mask[:scaled.shape[0], :scaled.shape[1]] = scaled.cpu().numpy() > 0.5
+        mask[: scaled.shape[0], : scaled.shape[1]] = scaled.cpu().numpy() > 0.5
         return mask
     mask = np.zeros(shape, bool)
     scale = np.tile(sample.get('scale_factor', (1.0, 1.0)), 2)
     for x1, y1, x2, y2 in (where.detach().cpu().numpy() * scale).round().astype(int):
-        mask[max(y1, 0):y2, max(x1, 0):x2] = True
+        mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
     return mask
 
 
-def measure_cam(models: Sequence[LoadedModel], images: Sequence[Path], method: str = 'layercam',
-                stages: Sequence[int] | None = None, class_name: str | None = None,
-                score_thr: float = 0.3) -> list[dict]:
+def measure_cam(
+    models: Sequence[LoadedModel],
+    images: Sequence[Path],
+    method: str = 'layercam',
+    stages: Sequence[int] | None = None,
+    class_name: str | None = None,
+    score_thr: float = 0.3,
+) -> list[dict]:
     """Maps of every image in every model, for a class by name or else the one the first model is surest of.
 
     Returns:
@@ -223,8 +246,9 @@ def measure_cam(models: Sequence[LoadedModel], images: Sequence[Path], method: s
         record = dict(path=path, image=models[0].displayable(data['inputs'][0]), class_name=None, activations=[])
         if label is not None:
             record['class_name'] = names[label] if label < len(names) else f'class {label}'
-            record['activations'] = [activation(loaded, loaded.prepare(path), label, method, stages, score_thr)
-                                     for loaded in models]
+            record['activations'] = [
+                activation(loaded, loaded.prepare(path), label, method, stages, score_thr) for loaded in models
+            ]
         records.append(record)
     return records
 
@@ -241,13 +265,22 @@ def plot_cam(records: Sequence[dict], names: Sequence[str], out: str | Path, met
             height, width = record['image'].shape[:2]
             axis.set_title(f'{name}\nscore {found.score:.2f}', fontsize=7)
             if found.cam is None:
-                axis.text(width / 2, height / 2, 'not predicted here', ha='center', va='center', fontsize=8,
-                          bbox=dict(facecolor='white', alpha=0.8, edgecolor='none'))
+                axis.text(
+                    width / 2,
+                    height / 2,
+                    'not predicted here',
+                    ha='center',
+                    va='center',
+                    fontsize=8,
+                    bbox=dict(facecolor='white', alpha=0.8, edgecolor='none'),
+                )
                 continue
             extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # another model may have another input size
             axis.imshow(found.cam, cmap='jet', alpha=0.5, vmin=0, vmax=1, extent=extent)
             if found.region is not None and found.region.any():
                 axis.contour(found.region, levels=[0.5], colors='white', linewidths=1, origin='upper', extent=extent)
-    figure.suptitle(f'Class-activation maps ({METHODS[method]})\nred: speaks most for the class\n'
-                    'white: where it is predicted', fontsize=9)
+    figure.suptitle(
+        f'Class-activation maps ({METHODS[method]})\nred: speaks most for the class\nwhite: where it is predicted',
+        fontsize=9,
+    )
     return save_figure(figure, out)

@@ -9,6 +9,7 @@ Two conventions are in use, and papers rarely say which:
 Neither counts norms, activations, softmax or biases, which are not multiply-accumulates; the papers' counters
 add some of them, well below one per cent.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Cost:
         layers (int | None): MACs of layers; None where they cannot be counted.
         attention (int | None): MACs of the two matrix products of attention.
     """
+
     name: str
     params: int
     layers: int | None = None
@@ -46,8 +48,9 @@ class Cost:
 def add_up(costs: Iterable[Cost], name: str = 'total') -> Cost:
     """The sum of parts, of which those whose MACs cannot be counted add none."""
     costs = list(costs)
-    return Cost(name, sum(c.params for c in costs), sum(c.layers or 0 for c in costs),
-                sum(c.attention or 0 for c in costs))
+    return Cost(
+        name, sum(c.params for c in costs), sum(c.layers or 0 for c in costs), sum(c.attention or 0 for c in costs)
+    )
 
 
 def count_attention_macs(model: nn.Module, image_shape: tuple[int, int]) -> int:
@@ -69,8 +72,9 @@ def count_attention_macs(model: nn.Module, image_shape: tuple[int, int]) -> int:
     return sum(count.macs.values())
 
 
-def count_backbone(backbone: nn.Module, image_shape: tuple[int, int],
-                   name: str = 'backbone') -> tuple[list[Cost], list[Tensor]]:
+def count_backbone(
+    backbone: nn.Module, image_shape: tuple[int, int], name: str = 'backbone'
+) -> tuple[list[Cost], list[Tensor]]:
     """Cost of each stage of a backbone for one image, in order, and the maps that it emits.
 
     Operations are counted as they are dispatched, so it does not matter which modules run them. On the meta
@@ -98,8 +102,10 @@ def count_backbone(backbone: nn.Module, image_shape: tuple[int, int],
         costs.append(Cost(f'{name}, {stage}', params, layers, attention))
     costs = [cost for cost in costs if cost.params or cost.layers]
     own = sum(p.numel() for p in backbone.parameters()) - sum(cost.params for cost in costs)
-    rest = [whole - sum(getattr(cost, kind) for cost in costs)
-            for whole, kind in zip(per_module(''), ('layers', 'attention'))]
+    rest = [
+        whole - sum(getattr(cost, kind) for cost in costs)
+        for whole, kind in zip(per_module(''), ('layers', 'attention'))
+    ]
     if own or any(rest):
         costs.append(Cost(f'{name}, outside of its parts', own, *rest))
     return costs, list(outs) if isinstance(outs, (list, tuple)) else [outs]

@@ -1,4 +1,5 @@
 """Loss, learning rate and accuracy of runs over time, from the logs that mmengine writes."""
+
 from __future__ import annotations
 
 import json
@@ -8,8 +9,14 @@ from typing import Sequence
 from .figures import COLOURS, new_figure, save_figure
 
 # Metrics worth a line, in the order of the legend: key in the log, name in the plot.
-METRICS = {'coco/bbox_mAP': 'box AP', 'coco/bbox_mAP_50': 'box AP50', 'coco/bbox_mAP_75': 'box AP75',
-           'coco/segm_mAP': 'mask AP', 'mIoU': 'mIoU', 'accuracy/top1': 'top-1'}
+METRICS = {
+    'coco/bbox_mAP': 'box AP',
+    'coco/bbox_mAP_50': 'box AP50',
+    'coco/bbox_mAP_75': 'box AP75',
+    'coco/segm_mAP': 'mask AP',
+    'mIoU': 'mIoU',
+    'accuracy/top1': 'top-1',
+}
 
 
 def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
@@ -50,7 +57,7 @@ def plot_curves(work_dir: str | Path, out: str | Path) -> Path:
         out (str | Path): PNG file to write.
     """
     train, val = read_scalars(work_dir)
-    figure, ((left, right), ) = new_figure(1, 2, width=5, height=4)
+    figure, ((left, right),) = new_figure(1, 2, width=5, height=4)
     steps = [record['step'] for record in train]
     for key in sorted({key for record in train for key in record if 'loss' in key}):
         left.plot(steps, [record.get(key) for record in train], label=key.replace('_', ' '), linewidth=1.2)
@@ -95,7 +102,8 @@ def compare_curves(work_dirs: Sequence[str | Path], metric: str | None = None) -
             loss=[(r['step'], r['loss']) for r in train],
             lr=[(r['step'], r['lr']) for r in train if 'lr' in r],
             val=[(r['step'], r[metric]) for r in val if metric in r],
-            val_unit=_val_unit(train, val))
+            val_unit=_val_unit(train, val),
+        )
     return dict(metric=metric, runs=runs)
 
 
@@ -107,7 +115,7 @@ def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
         out (str | Path): PNG file to write.
         smooth (int): The loss is the mean over that many logged values.
     """
-    figure, ((loss, rate, metric), ) = new_figure(1, 3, width=4.6, height=3.8)
+    figure, ((loss, rate, metric),) = new_figure(1, 3, width=4.6, height=3.8)
     for i, (name, run) in enumerate(compared['runs'].items()):
         style = dict(color=COLOURS[i % len(COLOURS)], linestyle=('-', '--', ':')[i // len(COLOURS) % 3], linewidth=1.3)
         loss.plot(*zip(*_smoothed(run['loss'], smooth)) if run['loss'] else ([], []), label=name, **style)
@@ -120,8 +128,11 @@ def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
     loss.set(title=f'training loss{suffix}', xlabel='iteration', ylabel='loss', ylim=(0, None))
     rate.set(title='learning rate', xlabel='iteration', ylim=(0, None))
     units = sorted({run['val_unit'] for run in compared['runs'].values() if run['val']})
-    metric.set(title=f'{METRICS.get(compared["metric"], "no metric")} on the validation images, with its last value',
-               xlabel=' or '.join(units), ylim=(0, None))
+    metric.set(
+        title=f'{METRICS.get(compared["metric"], "no metric")} on the validation images, with its last value',
+        xlabel=' or '.join(units),
+        ylim=(0, None),
+    )
     metric.title.set_fontsize(10)
     for axis in (loss, rate, metric):
         axis.grid(alpha=0.3)
@@ -139,10 +150,13 @@ def _names(work_dirs: Sequence[str | Path]) -> list[str]:
 def _val_unit(train: Sequence[dict], val: Sequence[dict]) -> str:
     """Runs by epochs log an epoch as the step of a validation, runs by iterations an iteration."""
     by_epoch = any('epoch' in record for record in train) and not any(
-        record['step'] > max(r.get('epoch', 0) for r in train) for record in val)
+        record['step'] > max(r.get('epoch', 0) for r in train) for record in val
+    )
     return 'epoch' if by_epoch or not train else 'iteration'
 
 
 def _smoothed(points: Sequence[tuple[int, float]], width: int) -> list[tuple[int, float]]:
-    return [(step, sum(v for _, v in points[max(i + 1 - width, 0):i + 1]) / min(width, i + 1))
-            for i, (step, _) in enumerate(points)]
+    return [
+        (step, sum(v for _, v in points[max(i + 1 - width, 0) : i + 1]) / min(width, i + 1))
+        for i, (step, _) in enumerate(points)
+    ]

@@ -1,4 +1,5 @@
 """How alike the heads of an attention are: before they interact, after it, and after InstanceNorm (ResT, Figure 5)."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -51,7 +52,7 @@ def head_similarity(q: Tensor, k: Tensor, mix: nn.Module | None = None, head_nor
     batch, heads, n, dims = q.shape
     m = k.shape[2]
     q, k = q.double() * dims**-0.5, k.double()
-    steps = STEPS[:1 if mix is None else 2 + head_norm]
+    steps = STEPS[: 1 if mix is None else 2 + head_norm]
     grams = {step: q.new_zeros(batch, heads, heads) for step in steps}
     rows = max(BLOCK_ELEMENTS // (batch * heads * m), 1)
     for block in q.split(rows, dim=2):
@@ -81,11 +82,15 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
     Raises:
         UsageError: The model has no such attention.
     """
-    attentions = {module: name.removesuffix('.attend') for name, module in loaded.backbone.named_modules()
-                  if isinstance(module, HeadAttention)}
+    attentions = {
+        module: name.removesuffix('.attend')
+        for name, module in loaded.backbone.named_modules()
+        if isinstance(module, HeadAttention)
+    }
     if not attentions:
-        raise UsageError(f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads '
-                         'are compared here.')
+        raise UsageError(
+            f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads are compared here.'
+        )
     found: dict[str, list[dict[str, Tensor]]] = {}
 
     def look(module: nn.Module, inputs: tuple) -> None:
@@ -93,7 +98,8 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
         if q.shape[1] > 1:
             similarity = head_similarity(q, k, inputs[3] if len(inputs) > 3 else None, module.head_norm)
             found.setdefault(attentions[module], []).append(
-                {step: value.nanmean(dim=0).cpu() for step, value in similarity.items()})
+                {step: value.nanmean(dim=0).cpu() for step, value in similarity.items()}
+            )
 
     handles = [module.register_forward_pre_hook(look) for module in attentions]
     try:
@@ -108,8 +114,14 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
     layers = []
     for name, records in found.items():
         pairs = {step: torch.stack([record[step] for record in records]).nanmean(dim=0) for step in records[0]}
-        layers.append(dict(name=name, num_heads=len(pairs[STEPS[0]]), pairs=pairs,
-                           mean={step: mean_off_diagonal(value) for step, value in pairs.items()}))
+        layers.append(
+            dict(
+                name=name,
+                num_heads=len(pairs[STEPS[0]]),
+                pairs=pairs,
+                mean={step: mean_off_diagonal(value) for step, value in pairs.items()},
+            )
+        )
     return layers
 
 
@@ -122,10 +134,19 @@ def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images:
             points = [(i, layer['mean'][step]) for i, layer in enumerate(layers) if step in layer['mean']]
             if points:
                 axis.plot(*zip(*points), color=colour, marker=marker, markersize=4, label=step)
-        axis.set_xticks(range(len(layers)), [f'{layer["name"].removesuffix(".attn")} ({layer["num_heads"]})'
-                                             for layer in layers], rotation=60, ha='right', fontsize=7)
-        axis.set(title=name, xlabel='attention (its heads)', ylabel='cosine similarity of heads\n1: all alike',
-                 ylim=(min(0, *(v for layer in layers for v in layer['mean'].values())) - 0.05, 1.3))
+        axis.set_xticks(
+            range(len(layers)),
+            [f'{layer["name"].removesuffix(".attn")} ({layer["num_heads"]})' for layer in layers],
+            rotation=60,
+            ha='right',
+            fontsize=7,
+        )
+        axis.set(
+            title=name,
+            xlabel='attention (its heads)',
+            ylabel='cosine similarity of heads\n1: all alike',
+            ylim=(min(0, *(v for layer in layers for v in layer['mean'].values())) - 0.05, 1.3),
+        )
         axis.title.set_fontsize(8)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=6.5, loc='upper center', ncol=3, columnspacing=1)
@@ -139,6 +160,9 @@ def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images:
             axis.set(title=f'{last["name"]}, {step}: {last["mean"][step]:.2f}', xlabel='head', ylabel='head')
             axis.title.set_fontsize(8)
         figure.colorbar(shown, ax=row[-1], label='cosine similarity')
-    figure.suptitle(f'Similarity of the attention maps of different heads, images: {num_images}. '
-                    'Left: mean over pairs, by depth. Right: every pair in the last attention.', fontsize=9)
+    figure.suptitle(
+        f'Similarity of the attention maps of different heads, images: {num_images}. '
+        'Left: mean over pairs, by depth. Right: every pair in the last attention.',
+        fontsize=9,
+    )
     return save_figure(figure, out)

@@ -1,4 +1,5 @@
 """What all figures share: how they are begun, and how picture and numbers are saved."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Which frequencies feature maps hold, by depth (ResTv2, arXiv 2204.07366; after arXiv 2202.06709)."""
+
 from __future__ import annotations
 
 import math
@@ -119,8 +120,11 @@ def measure_fourier(loaded: LoadedModel, images: Sequence[Path]) -> dict[str, di
                 loaded.backbone(loaded.prepare(path)['inputs'])
     finally:
         recorder.remove()
-    measured = {kind: {name: torch.stack(values).mean(dim=0) for name, values in of_kind.items()}
-                for kind, of_kind in recorder.sums.items() if of_kind}
+    measured = {
+        kind: {name: torch.stack(values).mean(dim=0) for name, values in of_kind.items()}
+        for kind, of_kind in recorder.sums.items()
+        if of_kind
+    }
     if not measured:
         raise UsageError('The images are too small: no feature map has two rows and two columns.')
     return measured
@@ -132,8 +136,12 @@ def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | P
 
     kinds = [kind for kind in KINDS if any(kind in of_subject for of_subject in measured.values())]
     figure, axes = new_figure(len(measured), len(kinds) + 1, width=3.2, height=3.2)
-    low = min(values.min().item() for of_subject in measured.values() for of_kind in of_subject.values()
-              for values in of_kind.values())
+    low = min(
+        values.min().item()
+        for of_subject in measured.values()
+        for of_kind in of_subject.values()
+        for values in of_kind.values()
+    )
     limits = (math.floor(low) - 0.2, 0.8)
     frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
     for row, (name, of_subject) in zip(axes, measured.items()):
@@ -157,12 +165,16 @@ def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | P
         row[-1].legend(frameon=False, fontsize=7)
     bar = figure.colorbar(_depth_colours(), ax=axes[:, len(kinds) - 1], ticks=[0, 1])
     bar.ax.set_yticklabels(['first block', 'last block'], fontsize=8)
-    figure.suptitle('Relative log amplitudes of Fourier-transformed feature maps; higher: more of the fine detail. '
-                    f'Images: {num_images}', fontsize=9)
+    figure.suptitle(
+        'Relative log amplitudes of Fourier-transformed feature maps; higher: more of the fine detail. '
+        f'Images: {num_images}',
+        fontsize=9,
+    )
     return save_figure(figure, out)
 
 
 def _depth_colours():
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+
     return ScalarMappable(Normalize(0, 1), cmap='viridis_r')

@@ -1,4 +1,5 @@
 """What the whole model of a config costs, part by part."""
+
 from __future__ import annotations
 
 import torch
@@ -39,7 +40,9 @@ def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
             raise
         except (AssertionError, IndexError, RuntimeError) as error:
             channels = ', '.join(str(x.shape[1]) for x in features)
-            raise UsageError(f'The {part_name} of {name} does not fit its {source}, which emits {len(features)} maps '
-                             f'with {channels} channels: set in_channels of the {part_name} to these, or out_indices '
-                             f'of the backbone. {error}'.strip()) from error
+            raise UsageError(
+                f'The {part_name} of {name} does not fit its {source}, which emits {len(features)} maps '
+                f'with {channels} channels: set in_channels of the {part_name} to these, or out_indices '
+                f'of the backbone. {error}'.strip()
+            ) from error
     return [cost for cost in costs if cost.params]

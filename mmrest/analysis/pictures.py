@@ -1,4 +1,5 @@
 """Ground truth beside predictions, for looking at."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,8 +8,14 @@ from typing import Sequence
 COLOURS = ('tab:orange', 'tab:blue', 'tab:green', 'tab:red', 'tab:purple', 'tab:brown', 'tab:pink', 'tab:olive')
 
 
-def plot_predictions(ann_file: str | Path, img_dir: str | Path, predictions: Sequence[dict], out: str | Path,
-                     num_images: int = 8, score_thr: float = 0.5) -> Path:
+def plot_predictions(
+    ann_file: str | Path,
+    img_dir: str | Path,
+    predictions: Sequence[dict],
+    out: str | Path,
+    num_images: int = 8,
+    score_thr: float = 0.5,
+) -> Path:
     """Draw images with their annotated boxes and, below each, with the predicted ones.
 
     Args:
@@ -67,7 +74,15 @@ def _draw_box(axis, box: Sequence[float], text: str, label: int, dashed: bool = 
     x, y, width, height = box
     colour = COLOURS[label % len(COLOURS)]
     axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor='white', linewidth=2.4))
-    axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.4,
-                             linestyle='--' if dashed else '-'))
-    axis.text(x, max(y, 6), text, fontsize=7, color='white', va='bottom',
-              bbox=dict(facecolor=colour, edgecolor='none', pad=0.8, alpha=0.9))
+    axis.add_patch(
+        Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.4, linestyle='--' if dashed else '-')
+    )
+    axis.text(
+        x,
+        max(y, 6),
+        text,
+        fontsize=7,
+        color='white',
+        va='bottom',
+        bbox=dict(facecolor=colour, edgecolor='none', pad=0.8, alpha=0.9),
+    )

@@ -1,4 +1,5 @@
 """What the architectures of the papers and their ablations cost, as tables; beside it, what the papers print."""
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -12,16 +13,27 @@ from .papers import REST, RESTV2
 
 NUM_CLASSES = 1000
 # Switches of the ResT paper's ablations that change what the network costs.
-ABLATIONS = ({}, dict(stem='resnet'), dict(stem='pvt'), dict(reduction='avgpool'), dict(reduction='maxpool'),
-             dict(head_interaction='conv'), dict(head_interaction='none'), dict(attention='msa'), dict(position='none'),
-             dict(position='le'), dict(position='gl'), dict(position='gl_dw'))
+ABLATIONS = (
+    {},
+    dict(stem='resnet'),
+    dict(stem='pvt'),
+    dict(reduction='avgpool'),
+    dict(reduction='maxpool'),
+    dict(head_interaction='conv'),
+    dict(head_interaction='none'),
+    dict(attention='msa'),
+    dict(position='none'),
+    dict(position='le'),
+    dict(position='gl'),
+    dict(position='gl_dw'),
+)
 
 
 @lru_cache(maxsize=None)
 def count_classifier(backbone: type[nn.Module], size: int, **kwargs) -> tuple[int, int, int]:
     """Parameters, MACs of layers and MACs with attention of an ImageNet classifier at size x size."""
     with torch.device('meta'):
-        model = backbone(out_indices=(3, ), **kwargs)
+        model = backbone(out_indices=(3,), **kwargs)
     costs, _ = count_backbone(model, (size, size))
     whole = add_up(costs)
     channels = model.out_channels[-1]
@@ -31,8 +43,10 @@ def count_classifier(backbone: type[nn.Module], size: int, **kwargs) -> tuple[in
 
 def comparison_table() -> str:
     """Markdown: every architecture, counted here and as printed by the papers."""
-    lines = ['| | stem | size | parameters | printed, M | GMACs, layers | GMACs, with attention | printed, G |',
-             '|---|---|---|---|---|---|---|---|']
+    lines = [
+        '| | stem | size | parameters | printed, M | GMACs, layers | GMACs, with attention | printed, G |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
     for arch, (params, macs) in REST.items():
         for stem in ('rest', 'resnet'):
             counted = count_classifier(ResTAblation, 224, arch=arch, stem=stem)
@@ -56,5 +70,7 @@ def ablation_table() -> str:
 
 
 def _row(name: str, stem: str, size: int, counted: tuple[int, int, int], params, macs) -> str:
-    return (f'| {name} | {stem} | {size} | {counted[0]:,} | {params} | {counted[1] / 1e9:.3f} | '
-            f'{counted[2] / 1e9:.3f} | {macs} |')
+    return (
+        f'| {name} | {stem} | {size} | {counted[0]:,} | {params} | {counted[1] / 1e9:.3f} | '
+        f'{counted[2] / 1e9:.3f} | {macs} |'
+    )

@@ -1,4 +1,5 @@
 """From where in the image a feature gets its value: the effective receptive field (arXiv 1701.04128)."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -48,7 +49,7 @@ def measure_receptive_field(loaded: LoadedModel, images: Sequence[Path], shape: 
                     raise UsageError(f'The backbone of {loaded.name} emits no feature maps.')
                 feature = out[0, :, out.shape[2] // 2, out.shape[3] // 2]
                 signs = torch.randint(0, 2, feature.shape, generator=generator).to(feature) * 2 - 1
-                gradient, = torch.autograd.grad(feature @ signs, inputs, retain_graph=i + 1 < len(outs))
+                (gradient,) = torch.autograd.grad(feature @ signs, inputs, retain_graph=i + 1 < len(outs))
                 sums[i] = sums.get(i, 0) + gradient[0].double().square().sum(dim=0).cpu()
     return {i: (total / len(images)).sqrt() for i, total in sums.items()}
 
@@ -77,6 +78,9 @@ def plot_receptive_fields(measured: dict[str, dict[int, Tensor]], out: str | Pat
         row[0].text(-0.06, 0.5, name, rotation=90, va='center', ha='right', fontsize=8, transform=row[0].transAxes)
         bar = figure.colorbar(shown, ax=row[-1], ticks=np.arange(-4, 1))
         bar.set_label('log10 of the share of the maximum', fontsize=8)
-    figure.suptitle('Effective receptive fields: how strongly the feature in the middle of each output depends on each '
-                    f'pixel of the image.\nImages: {num_images}', fontsize=9)
+    figure.suptitle(
+        'Effective receptive fields: how strongly the feature in the middle of each output depends on each '
+        f'pixel of the image.\nImages: {num_images}',
+        fontsize=9,
+    )
     return save_figure(figure, out)

@@ -1,4 +1,5 @@
 """Images in files and folders."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,8 +25,9 @@ def find_images(source: str | Path, most: int, suffixes: Sequence[str] = IMAGE_S
         return [source]
     if not source.is_dir():
         raise UsageError(f'There is no folder or image {source}.')
-    found = sorted(path for path in source.rglob('*')
-                   if path.name.lower().endswith(tuple(suffixes)) and not path.is_dir())
+    found = sorted(
+        path for path in source.rglob('*') if path.name.lower().endswith(tuple(suffixes)) and not path.is_dir()
+    )
     if not found:
         raise UsageError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)}).')
     return found[:most]

@@ -1,4 +1,5 @@
 """Models from configs and checkpoints, with the test pipeline that prepares their images."""
+
 from __future__ import annotations
 
 import logging
@@ -36,6 +37,7 @@ class LoadedModel:
         class_names (tuple[str]): Empty where the config names none.
         palette (tuple): RGB colors of the classes; empty where the config names none.
     """
+
     name: str
     model: nn.Module
     pipeline: Callable[[dict], dict]
@@ -72,8 +74,11 @@ class LoadedModel:
             try:
                 data = step(data)
             except Exception as error:  # mmcv's readers differ in this, and its transforms pass on OpenCV's errors
-                where = 'read as an image' if image is None else \
-                    f'used: {type(step).__name__} fails at {image.shape[1]}x{image.shape[0]} px'
+                where = (
+                    'read as an image'
+                    if image is None
+                    else f'used: {type(step).__name__} fails at {image.shape[1]}x{image.shape[0]} px'
+                )
                 raise UsageError(f'{path} cannot be {where}: {error or type(error).__name__}') from error
             if image is None and isinstance(data.get('img'), np.ndarray):
                 image = data['img'].copy()  # before transforms that write into it
@@ -91,8 +96,13 @@ class LoadedModel:
         return (image if turned else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
 
 
-def init_model(config: str, checkpoint: str, options: dict[str, Any] | None = None,
-                 device: str | torch.device = 'cpu', testing: bool = False) -> LoadedModel:
+def init_model(
+    config: str,
+    checkpoint: str,
+    options: dict[str, Any] | None = None,
+    device: str | torch.device = 'cpu',
+    testing: bool = False,
+) -> LoadedModel:
     """Build the model of a config and fill it.
 
     Args:
@@ -190,4 +200,4 @@ def _classes(dataset: dict) -> tuple[tuple[str, ...], tuple]:
     own = dataset.get('metainfo') or {}
     classes = own.get('classes') or known.get('classes', ())
     palette = own.get('palette') or known.get('palette') or ()
-    return (classes, ) if isinstance(classes, str) else tuple(classes), tuple(map(tuple, palette))
+    return (classes,) if isinstance(classes, str) else tuple(classes), tuple(map(tuple, palette))

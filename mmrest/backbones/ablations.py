@@ -1,4 +1,5 @@
 """Backbones with what the ablations of the papers vary; with the defaults they are the published models."""
+
 from __future__ import annotations
 
 from mmengine.registry import MODELS
@@ -43,23 +44,27 @@ class ResTAblation(ResT):
         ValueError: An argument is unknown or out of its range.
     """
 
-    def __init__(self,
-                 *args,
-                 stem: str = 'rest',
-                 attention: str = 'emsa',
-                 reduction: str = 'dwconv',
-                 head_interaction: str = 'conv+in',
-                 position: str = 'pa',
-                 pretrain_img_size: int = 224,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        stem: str = 'rest',
+        attention: str = 'emsa',
+        reduction: str = 'dwconv',
+        head_interaction: str = 'conv+in',
+        position: str = 'pa',
+        pretrain_img_size: int = 224,
+        **kwargs,
+    ) -> None:
         check_choice('stem', stem, STEMS)
         check_choice('attention', attention, ATTENTIONS)
         check_choice('reduction', reduction, REDUCTIONS)
         check_choice('head_interaction', head_interaction, HEAD_INTERACTIONS)
         check_choice('position encoding', position, POSITIONS)
         if attention == 'msa' and (reduction, head_interaction) != ('dwconv', 'conv+in'):
-            raise ValueError("attention='msa' has no reduction and no interaction of heads: leave reduction and "
-                             'head_interaction at their defaults.')
+            raise ValueError(
+                "attention='msa' has no reduction and no interaction of heads: leave reduction and "
+                'head_interaction at their defaults.'
+            )
         if not isinstance(pretrain_img_size, int) or pretrain_img_size < 1:
             raise ValueError(f'pretrain_img_size must be a positive int, got {pretrain_img_size!r}.')
         self.stem_type = stem
@@ -73,7 +78,7 @@ class ResTAblation(ResT):
     def build_embed(self, i: int) -> nn.Module:
         embed = STEMS[self.stem_type](self.in_channels, self.embed_dims[0]) if i == 0 else super().build_embed(i)
         if self.position != 'pa':
-            grid_size = -(-self.pretrain_img_size // 2**(i + 2))
+            grid_size = -(-self.pretrain_img_size // 2 ** (i + 2))
             embed.pos = build_position(self.position, self.embed_dims[i], grid_size)
         return embed
 
@@ -101,13 +106,15 @@ class ResTv2Ablation(ResTv2):
         ValueError: An argument is unknown or out of its range.
     """
 
-    def __init__(self,
-                 *args,
-                 upsample_target: str = 'v',
-                 upsample_strategy: str = 'pixel_shuffle',
-                 head_mixing: bool = False,
-                 position: str = 'pa',
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        upsample_target: str = 'v',
+        upsample_strategy: str = 'pixel_shuffle',
+        head_mixing: bool = False,
+        position: str = 'pa',
+        **kwargs,
+    ) -> None:
         check_choice('position', position, POSITIONS_V2)
         self.upsample_target = upsample_target
         self.upsample_strategy = upsample_strategy
@@ -127,4 +134,5 @@ class ResTv2Ablation(ResTv2):
             upsample_target=self.upsample_target,
             upsample_strategy=self.upsample_strategy,
             head_mixing=self.head_mixing,
-            window_size=self.window_size(i, j))
+            window_size=self.window_size(i, j),
+        )

@@ -1,4 +1,5 @@
 """The walk down the stages, which all backbones of this package share."""
+
 from __future__ import annotations
 
 from typing import Any, Sequence
@@ -28,8 +29,9 @@ def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[in
     """
     if isinstance(arch, str):
         if arch.lower() not in table:
-            raise ValueError(f'Unknown arch {arch!r}: choose from {", ".join(table)}, or give a dict with '
-                             f'{", ".join(ARCH_KEYS)}.')
+            raise ValueError(
+                f'Unknown arch {arch!r}: choose from {", ".join(table)}, or give a dict with {", ".join(ARCH_KEYS)}.'
+            )
         return table[arch.lower()]
     if not isinstance(arch, dict):
         raise ValueError(f'arch must be a name ({", ".join(table)}) or a dict, got {arch!r}.')
@@ -52,12 +54,14 @@ def resolve_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tu
     Raises:
         ValueError: They are not ascending stages of the network.
     """
-    given = (out_indices, ) if isinstance(out_indices, int) else out_indices
+    given = (out_indices,) if isinstance(out_indices, int) else out_indices
     valid = isinstance(given, (list, tuple, range)) and all(_is_int(i) for i in given)
     indices = tuple(i + num_stages if i < 0 else i for i in given) if valid else ()
     if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < num_stages:
-        raise ValueError(f'out_indices must be ascending stages between 0 and {num_stages - 1} '
-                         f'(negative ones count from the end), got {out_indices!r}.')
+        raise ValueError(
+            f'out_indices must be ascending stages between 0 and {num_stages - 1} '
+            f'(negative ones count from the end), got {out_indices!r}.'
+        )
     return indices
 
 
@@ -106,21 +110,23 @@ class PyramidBackbone(BaseModule):
 
     embed_prefix = 'patch_embed_'  # of the names of the embeddings after the stem, as published
 
-    def __init__(self,
-                 arch: dict[str, tuple[int, ...]],
-                 in_channels: int,
-                 out_indices: int | Sequence[int],
-                 out_norm: str,
-                 mlp_ratio: float,
-                 drop_rate: float,
-                 attn_drop_rate: float,
-                 drop_path_rate: float,
-                 frozen_stages: int,
-                 norm_eval: bool,
-                 with_cp: bool,
-                 ffn_recompute: bool,
-                 attn_impl: str | None,
-                 init_cfg: dict | list | None) -> None:
+    def __init__(
+        self,
+        arch: dict[str, tuple[int, ...]],
+        in_channels: int,
+        out_indices: int | Sequence[int],
+        out_norm: str,
+        mlp_ratio: float,
+        drop_rate: float,
+        attn_drop_rate: float,
+        drop_path_rate: float,
+        frozen_stages: int,
+        norm_eval: bool,
+        with_cp: bool,
+        ffn_recompute: bool,
+        attn_impl: str | None,
+        init_cfg: dict | list | None,
+    ) -> None:
         super().__init__(init_cfg)
         self.embed_dims, self.depths, self.num_heads, self.sr_ratios = (arch[key] for key in ARCH_KEYS)
         num_stages = len(self.depths)
@@ -149,7 +155,7 @@ class PyramidBackbone(BaseModule):
         self.attn_impl = attn_impl
         self.num_stages = self.out_indices[-1] + 1
         self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
-        self.out_strides = tuple(2**(i + 2) for i in self.out_indices)
+        self.out_strides = tuple(2 ** (i + 2) for i in self.out_indices)
         self.embed_names = ('stem', *(f'{self.embed_prefix}{i + 1}' for i in range(1, num_stages)))
         self.published_norms = self.name_published_norms()
 
@@ -158,7 +164,7 @@ class PyramidBackbone(BaseModule):
         for i in range(self.num_stages):
             first = sum(self.depths[:i])
             self.add_module(self.embed_names[i], self.build_embed(i))
-            blocks = self.build_blocks(i, drop_path_rates[first:first + self.depths[i]])
+            blocks = self.build_blocks(i, drop_path_rates[first : first + self.depths[i]])
             self.add_module(f'stage{i + 1}', nn.ModuleList(blocks))
             if out_norm != 'none' and i in self.out_indices:
                 self.add_module(f'norm{i + 1}', self.norm_layer(self.embed_dims[i]))
@@ -189,13 +195,22 @@ class PyramidBackbone(BaseModule):
             attn_drop_rate=self.attn_drop_rate,
             proj_drop_rate=self.drop_rate,
             norm_layer=self.norm_layer,
-            attn_impl=self.attn_impl)
+            attn_impl=self.attn_impl,
+        )
 
     def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
         """Build the blocks of stage i, one for each rate of stochastic depth; called as their attention is."""
         return [
-            TransformerBlock(self.embed_dims[i], self.build_attention(i, j), self.mlp_ratio, self.drop_rate, rate,
-                             self.norm_layer, self.ffn_recompute) for j, rate in enumerate(drop_path_rates)
+            TransformerBlock(
+                self.embed_dims[i],
+                self.build_attention(i, j),
+                self.mlp_ratio,
+                self.drop_rate,
+                rate,
+                self.norm_layer,
+                self.ffn_recompute,
+            )
+            for j, rate in enumerate(drop_path_rates)
         ]
 
     def name_published_norms(self) -> dict[str, str]:
@@ -233,7 +248,7 @@ class PyramidBackbone(BaseModule):
 
     def translate_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '', *_) -> None:
         """Rename published keys under ``prefix`` to this backbone's, in place; own keys stay."""
-        keys = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
+        keys = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
         own_keys = self.state_dict().keys()
         anchor = next(key for key in own_keys if key.startswith(self.embed_names[0] + '.'))
         for old, new in translate_backbone_keys(keys, own_keys, self.published_norms, anchor).items():
@@ -263,7 +278,7 @@ class PyramidBackbone(BaseModule):
         num_depths = len(self.embed_names) + 2
         if not param_name.startswith(prefix):
             return num_depths - 1, num_depths
-        module = param_name[len(prefix):].split('.')[0]
+        module = param_name[len(prefix) :].split('.')[0]
         if module == self.embed_names[0]:
             return 0, num_depths
         stages = (i + 1 for i in range(len(self.embed_names)) if module in self.stage_modules(i))
@@ -293,7 +308,7 @@ def _init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.Conv2d):
         # The fan of a depthwise convolution is that of one channel, which PyTorch does not count so.
         fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
-        nn.init.normal_(module.weight, std=(2.0 / fan_out)**0.5)
+        nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
     elif isinstance(module, CrossWindowConv):  # after the convolution in it
         nn.init.zeros_(module.conv.weight)
         return

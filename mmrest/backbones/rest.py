@@ -1,4 +1,5 @@
 """ResT: An Efficient Transformer for Visual Recognition (NeurIPS 2021, arXiv 2105.13677)."""
+
 from __future__ import annotations
 
 from typing import Sequence
@@ -64,24 +65,39 @@ class ResT(PyramidBackbone):
         [(1, 64, 25, 16), (1, 128, 13, 8), (1, 256, 7, 4), (1, 512, 4, 2)]
     """
 
-    def __init__(self,
-                 arch: str | dict = 'small',
-                 in_channels: int = 3,
-                 out_indices: int | Sequence[int] = (0, 1, 2, 3),
-                 out_norm: str = 'branch',
-                 mlp_ratio: float = 4.0,
-                 drop_rate: float = 0.0,
-                 attn_drop_rate: float = 0.0,
-                 drop_path_rate: float = 0.0,
-                 frozen_stages: int = -1,
-                 norm_eval: bool = False,
-                 with_cp: bool = False,
-                 ffn_recompute: bool = False,
-                 attn_impl: str | None = None,
-                 init_cfg: dict | list | None = None) -> None:
+    def __init__(
+        self,
+        arch: str | dict = 'small',
+        in_channels: int = 3,
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
+        out_norm: str = 'branch',
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        ffn_recompute: bool = False,
+        attn_impl: str | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
         super().__init__(
-            resolve_arch(arch, ARCHS), in_channels, out_indices, out_norm, mlp_ratio, drop_rate, attn_drop_rate,
-            drop_path_rate, frozen_stages, norm_eval, with_cp, ffn_recompute, attn_impl, init_cfg)
+            resolve_arch(arch, ARCHS),
+            in_channels,
+            out_indices,
+            out_norm,
+            mlp_ratio,
+            drop_rate,
+            attn_drop_rate,
+            drop_path_rate,
+            frozen_stages,
+            norm_eval,
+            with_cp,
+            ffn_recompute,
+            attn_impl,
+            init_cfg,
+        )
 
     def norm_layer(self, channels: int) -> nn.LayerNorm:
         return nn.LayerNorm(channels, eps=1e-5)

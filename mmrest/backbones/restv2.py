@@ -1,4 +1,5 @@
 """ResT V2: Simpler, Faster and Stronger (NeurIPS 2022, arXiv 2204.07366)."""
+
 from __future__ import annotations
 
 from typing import Sequence
@@ -14,7 +15,8 @@ ARCHS = {
     'small': dict(embed_dims=(96, 192, 384, 768), depths=(1, 2, 12, 2), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
     'base': dict(embed_dims=(96, 192, 384, 768), depths=(1, 3, 16, 3), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
     'large': dict(
-        embed_dims=(128, 256, 512, 1024), depths=(2, 3, 16, 2), num_heads=(2, 4, 8, 16), sr_ratios=(8, 4, 2, 1)),
+        embed_dims=(128, 256, 512, 1024), depths=(2, 3, 16, 2), num_heads=(2, 4, 8, 16), sr_ratios=(8, 4, 2, 1)
+    ),
 }
 STYLES = ('global', 'win', 'cwin', 'hwin')
 
@@ -73,24 +75,26 @@ class ResTv2(PyramidBackbone):
 
     embed_prefix = 'patch_'
 
-    def __init__(self,
-                 arch: str | dict = 'tiny',
-                 in_channels: int = 3,
-                 style: str = 'global',
-                 window_sizes: Sequence[int] = (64, 32, 16, 8),
-                 hwin_global_stages: Sequence[int] | None = None,
-                 out_indices: int | Sequence[int] = (0, 1, 2, 3),
-                 out_norm: str = 'branch',
-                 mlp_ratio: float = 4.0,
-                 drop_rate: float = 0.0,
-                 attn_drop_rate: float = 0.0,
-                 drop_path_rate: float = 0.0,
-                 frozen_stages: int = -1,
-                 norm_eval: bool = False,
-                 with_cp: bool = False,
-                 ffn_recompute: bool = False,
-                 attn_impl: str | None = None,
-                 init_cfg: dict | list | None = None) -> None:
+    def __init__(
+        self,
+        arch: str | dict = 'tiny',
+        in_channels: int = 3,
+        style: str = 'global',
+        window_sizes: Sequence[int] = (64, 32, 16, 8),
+        hwin_global_stages: Sequence[int] | None = None,
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
+        out_norm: str = 'branch',
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        ffn_recompute: bool = False,
+        attn_impl: str | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
         arch = resolve_arch(arch, ARCHS)
         num_stages = len(arch['depths'])
         if style not in STYLES:
@@ -98,18 +102,34 @@ class ResTv2(PyramidBackbone):
         if style != 'global':
             sizes = window_sizes if isinstance(window_sizes, (list, tuple)) else ()
             if len(sizes) != num_stages or not all(isinstance(size, int) and size > 0 for size in sizes):
-                raise ValueError(f'window_sizes must be {num_stages} positive ints, one per stage; got '
-                                 f'{window_sizes!r}.')
+                raise ValueError(
+                    f'window_sizes must be {num_stages} positive ints, one per stage; got {window_sizes!r}.'
+                )
         if hwin_global_stages is None:
             hwin_global_stages = resolve_out_indices(out_indices, num_stages)
         elif not isinstance(hwin_global_stages, (list, tuple)) or not set(hwin_global_stages) <= set(range(num_stages)):
-            raise ValueError(f'hwin_global_stages must be stages between 0 and {num_stages - 1}; '
-                             f'got {hwin_global_stages!r}.')
+            raise ValueError(
+                f'hwin_global_stages must be stages between 0 and {num_stages - 1}; got {hwin_global_stages!r}.'
+            )
         self.style = style
         self.window_sizes = tuple(window_sizes)
         self.hwin_global_stages = tuple(hwin_global_stages)
-        super().__init__(arch, in_channels, out_indices, out_norm, mlp_ratio, drop_rate, attn_drop_rate, drop_path_rate,
-                         frozen_stages, norm_eval, with_cp, ffn_recompute, attn_impl, init_cfg)
+        super().__init__(
+            arch,
+            in_channels,
+            out_indices,
+            out_norm,
+            mlp_ratio,
+            drop_rate,
+            attn_drop_rate,
+            drop_path_rate,
+            frozen_stages,
+            norm_eval,
+            with_cp,
+            ffn_recompute,
+            attn_impl,
+            init_cfg,
+        )
 
     def norm_layer(self, channels: int) -> nn.LayerNorm:
         return nn.LayerNorm(channels, eps=1e-6)

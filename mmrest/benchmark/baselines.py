@@ -1,4 +1,5 @@
 """What the fast path is measured against: EMSA with whole maps, in two forms, in a backbone without fast paths."""
+
 from __future__ import annotations
 
 import torch.nn.functional as F
@@ -8,13 +9,14 @@ from ..layers import HeadAttention
 from ..ops import emsa_reference, fast_paths
 
 
-def emsa_released(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None,
-                  mix_bias: Tensor | None = None) -> Tensor:
+def emsa_released(
+    q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None
+) -> Tensor:
     """EMSA with the stock layers of the authors' model: a 1x1 convolution across heads, and InstanceNorm.
 
     Arguments and result as in :func:`mmrest.ops.emsa`.
     """
-    maps = (q @ k.transpose(-2, -1)) * q.shape[-1]**-0.5
+    maps = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
     if mix_weight is None:
         maps = maps.softmax(-1)
     else:
@@ -28,7 +30,6 @@ BASELINES = {'released': emsa_released, 'matmul': emsa_matmul}
 
 
 class _BaselineAttention(nn.Module):
-
     def __init__(self, form: str) -> None:
         super().__init__()
         self.function = BASELINES[form]
@@ -40,7 +41,7 @@ class _BaselineAttention(nn.Module):
 
 
 def _as_it_came(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (inputs[0].contiguous(), )
+    return (inputs[0].contiguous(),)
 
 
 class Baseline(nn.Module):

@@ -1,4 +1,5 @@
 """What ``tools/benchmark.py`` does with its arguments."""
+
 from __future__ import annotations
 
 import argparse
@@ -19,21 +20,34 @@ from .profiling import operator_shares
 from .report import check_format, fit_power, fit_quadratic, format_table, plot_bars, plot_sweep
 
 MODES = ('forward', 'train')
-SHAPES, ROUNDS = ('800x1344', ), 5
+SHAPES, ROUNDS = ('800x1344',), 5
 SWEEP = ('512x512', '800x1344', '1080x1920', '1600x2688', '2160x3840')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command line."""
     names = ', '.join([*OWN, *PEERS])
-    parser.add_argument('models', nargs='+', metavar='MODEL',
-                        help=f'what to compare, the first with each of the others: {names} or a config file of mmdet; '
-                        f'our own with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
-                        f'rest-small:{",".join(FLAGS)}')
-    parser.add_argument('--part', choices=PARTS, default='backbone',
-                        help='what of a model to measure; that of a config is measured whole')
-    parser.add_argument('--mode', choices=MODES, nargs='+', default=list(MODES),
-                        help='train: forward and backward pass, without the optimiser')
+    parser.add_argument(
+        'models',
+        nargs='+',
+        metavar='MODEL',
+        help=f'what to compare, the first with each of the others: {names} or a config file of mmdet; '
+        f'our own with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
+        f'rest-small:{",".join(FLAGS)}',
+    )
+    parser.add_argument(
+        '--part',
+        choices=PARTS,
+        default='backbone',
+        help='what of a model to measure; that of a config is measured whole',
+    )
+    parser.add_argument(
+        '--mode',
+        choices=MODES,
+        nargs='+',
+        default=list(MODES),
+        help='train: forward and backward pass, without the optimiser',
+    )
     parser.add_argument('--shape', nargs='+', metavar='HxW', help=f'image sizes in pixels; default: {" ".join(SHAPES)}')
     parser.add_argument('--batch', type=int, default=1, help='images at a time')
     parser.add_argument('--dtype', choices=list(DTYPES), default='float32')
@@ -42,10 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rounds', type=int, help=f'how often each is timed; 0: memory only; default: {ROUNDS}')
     parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument('--sweep', action='store_true', help='memory alone, at sizes from 512x512 to 2160x3840')
-    parser.add_argument('--profile', action='store_true',
-                        help='instead of times and memory, what share of the time on a CPU goes to which operators')
-    parser.add_argument('--memory-limit', type=float, metavar='GB',
-                        help='what a process may have in all when memory is measured (CPU)')
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help='instead of times and memory, what share of the time on a CPU goes to which operators',
+    )
+    parser.add_argument(
+        '--memory-limit', type=float, metavar='GB', help='what a process may have in all when memory is measured (CPU)'
+    )
     parser.add_argument('--out', help='json file for all that was measured')
     parser.add_argument('--plot', help='PNG file; for several pictures a number, or the mode, is added to its name')
 
@@ -76,8 +94,10 @@ def run(args: argparse.Namespace) -> list[dict]:
             if args.sweep or not (args.no_memory or args.profile):
                 _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
-            tables.append(f'{_parts(new)}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
-                          f'{torch.get_num_threads()} threads{", compiled" * args.compile}')
+            tables.append(
+                f'{_parts(new)}, {mode}, {size}, batch {args.batch}, {args.dtype}, {args.device}, '
+                f'{torch.get_num_threads()} threads{", compiled" * args.compile}'
+            )
             print(f'\n{tables[-1]}\n' + format_table(new, _columns(new)), flush=True)
             rows += new
     if args.sweep:
@@ -95,9 +115,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f'--memory-limit {args.memory_limit:g}: give the gigabytes of a process, more than 0.')
     if args.profile and (args.sweep or args.plot):
         raise UsageError('--profile prints shares of time: it goes with neither --sweep nor --plot.')
-    for name, does, others in (('profile', 'measures no times and no memory', ('rounds', 'memory_limit', 'no_memory')),
-                               ('sweep', 'measures memory alone, at sizes of its own',
-                                ('shape', 'rounds', 'no_memory'))):
+    for name, does, others in (
+        ('profile', 'measures no times and no memory', ('rounds', 'memory_limit', 'no_memory')),
+        ('sweep', 'measures memory alone, at sizes of its own', ('shape', 'rounds', 'no_memory')),
+    ):
         values = ((other, getattr(args, other)) for other in others)
         given = [f'--{other.replace("_", "-")}' for other, value in values if value is not None and value is not False]
         if getattr(args, name) and given:
@@ -143,9 +164,15 @@ def _parts(rows: list[dict]) -> str:
 def _add_times(rows, models, mode, shape, rounds, settings) -> None:
     steps = [model.build(shape=shape, **settings) for model in models]
     for row, result in zip(rows, compare_times(steps, mode == 'train', rounds, settings['device'])):
-        row.update({'seconds': result['median'], 'images/s': settings['batch'] / result['median'],
-                    'speedup': result['speedup'], 'quartiles': '{:.2f} - {:.2f}'.format(*result['speedup_quartiles']),
-                    'all_seconds': result['seconds']})
+        row.update(
+            {
+                'seconds': result['median'],
+                'images/s': settings['batch'] / result['median'],
+                'speedup': result['speedup'],
+                'quartiles': '{:.2f} - {:.2f}'.format(*result['speedup_quartiles']),
+                'all_seconds': result['seconds'],
+            }
+        )
 
 
 def _add_shares(rows, models, mode, shape, settings) -> None:
@@ -173,12 +200,18 @@ def _columns(rows: list[dict]) -> list[str]:
 
 def _print_fits(rows: list[dict]) -> None:
     for model in dict.fromkeys(row['model'] for row in rows):
-        points = [(row['shape'][0] * row['shape'][1] / 1e6, row['MB']) for row in rows
-                  if row['model'] == model and not isinstance(row['MB'], str)]
+        points = [
+            (row['shape'][0] * row['shape'][1] / 1e6, row['MB'])
+            for row in rows
+            if row['model'] == model and not isinstance(row['MB'], str)
+        ]
         if len(points) > 1:
             linear, quadratic = fit_quadratic(points)
-            print(f'{model}, {rows[0]["mode"]}: memory ~ pixels^{fit_power(points):.2f} over {len(points)} sizes; '
-                  f'MB = {linear:.0f} x {quadratic:+.0f} x^2 at x megapixels', flush=True)
+            print(
+                f'{model}, {rows[0]["mode"]}: memory ~ pixels^{fit_power(points):.2f} over {len(points)} sizes; '
+                f'MB = {linear:.0f} x {quadratic:+.0f} x^2 at x megapixels',
+                flush=True,
+            )
 
 
 def _write(args, rows: list[dict], titles: list[str], plots: list[Path]) -> None:
@@ -187,7 +220,7 @@ def _write(args, rows: list[dict], titles: list[str], plots: list[Path]) -> None
         atomic_write(args.out, json.dumps(dict(**machine, rows=rows), indent=1).encode())
     size = len(rows) // max(len(plots), 1)
     for i, path in enumerate(plots):
-        part = rows[i * size:(i + 1) * size]
+        part = rows[i * size : (i + 1) * size]
         if args.sweep:
             limit = f', out of {args.memory_limit:g} GB' if args.memory_limit else ''
             plot_sweep(part, f'{_parts(part)}, {part[0]["mode"]}, batch {args.batch}, {args.dtype}{limit}', path)

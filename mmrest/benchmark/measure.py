@@ -1,4 +1,5 @@
 """Times in turn, and peak memory in a process of its own."""
+
 from __future__ import annotations
 
 import json
@@ -43,8 +44,14 @@ def compare_times(steps: Sequence[Callable[[bool], None]], train: bool, rounds: 
     for times in seconds:
         ratios = [first / own for first, own in zip(seconds[0], times)]
         quartiles = statistics.quantiles(ratios, n=4) if rounds > 1 else [ratios[0]] * 3
-        results.append(dict(seconds=times, median=statistics.median(times), speedup=statistics.median(ratios),
-                            speedup_quartiles=(quartiles[0], quartiles[2])))
+        results.append(
+            dict(
+                seconds=times,
+                median=statistics.median(times),
+                speedup=statistics.median(ratios),
+                speedup_quartiles=(quartiles[0], quartiles[2]),
+            )
+        )
     return results
 
 
@@ -53,8 +60,9 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_memory(text: str, train: bool, limit_gb: float | None = None, process: bool = True, timeout: float = 1200,
-                **settings) -> dict:
+def peak_memory(
+    text: str, train: bool, limit_gb: float | None = None, process: bool = True, timeout: float = 1200, **settings
+) -> dict:
     """Peak memory of a step beyond parameters and image, measured in a fresh process.
 
     Args:
@@ -74,8 +82,9 @@ def peak_memory(text: str, train: bool, limit_gb: float | None = None, process: 
     # Freed memory goes back at once, so that the resident set says what is needed rather than what was kept.
     env = dict(os.environ, MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
     try:
-        result = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                timeout=timeout)
+        result = subprocess.run(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout
+        )
     except subprocess.TimeoutExpired:
         return dict(failed='timeout')
     if result.returncode == 0:
@@ -93,7 +102,8 @@ def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool,
     model.build(**{**settings, 'shape': (64, 64), 'batch': 1})(train)
     if limit_gb is not None:
         import resource
-        resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 2**30), ) * 2)
+
+        resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * 2**30),) * 2)
     step = model.build(**settings)
     if device.startswith('cuda'):
         before = torch.cuda.memory_allocated(device)
@@ -113,6 +123,7 @@ def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool,
 def _allocated(step: Callable[[bool], None], train: bool) -> int:
     """Bytes: the highest sum of allocations less frees that torch's profiler saw during a step."""
     from torch.profiler import ProfilerActivity, profile
+
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step(train)
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']

@@ -1,4 +1,5 @@
 """What can be measured, by name: backbones of this package and of others, alone, in RetinaNet, or a config's model."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -12,19 +13,43 @@ from ..engine.errors import UsageError
 from ..ops import IMPLS, emsa
 from .baselines import BASELINES, Baseline
 
-OWN = {**{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
-       **{f'restv2-{arch}': (ResTv2, arch) for arch in ('tiny', 'small', 'base', 'large')}}
+OWN = {
+    **{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
+    **{f'restv2-{arch}': (ResTv2, arch) for arch in ('tiny', 'small', 'base', 'large')},
+}
 # Backbones of mmdet and mmpretrain as their published detectors build them; channels of the four stages.
 PEERS = {
     'resnet-50': (dict(type='mmdet.ResNet', depth=50, num_stages=4, out_indices=(0, 1, 2, 3)), (256, 512, 1024, 2048)),
-    'swin-t': (dict(type='mmdet.SwinTransformer', embed_dims=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24],
-                    window_size=7, drop_path_rate=0.2, out_indices=(0, 1, 2, 3)), (96, 192, 384, 768)),
-    'pvt-s': (dict(type='mmdet.PyramidVisionTransformer', num_layers=[3, 4, 6, 3], out_indices=(0, 1, 2, 3)),
-              (64, 128, 320, 512)),
-    'pvtv2-b2': (dict(type='mmdet.PyramidVisionTransformerV2', embed_dims=64, num_layers=[3, 4, 6, 3],
-                      out_indices=(0, 1, 2, 3)), (64, 128, 320, 512)),
-    'convnext-t': (dict(type='mmpretrain.ConvNeXt', arch='tiny', out_indices=(0, 1, 2, 3), drop_path_rate=0.4,
-                        gap_before_final_norm=False), (96, 192, 384, 768)),
+    'swin-t': (
+        dict(
+            type='mmdet.SwinTransformer',
+            embed_dims=96,
+            depths=[2, 2, 6, 2],
+            num_heads=[3, 6, 12, 24],
+            window_size=7,
+            drop_path_rate=0.2,
+            out_indices=(0, 1, 2, 3),
+        ),
+        (96, 192, 384, 768),
+    ),
+    'pvt-s': (
+        dict(type='mmdet.PyramidVisionTransformer', num_layers=[3, 4, 6, 3], out_indices=(0, 1, 2, 3)),
+        (64, 128, 320, 512),
+    ),
+    'pvtv2-b2': (
+        dict(type='mmdet.PyramidVisionTransformerV2', embed_dims=64, num_layers=[3, 4, 6, 3], out_indices=(0, 1, 2, 3)),
+        (64, 128, 320, 512),
+    ),
+    'convnext-t': (
+        dict(
+            type='mmpretrain.ConvNeXt',
+            arch='tiny',
+            out_indices=(0, 1, 2, 3),
+            drop_path_rate=0.4,
+            gap_before_final_norm=False,
+        ),
+        (96, 192, 384, 768),
+    ),
 }
 FLAGS = ('with_cp', 'ffn_recompute')
 LAST_STRIDE = 32  # of the last stage of the own backbones
@@ -35,6 +60,7 @@ DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.
 @dataclass
 class BenchmarkModel:
     """Model to measure, as :func:`parse_model` understood it."""
+
     label: str
     name: str
     options: dict = field(default_factory=dict)
@@ -67,8 +93,10 @@ class BenchmarkModel:
         if self.baseline == 'released' and OWN[self.name][0] is ResT:
             for height, width in shapes:
                 if max(height, width) <= LAST_STRIDE:
-                    raise UsageError(f'{self.label}, {height}x{width}: the released form needs larger maps; give '
-                                     f'images with a side of more than {LAST_STRIDE} pixels.')
+                    raise UsageError(
+                        f'{self.label}, {height}x{width}: the released form needs larger maps; give '
+                        f'images with a side of more than {LAST_STRIDE} pixels.'
+                    )
         if self.is_config:
             _load_config(self.name)
 
@@ -77,8 +105,15 @@ class BenchmarkModel:
         """Whether this is the model of a config."""
         return self.name.endswith('.py')
 
-    def build(self, part: str, shape: tuple[int, int], batch: int, dtype: str = 'float32', device: str = 'cpu',
-              compiled: bool = False) -> Callable[[bool], None]:
+    def build(
+        self,
+        part: str,
+        shape: tuple[int, int],
+        batch: int,
+        dtype: str = 'float32',
+        device: str = 'cpu',
+        compiled: bool = False,
+    ) -> Callable[[bool], None]:
         """A step to time: ``step(train)`` runs a forward pass, with a backward pass if training.
 
         Args:
@@ -104,7 +139,7 @@ class BenchmarkModel:
             inputs = ()
         else:
             model = self._backbone()
-            inputs = (torch.rand(batch, 3, *shape, dtype=DTYPES[dtype], device=device), )
+            inputs = (torch.rand(batch, 3, *shape, dtype=DTYPES[dtype], device=device),)
         model = model.to(device, DTYPES[dtype])
         forward = torch.compile(model) if compiled else model
 
@@ -132,6 +167,7 @@ class BenchmarkModel:
     def _retinanet(self) -> nn.Module:
         modules = _mmdet(self.label)
         from mmengine.hub import get_config
+
         cfg = get_config('mmdet::_base_/models/retinanet_r50_fpn.py').model
         if self.name in OWN:
             channels = OWN[self.name][0](OWN[self.name][1]).out_channels[1:]
@@ -170,8 +206,9 @@ def parse_model(text: str) -> BenchmarkModel:
         elif option in IMPLS:
             model.options['attn_impl'] = option
         else:
-            raise UsageError(f'{text}: unknown option {option!r}: choose from '
-                             f'{", ".join([*BASELINES, *FLAGS, *IMPLS])}.')
+            raise UsageError(
+                f'{text}: unknown option {option!r}: choose from {", ".join([*BASELINES, *FLAGS, *IMPLS])}.'
+            )
         if option not in (*FLAGS, *forms):
             forms.append(option)
     if len(forms) > 1:
@@ -195,7 +232,7 @@ class AttentionAlone(nn.Module):
         self.function = BASELINES[baseline] if baseline else emsa
         self.settings = []
         for i in range(backbone.num_stages):
-            height, width = (-(-size // 2**(i + 2)) for size in shape)
+            height, width = (-(-size // 2 ** (i + 2)) for size in shape)
             blocks = getattr(backbone, f'stage{i + 1}')
             attn, channels = blocks[0].attn, backbone.out_channels[i]
             s = attn.sr.stride[0] if attn.sr is not None else 1
@@ -242,10 +279,13 @@ def _peer(label: str, cfg: dict) -> nn.Module:
 
 def _load_config(path: str):
     from ..engine import load_config
+
     cfg = load_config(path)
     if cfg.get('default_scope') != 'mmdet' or 'model' not in cfg:
-        raise UsageError(f'{path}: only models of configs of mmdet are measured, with default_scope mmdet; backbones '
-                         'of others can be measured by name.')
+        raise UsageError(
+            f'{path}: only models of configs of mmdet are measured, with default_scope mmdet; backbones '
+            'of others can be measured by name.'
+        )
     return cfg
 
 
@@ -256,15 +296,22 @@ def _config_model(path: str) -> nn.Module:
     return modules.build(cfg)
 
 
-def _detector_step(model: nn.Module, shape: tuple[int, int], batch: int, device: str,
-                   compiled: bool) -> Callable[[bool], None]:
+def _detector_step(
+    model: nn.Module, shape: tuple[int, int], batch: int, device: str, compiled: bool
+) -> Callable[[bool], None]:
     from mmdet.testing import demo_mm_inputs
+
     model = model.to(device)
     model.backbone = torch.compile(model.backbone) if compiled else model.backbone
     # An RPN has a class too.
     classes = max((part.num_classes for part in model.modules() if hasattr(part, 'num_classes')), default=80)
-    data = demo_mm_inputs(batch, image_shapes=[(3, *shape)] * batch, num_items=[8] * batch, num_classes=classes,
-                          with_mask=getattr(model, 'with_mask', False))
+    data = demo_mm_inputs(
+        batch,
+        image_shapes=[(3, *shape)] * batch,
+        num_items=[8] * batch,
+        num_classes=classes,
+        with_mask=getattr(model, 'with_mask', False),
+    )
 
     def step(train: bool) -> None:
         model.train(train)

@@ -1,4 +1,5 @@
 """How far each implementation of EMSA is from the formula in float64; prints a table when run as a module."""
+
 from __future__ import annotations
 
 import argparse
@@ -13,17 +14,28 @@ from .report import format_table
 
 PATHS = {'reference': emsa_reference, 'direct': emsa_direct, 'chunked': emsa_chunked}
 # Where heads do not mix: stage 1 of ResT, and all of ResTv2.
-PATHS_WITHOUT_MIXING = {'reference': emsa_reference, 'chunked': emsa_chunked,
-                        'stock sdpa': F.scaled_dot_product_attention}
+PATHS_WITHOUT_MIXING = {
+    'reference': emsa_reference,
+    'chunked': emsa_chunked,
+    'stock sdpa': F.scaled_dot_product_attention,
+}
 # Factors on the queries: attention almost uniform, as it starts; usual; and nearly all on one key.
 SHARPNESS = {'flat': 0.02, 'usual': 1.0, 'sharp': 15.0}
 KEYS = {'few keys': 6, 'many keys': 320}
 NAMES = ('out', 'q', 'k', 'v', 'mix_weight')
 
 
-def make_inputs(sharpness: float, keys: int, batch: int = 2, heads: int = 4, queries: int = 384, channels: int = 16,
-                dtype: torch.dtype = torch.float64, mixing: bool = True,
-                seed: int = 0) -> list[Tensor]:
+def make_inputs(
+    sharpness: float,
+    keys: int,
+    batch: int = 2,
+    heads: int = 4,
+    queries: int = 384,
+    channels: int = 16,
+    dtype: torch.dtype = torch.float64,
+    mixing: bool = True,
+    seed: int = 0,
+) -> list[Tensor]:
     """q, k, v, with mixing also mix_weight and mix_bias, and a gradient of the output.
 
     Values and keys have a mean, as in networks.
@@ -57,12 +69,19 @@ def errors(function: Callable[..., Tensor], inputs: list[Tensor]) -> dict[str, f
     return {name: ((a.double() - b).square().mean().sqrt() / b.std()).item() for name, a, b in zip(NAMES, own, exact)}
 
 
-def mean_errors(function: Callable[..., Tensor], sharpness: float, keys: int, dtype: torch.dtype,
-                mixing: bool = True, draws: int = 4) -> dict[str, float]:
+def mean_errors(
+    function: Callable[..., Tensor],
+    sharpness: float,
+    keys: int,
+    dtype: torch.dtype,
+    mixing: bool = True,
+    draws: int = 4,
+) -> dict[str, float]:
     """:func:`errors`, root mean square over several draws: in one, luck decides by a factor of two."""
-    found = [errors(function, make_inputs(sharpness, keys, dtype=dtype, mixing=mixing, seed=seed))
-             for seed in range(draws)]
-    return {name: (sum(one[name]**2 for one in found) / draws)**0.5 for name in found[0]}
+    found = [
+        errors(function, make_inputs(sharpness, keys, dtype=dtype, mixing=mixing, seed=seed)) for seed in range(draws)
+    ]
+    return {name: (sum(one[name] ** 2 for one in found) / draws) ** 0.5 for name in found[0]}
 
 
 def main() -> None:
@@ -78,8 +97,14 @@ def main() -> None:
                             continue  # what the others are compared with
                         found = mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing)
                         found = {name: f'{error:.1e}' for name, error in found.items()}
-                        rows.append(dict(dtype=str(dtype)[6:], attention=f'{sharpness}, {keys}',
-                                         path=path if mixing else f'{path}, no mixing', **found))
+                        rows.append(
+                            dict(
+                                dtype=str(dtype)[6:],
+                                attention=f'{sharpness}, {keys}',
+                                path=path if mixing else f'{path}, no mixing',
+                                **found,
+                            )
+                        )
     print(format_table(rows, ('dtype', 'attention', 'path', *NAMES)))
 
 

@@ -1,4 +1,5 @@
 """Where the time of a step goes: shares of operators, gathered by what they are for."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -10,8 +11,15 @@ from torch.profiler import ProfilerActivity, profile
 # Names of operators on CPUs and GPUs without their prefix; an operator counts where its name begins so.
 KINDS = {
     'matrix products': ('bmm', 'baddbmm', 'mm', 'addmm', 'matmul', 'dot', '_scaled_dot_product'),
-    'convolutions': ('mkldnn_convolution', 'convolution', 'slow_conv', 'thnn_conv', '_slow_conv', 'cudnn_convolution',
-                     '_conv_depthwise'),
+    'convolutions': (
+        'mkldnn_convolution',
+        'convolution',
+        'slow_conv',
+        'thnn_conv',
+        '_slow_conv',
+        'cudnn_convolution',
+        '_conv_depthwise',
+    ),
     'softmax': ('_softmax', 'softmax', '_log_softmax'),
     'norms': ('native_layer_norm', 'native_batch_norm', 'batch_norm', 'native_group_norm', 'linalg_vector_norm'),
     'activations': ('gelu', 'relu', 'sigmoid', 'silu', 'threshold'),

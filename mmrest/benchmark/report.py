@@ -1,4 +1,5 @@
 """Tables and plots of what was measured."""
+
 from __future__ import annotations
 
 import io
@@ -21,8 +22,11 @@ def format_table(rows: Sequence[dict], columns: Sequence[str]) -> str:
 
 
 def _text(value) -> str:
-    return f'{value:.3g}' if isinstance(value, float) and abs(value) < 100 else (
-        f'{value:.0f}' if isinstance(value, float) else str(value))
+    return (
+        f'{value:.3g}'
+        if isinstance(value, float) and abs(value) < 100
+        else (f'{value:.0f}' if isinstance(value, float) else str(value))
+    )
 
 
 def plot_bars(rows: Sequence[dict], columns: Sequence[str], title: str, out: str | Path) -> Path:
@@ -73,11 +77,12 @@ def plot_sweep(rows: Sequence[dict], title: str, out: str | Path) -> Path:
         if not points:
             continue
         label = f'{model} ~ pixels^{fit_power(points):.2f}' if len(points) > 1 else model
-        line, = axis.plot(*zip(*points), marker='o', markersize=4, label=label)
+        (line,) = axis.plot(*zip(*points), marker='o', markersize=4, label=label)
         if len(points) < len(own):
             failed = own[len(points)]
-            axis.annotate(failed['MB'], points[-1], xytext=(6, 4), textcoords='offset points', fontsize=8,
-                          color=line.get_color())
+            axis.annotate(
+                failed['MB'], points[-1], xytext=(6, 4), textcoords='offset points', fontsize=8, color=line.get_color()
+            )
     axis.set(xscale='log', yscale='log', xlabel='image, pixels (logarithmic)', ylabel='peak memory, MB', title=title)
     sizes = {row['shape'][0] * row['shape'][1] / 1e6: '{}x{}'.format(*row['shape']) for row in rows}
     axis.set_xticks(list(sizes), list(sizes.values()), fontsize=8)
@@ -91,14 +96,16 @@ def plot_sweep(rows: Sequence[dict], title: str, out: str | Path) -> Path:
 def fit_power(points: Sequence[tuple[float, float]]) -> float:
     """Exponent p of the least-squares fit y = a x^p, over (x, y) with positive numbers; 1 is linear."""
     from math import log
+
     logs = [(log(x), log(y)) for x, y in points]
     mean_x, mean_y = (sum(values) / len(logs) for values in zip(*logs))
-    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x)**2 for x, _ in logs)
+    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
 
 
 def fit_quadratic(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """(a, b) of the fit y = a x + b x^2 with least squares of relative errors, over (x, y) with y > 0."""
     import numpy as np
+
     x, y = np.array(points, dtype=float).T
     a, b = np.linalg.lstsq(np.stack([x / y, x**2 / y], axis=1), np.ones(len(x)), rcond=None)[0]
     return float(a), float(b)

@@ -1,4 +1,5 @@
 """Checkpoints from the network: each is there whole or not at all, and a server that does not answer is an error."""
+
 from __future__ import annotations
 
 import http.client
@@ -54,8 +55,9 @@ def resolve(name: str) -> str:
     else:
         return name
     if model not in urls:
-        raise CheckpointError(f"{name} is not in mmengine's list of {scheme}{mark} models. Give the path of a file, or "
-                              'the URL of one.')
+        raise CheckpointError(
+            f"{name} is not in mmengine's list of {scheme}{mark} models. Give the path of a file, or the URL of one."
+        )
     url = urls[model]
     # A list of one's own may have paths.
     return url if url.startswith(WEB) else os.path.join(mmengine_checkpoint._get_mmengine_home(), url)
@@ -113,8 +115,14 @@ def download(url: str) -> Path:
         if got < expected or not got:
             raise DownloadError(url, f'the answer ended after {got:,} of {expected:,} bytes')
         os.replace(partial, path)
-    except (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException,
-            ValueError) as error:
+    except (
+        urllib.error.URLError,
+        ConnectionError,
+        TimeoutError,
+        ssl.SSLError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:
         raise DownloadError(url, _reason(error)) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
 """Errors of checkpoint files."""
+
 from __future__ import annotations
 
 from ..utils.errors import MMRestError

@@ -1,4 +1,5 @@
 """From a checkpoint file to a model: unwrapping, translating names, and saying what was used."""
+
 from __future__ import annotations
 
 import logging
@@ -38,6 +39,7 @@ class LoadReport:
         untouched (list[str]): Modules of the model, by name, with parameters of which the state dict has none.
         unfilled (list[str]): Parameters and running statistics that are missing or mismatched, with both shapes.
     """
+
     source: str
     matched: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -80,13 +82,17 @@ class LoadReport:
         # Auxiliary heads are for training only, and published files may leave them out.
         unfilled = [name for name in self.untouched if not name.startswith('aux')] if testing else []
         if unfilled:
-            raise CheckpointError(f'The checkpoint has nothing for {", ".join(unfilled)} of the model, which would be '
-                                  f'tested with random weights; of another model, or of its backbone alone? {self}')
+            raise CheckpointError(
+                f'The checkpoint has nothing for {", ".join(unfilled)} of the model, which would be '
+                f'tested with random weights; of another model, or of its backbone alone? {self}'
+            )
         unfilled = [key for key in self.unfilled if not key.startswith('aux')] if testing else []
         if unfilled:
-            raise CheckpointError(f'The checkpoint does not fill {_shorten(unfilled)} of the model, which would be '
-                                  'tested with random values. Test with the config that it was trained with. '
-                                  f'{self}')
+            raise CheckpointError(
+                f'The checkpoint does not fill {_shorten(unfilled)} of the model, which would be '
+                'tested with random values. Test with the config that it was trained with. '
+                f'{self}'
+            )
         fine = self.complete and not self.depths
         print_log(str(self), logger='current', level=logging.INFO if fine else logging.WARNING)
         return self
@@ -113,20 +119,25 @@ def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> Ordere
     if isinstance(checkpoint, Mapping):
         inner = next((checkpoint[name] for name in CONTAINERS if isinstance(checkpoint.get(name), Mapping)), checkpoint)
     if not isinstance(inner, Mapping) or not any(isinstance(value, Tensor) for value in inner.values()):
-        held = f'the keys {_shorten([str(key) for key in checkpoint])}' if isinstance(checkpoint, Mapping) else \
-            f'a {type(checkpoint).__name__}'
-        raise CheckpointError(f'{source} holds no state dict, but {held}. Expected one, bare or under '
-                              f'{", ".join(CONTAINERS)}.')
+        held = (
+            f'the keys {_shorten([str(key) for key in checkpoint])}'
+            if isinstance(checkpoint, Mapping)
+            else f'a {type(checkpoint).__name__}'
+        )
+        raise CheckpointError(
+            f'{source} holds no state dict, but {held}. Expected one, bare or under {", ".join(CONTAINERS)}.'
+        )
     state_dict = OrderedDict((str(key), value) for key, value in inner.items())
     if all(key.startswith('module.') for key in state_dict):
-        state_dict = OrderedDict((key[len('module.'):], value) for key, value in state_dict.items())
+        state_dict = OrderedDict((key[len('module.') :], value) for key, value in state_dict.items())
     if hasattr(inner, '_metadata'):
         state_dict._metadata = inner._metadata  # versions that modules go by when they load
     return state_dict
 
 
-def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
-                            norm_names: Mapping[str, str], anchor: str) -> dict[str, str]:
+def translate_backbone_keys(
+    keys: Iterable[str], own_keys: Iterable[str], norm_names: Mapping[str, str], anchor: str
+) -> dict[str, str]:
     """New names for the keys of a published file.
 
     Whatever stands before the backbone's keys (``backbone.``, ``backbone.bottom_up.``) is taken off,
@@ -145,16 +156,18 @@ def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
         CheckpointError: The file holds several such backbones.
     """
     keys, own_keys = dict.fromkeys(keys), set(own_keys)  # a dict keeps the order of the file
-    wrappers = [] if anchor in keys else [key[:-len(anchor)] for key in keys if key.endswith('.' + anchor)]
+    wrappers = [] if anchor in keys else [key[: -len(anchor)] for key in keys if key.endswith('.' + anchor)]
     if len(wrappers) > 1:
-        raise CheckpointError(f'The checkpoint holds several backbones: {", ".join(sorted(wrappers))}. Choose one with '
-                              "init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...).")
+        raise CheckpointError(
+            f'The checkpoint holds several backbones: {", ".join(sorted(wrappers))}. Choose one with '
+            "init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)."
+        )
     wrapper = wrappers[0] if wrappers else ''
     renamed = {}
     for key in keys:
         if not key.startswith(wrapper):
             continue
-        name, _, leaf = key[len(wrapper):].rpartition('.')
+        name, _, leaf = key[len(wrapper) :].rpartition('.')
         new = f'{norm_names.get(name, name)}.{leaf}'
         # A norm is renamed only into one that the backbone has and the file does not.
         if name in norm_names and (new not in own_keys or wrapper + new in keys):
@@ -164,8 +177,9 @@ def translate_backbone_keys(keys: Iterable[str], own_keys: Iterable[str],
     return renamed
 
 
-def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
-                       source: str = 'the state dict') -> LoadReport:
+def compare_state_dict(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str = 'the state dict'
+) -> LoadReport:
     """Say which keys of a state dict fit a model, published names of its backbone included."""
     state_dict = _translated(model, state_dict)
     report = LoadReport(source)
@@ -187,8 +201,11 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
     report.unexpected = [key for key in state_dict if key not in own]
     report.fraction = filled / max(total, 1)
     matched = {key.split('.')[0] for key in report.matched}
-    report.untouched = [name for name, part in model.named_children()
-                        if next(part.parameters(), None) is not None and name not in matched]
+    report.untouched = [
+        name
+        for name, part in model.named_children()
+        if next(part.parameters(), None) is not None and name not in matched
+    ]
     for prefix in _backbones(model):
         _compare_backbone(report, own, state_dict, prefix)
     return report
@@ -196,12 +213,16 @@ def compare_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor],
 
 def _backbones(model: nn.Module) -> dict[str, nn.Module]:
     """Backbones of this package in a model, by what stands before the names of their tensors."""
-    return {f'{name}.' if name else '': module for name, module in model.named_modules()
-            if hasattr(module, 'translate_state_dict')}
+    return {
+        f'{name}.' if name else '': module
+        for name, module in model.named_modules()
+        if hasattr(module, 'translate_state_dict')
+    }
 
 
-def _compare_backbone(report: LoadReport, own: Mapping[str, Tensor], state_dict: Mapping[str, Tensor],
-                      prefix: str) -> None:
+def _compare_backbone(
+    report: LoadReport, own: Mapping[str, Tensor], state_dict: Mapping[str, Tensor], prefix: str
+) -> None:
     """Add to a report how the backbone under ``prefix`` differs in width and depth.
 
     Heads that fit would otherwise hide that the backbone does not.
@@ -216,8 +237,11 @@ def _compare_backbone(report: LoadReport, own: Mapping[str, Tensor], state_dict:
         return Counter(match[1] for match in map(block.fullmatch, keys) if match)
 
     ours, theirs = count_blocks(own), count_blocks(state_dict)
-    report.depths += [f'{prefix}{stage} has {count} blocks, in the file {theirs[stage]}'
-                      for stage, count in ours.items() if theirs[stage] not in (0, count)]
+    report.depths += [
+        f'{prefix}{stage} has {count} blocks, in the file {theirs[stage]}'
+        for stage, count in ours.items()
+        if theirs[stage] not in (0, count)
+    ]
 
 
 def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
@@ -228,8 +252,9 @@ def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDi
     return state_dict
 
 
-def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None, map_location: Any = 'cpu',
-                    testing: bool = False) -> LoadReport:
+def load_pretrained(
+    model: nn.Module, checkpoint: str, prefix: str | None = None, map_location: Any = 'cpu', testing: bool = False
+) -> LoadReport:
     """Load a checkpoint file, the authors' or one's own, into a model and report what was used.
 
     Args:
@@ -255,7 +280,7 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
             state_dict = unwrap_state_dict(load_file(path, map_location), str(checkpoint))
     if prefix:
         prefix = prefix.rstrip('.') + '.'
-        state_dict = OrderedDict((k[len(prefix):], v) for k, v in state_dict.items() if k.startswith(prefix))
+        state_dict = OrderedDict((k[len(prefix) :], v) for k, v in state_dict.items() if k.startswith(prefix))
     state_dict = _translated(model, state_dict)
     report = compare_state_dict(model, state_dict, str(checkpoint)).check(testing)
     model.load_state_dict({key: state_dict[key] for key in report.matched}, strict=False)

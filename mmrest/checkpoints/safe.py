@@ -4,6 +4,7 @@ A ``.pth`` file is a pickle, and a pickle may call any function. ``torch.load(we
 refuses all but tensors and plain containers; this module adds, by name, the few harmless types that
 mmengine and the ResT authors put beside them.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -58,33 +59,42 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     if not head:
         raise CheckpointError(f'{path} is empty. Download or copy it again.')
     if head.lstrip()[:1] == b'<':
-        raise CheckpointError(f'{path} is a web page, not a checkpoint: the download needed a login or failed. '
-                              'Download it again with a browser.')
+        raise CheckpointError(
+            f'{path} is a web page, not a checkpoint: the download needed a login or failed. '
+            'Download it again with a browser.'
+        )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointError(f'{path} is a git-lfs pointer, not the file itself. Fetch it with "git lfs pull".')
     if head.startswith(_ZIP_MAGIC) and not zipfile.is_zipfile(path):
-        raise CheckpointError(f'{path} is cut off ({path.stat().st_size:,} bytes): the copy or download did not '
-                              'finish. Get it again.')
+        raise CheckpointError(
+            f'{path} is cut off ({path.stat().st_size:,} bytes): the copy or download did not finish. Get it again.'
+        )
     if tarfile.is_tarfile(path):
         # The format of PyTorch before 0.1.10; torch < 2.6 runs code from it in spite of weights_only.
-        raise CheckpointError(f'{path} is refused: it is a tar archive, and reading checkpoints in that format is not '
-                              'safe. Load it in a version of PyTorch that you trust with it, and save it anew.')
+        raise CheckpointError(
+            f'{path} is refused: it is a tar archive, and reading checkpoints in that format is not '
+            'safe. Load it in a version of PyTorch that you trust with it, and save it anew.'
+        )
     try:
         with _standins_first():
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         if any(word in reason for word in _REFUSALS):
-            raise CheckpointError(f'{path} is refused: loading it would run code from the file. It asks for '
-                                  f'{_what_it_asks_for(path, reason)}. Nothing was run. If you trust its source, '
-                                  'save its plain state dict there and use that file.') from error
+            raise CheckpointError(
+                f'{path} is refused: loading it would run code from the file. It asks for '
+                f'{_what_it_asks_for(path, reason)}. Nothing was run. If you trust its source, '
+                'save its plain state dict there and use that file.'
+            ) from error
         raise CheckpointError(f'{path} is cut off or not a PyTorch checkpoint. Get it again.') from error
     except OSError:
         raise
     except Exception as error:  # bytes that are no pickle fail in any way
-        raise CheckpointError(f'{path} is damaged or not a PyTorch checkpoint '
-                              f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}). '
-                              'Get it again.') from error
+        raise CheckpointError(
+            f'{path} is damaged or not a PyTorch checkpoint '
+            f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}). '
+            'Get it again.'
+        ) from error
 
 
 def _what_it_asks_for(path: Path, reason: str) -> str:

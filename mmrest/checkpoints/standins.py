@@ -5,6 +5,7 @@ whatever the file says. ``numpy.dtype`` can so be given sizes that make NumPy re
 and mmengine's ``HistoryBuffer`` changes a table that all its instances share. The classes here go by
 the names of the originals, take the states that real checkpoints have, and refuse any other.
 """
+
 from __future__ import annotations
 
 import pickle
@@ -71,7 +72,7 @@ class Array(np.ndarray):
 def _reconstruct(kind: type, shape: tuple, code: bytes) -> Array:
     if kind is not Array:
         _refuse(f'a NumPy array of type {kind!r}')
-    return np.ndarray.__new__(Array, (0, ), 'b')
+    return np.ndarray.__new__(Array, (0,), 'b')
 
 
 def _scalar(dtype: DType, content: bytes) -> np.generic:
@@ -116,5 +117,12 @@ def _under_both_names(name: str, function: Callable) -> list[Callable]:
     return [copy(f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')]
 
 
-STANDINS = [DType, Array, History, _statistics_method, _encode, *_under_both_names('_reconstruct', _reconstruct),
-            *_under_both_names('scalar', _scalar)]
+STANDINS = [
+    DType,
+    Array,
+    History,
+    _statistics_method,
+    _encode,
+    *_under_both_names('_reconstruct', _reconstruct),
+    *_under_both_names('scalar', _scalar),
+]

@@ -1,4 +1,5 @@
 """Telling which of a run's checkpoints is whole, to resume from the last one that is."""
+
 from __future__ import annotations
 
 import logging
@@ -44,9 +45,11 @@ def check_state(path: str | Path, optimizer: bool = True) -> dict[str, Any]:
     if not missing:
         missing = [f'meta.{key}' for key in ('epoch', 'iter') if type(meta.get(key)) is not int or meta[key] < 0]
     if missing:
-        raise CheckpointError(f'{path} holds no state that training can be resumed from (it has no '
-                              f'{", ".join(missing)}). To start anew from its weights: --cfg-options '
-                              f'load_from={path}, without --resume.')
+        raise CheckpointError(
+            f'{path} holds no state that training can be resumed from (it has no '
+            f'{", ".join(missing)}). To start anew from its weights: --cfg-options '
+            f'load_from={path}, without --resume.'
+        )
     return meta
 
 
@@ -60,8 +63,9 @@ def _check_sums(path: Path) -> None:
         raise CheckpointError(f'{path} is damaged: the checksum of {broken} in it is wrong.')
 
 
-def find_last_state(folder: str | Path, template: str = 'epoch_{}.pth',
-                    optimizer: bool = True) -> tuple[Path, dict[str, Any]] | None:
+def find_last_state(
+    folder: str | Path, template: str = 'epoch_{}.pth', optimizer: bool = True
+) -> tuple[Path, dict[str, Any]] | None:
     """The newest whole checkpoint in the folder of a run; newer ones that are not whole are named in warnings.
 
     Files are told by their names, and ordered by the number in them. mmengine's note ``last_checkpoint`` is not
@@ -80,23 +84,31 @@ def find_last_state(folder: str | Path, template: str = 'epoch_{}.pth',
     """
     folder = Path(folder)
     pattern = re.compile(re.escape(template).replace(re.escape('{}'), r'(\d+)'))
-    numbered = [(int(match[1]), path) for path in (folder.iterdir() if folder.is_dir() else [])
-                if (match := pattern.fullmatch(path.name))]
+    numbered = [
+        (int(match[1]), path)
+        for path in (folder.iterdir() if folder.is_dir() else [])
+        if (match := pattern.fullmatch(path.name))
+    ]
     faults = []
     for _, path in sorted(numbered, reverse=True):
         try:
             meta = check_state(path, optimizer)
         except (CheckpointError, OSError) as error:
             faults.append(str(error))
-            print_log(f'Not resuming from {path.name}, which stays where it is: {error}', logger='current',
-                      level=logging.WARNING)
+            print_log(
+                f'Not resuming from {path.name}, which stays where it is: {error}',
+                logger='current',
+                level=logging.WARNING,
+            )
             continue
         _compare_with_note(folder, path)
         return path, meta
     if faults:
         listed = '\n'.join(f'  {fault}' for fault in faults)
-        raise CheckpointError(f'No checkpoint in {folder} is whole:\n{listed}\nTo start from the beginning, move them '
-                              'away or leave out --resume.')
+        raise CheckpointError(
+            f'No checkpoint in {folder} is whole:\n{listed}\nTo start from the beginning, move them '
+            'away or leave out --resume.'
+        )
     return None
 
 
@@ -110,5 +122,9 @@ def _compare_with_note(folder: Path, path: Path) -> None:
     # Only the end of the path: a run's folder may have been moved, or be named from another directory.
     if Path(named).name != path.name or Path(named).parent.name not in ('', folder.resolve().name):
         content = f'names {named[:200]!r}' if named else 'is empty'
-        print_log(f'Resuming from {path}, the newest whole checkpoint; the note last_checkpoint beside it {content}, '
-                  'which is not followed.', logger='current', level=logging.WARNING)
+        print_log(
+            f'Resuming from {path}, the newest whole checkpoint; the note last_checkpoint beside it {content}, '
+            'which is not followed.',
+            logger='current',
+            level=logging.WARNING,
+        )

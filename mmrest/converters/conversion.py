@@ -1,4 +1,5 @@
 """The authors' published files as checkpoints of this package: whole detectors, segmentors and classifiers."""
+
 from __future__ import annotations
 
 import hashlib
@@ -30,7 +31,8 @@ OUT_NORMS = {'retinanet': (2, 3, 4), 'mask_rcnn': (1, 2, 3, 4), 'upernet': (1, 2
 UPERNET_CONVS = tuple(
     ['decode_head.bottleneck', 'decode_head.fpn_bottleneck', 'auxiliary_head.convs.0']
     + [f'decode_head.psp_modules.{i}.1' for i in range(4)]
-    + [f'decode_head.{kind}_convs.{i}' for kind in ('lateral', 'fpn') for i in range(3)])
+    + [f'decode_head.{kind}_convs.{i}' for kind in ('lateral', 'fpn') for i in range(3)]
+)
 UPERNET_LEAVES = ('conv.weight', 'bn.weight', 'bn.bias', 'bn.running_mean', 'bn.running_var')
 
 
@@ -47,6 +49,7 @@ class Conversion:
         left_out (list[str]): Tensors of the file that were not used.
         notes (list[str]): What whoever uses it should know.
     """
+
     state_dict: OrderedDict[str, Tensor]
     contents: Contents
     target: str
@@ -59,13 +62,22 @@ class Conversion:
     def meta(self) -> dict[str, Any]:
         """What is saved beside the state dict: plain strings, numbers and lists."""
         settings = {key: None if value is None else list(value) for key, value in self.contents.settings.items()}
-        return dict(source=Path(self.source).name, source_sha256=self.sha256, layout=self.contents.layout,
-                    arch=self.contents.name, settings=settings, target=self.target, mmrest_version=__version__)
+        return dict(
+            source=Path(self.source).name,
+            source_sha256=self.sha256,
+            layout=self.contents.layout,
+            arch=self.contents.name,
+            settings=settings,
+            target=self.target,
+            mmrest_version=__version__,
+        )
 
     def __str__(self) -> str:
         numbers = sum(value.numel() for value in self.state_dict.values())
-        lines = [f'{self.source} is {self.contents}.',
-                 f'  converted to: {self.target}, {len(self.state_dict)} tensors, {numbers:,} numbers']
+        lines = [
+            f'{self.source} is {self.contents}.',
+            f'  converted to: {self.target}, {len(self.state_dict)} tensors, {numbers:,} numbers',
+        ]
         if self.sha256:
             lines.insert(1, f'  sha256 of the file: {self.sha256}')
         if self.left_out:
@@ -92,9 +104,11 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
     contents = recognize(unwrap_state_dict(checkpoint, source), source)
     target = to if to == 'backbone' else _whole_target(contents, to, source)
     if contents.norms != OUT_NORMS.get(target, contents.norms):
-        raise CheckpointError(f'The {target} in {source} is not built as the published ones: it has output norms after '
-                              f'the stages {contents.norms}, they after {OUT_NORMS[target]}. Its backbone alone can be '
-                              'had with --to backbone.')
+        raise CheckpointError(
+            f'The {target} in {source} is not built as the published ones: it has output norms after '
+            f'the stages {contents.norms}, they after {OUT_NORMS[target]}. Its backbone alone can be '
+            'had with --to backbone.'
+        )
     left_out, notes = [], []
     if target == 'backbone':
         state_dict = OrderedDict(contents.backbone)
@@ -122,8 +136,9 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
         notes.append('The numbers of heads leave no trace in ResTv2 files: set those that it was trained with.')
     if isinstance(checkpoint, Mapping) and 'model' in checkpoint and 'model_ema' in checkpoint:
         notes.append("The file holds averaged weights (model_ema) as well; converted are those under 'model'.")
-    state_dict = OrderedDict((key, value.clone(memory_format=torch.contiguous_format))
-                             for key, value in state_dict.items())
+    state_dict = OrderedDict(
+        (key, value.clone(memory_format=torch.contiguous_format)) for key, value in state_dict.items()
+    )
     return Conversion(state_dict, contents, target, source, left_out=left_out, notes=[note for note in notes if note])
 
 
@@ -147,8 +162,10 @@ def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', 
     if destination.exists() and source.exists() and destination.samefile(source):
         raise CheckpointError(f'{destination} is the file to convert itself. Give the converted one another name.')
     if destination.is_dir() or not destination.parent.is_dir():
-        raise CheckpointError(f'{destination} cannot be written: '
-                              f'{"it is a folder" if destination.is_dir() else "there is no such folder"}.')
+        raise CheckpointError(
+            f'{destination} cannot be written: '
+            f'{"it is a folder" if destination.is_dir() else "there is no such folder"}.'
+        )
     if destination.exists() and not overwrite:
         raise CheckpointError(f'{destination} exists already. Give another name, or --overwrite to replace it.')
     checkpoint = load_file(source)
@@ -164,7 +181,8 @@ def _whole_target(contents: Contents, to: str, source: str) -> str:
         raise CheckpointError(
             f'{source} is not recognized as a whole: beside a {contents.name} under "{contents.prefix}" it holds '
             f'{summarize(contents.rest)}. What can be converted: {", ".join(DESCRIPTIONS[key] for key in TARGETS)}. '
-            'With --to backbone, the backbone alone.')
+            'With --to backbone, the backbone alone.'
+        )
     target = TARGETS[contents.layout]
     if to not in ('auto', target):
         raise CheckpointError(f'{source} is {contents}, so it can be converted to {target} or backbone, not to {to}.')
@@ -177,8 +195,13 @@ def _convert_classifier(contents: Contents, source: str) -> dict[str, Tensor]:
     The backbone there emits stage 4 only, so its output norm is the norm before the pooling: in v1
     the same tensor in all layouts, in v2 the classifier's own.
     """
-    norm = {} if contents.version == 'rest' else {
-        f'backbone.norm{NUM_STAGES}.{leaf}': contents.classifier.get(f'norm.{leaf}') for leaf in ('weight', 'bias')}
+    norm = (
+        {}
+        if contents.version == 'rest'
+        else {
+            f'backbone.norm{NUM_STAGES}.{leaf}': contents.classifier.get(f'norm.{leaf}') for leaf in ('weight', 'bias')
+        }
+    )
     head = {f'head.fc.{leaf}': contents.classifier.get(f'head.{leaf}') for leaf in ('weight', 'bias')}
     lacking = [key for key, value in {**norm, **head}.items() if value is None]
     if contents.version == 'rest' and NUM_STAGES not in contents.norms:
@@ -196,9 +219,11 @@ def _convert_upernet(tensors: Mapping[str, Tensor], source: str) -> dict[str, Te
     unknown = [key for key in tensors if key not in expected and not key.endswith('.bn.num_batches_tracked')]
     for what, keys in (('lacks', missing), ('has besides', unknown)):
         if keys:
-            raise CheckpointError(f'The UPerNet in {source} is not built as the published ones: it {what} {len(keys)} '
-                                  f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
-                                  'backbone.')
+            raise CheckpointError(
+                f'The UPerNet in {source} is not built as the published ones: it {what} {len(keys)} '
+                f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
+                'backbone.'
+            )
     return dict(tensors)
 
 

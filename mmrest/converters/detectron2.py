@@ -12,6 +12,7 @@ Written from the published definitions of both (detectron2: ``FPN``, ``RetinaNet
 What differs is the order of the nine anchors of a cell of RetinaNet: detectron2 goes through sizes
 and, for each, through ratios; mmdet's default the other way round.
 """
+
 from __future__ import annotations
 
 import math
@@ -24,7 +25,7 @@ from torch import Tensor
 from ..checkpoints import CheckpointError
 
 RATIOS = (0.5, 1.0, 2.0)  # height / width
-OCTAVES = (1.0, 2**(1 / 3), 2**(2 / 3))
+OCTAVES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 # Anchors that old versions of detectron2 keep in the file: RetinaNet P3 to P7, RPN P2 to P6.
 ANCHOR_SIZES = {
     'retinanet': [[size * octave for octave in OCTAVES] for size in (32, 64, 128, 256, 512)],
@@ -54,15 +55,18 @@ def convert_detector(kind: str, tensors: Mapping[str, Tensor], source: str = 'th
     """
     buffers = {key: value for key, value in tensors.items() if key.startswith(BUFFERS)}
     _check_anchors(kind, buffers, source)
-    names = {f'{old}.{leaf}': f'{new}.{leaf}' for old, new in detector_names(kind).items()
-             for leaf in ('weight', 'bias')}
+    names = {
+        f'{old}.{leaf}': f'{new}.{leaf}' for old, new in detector_names(kind).items() for leaf in ('weight', 'bias')
+    }
     missing = [key for key in names if key not in tensors]
     unknown = [key for key in tensors if key not in names and key not in buffers]
     for what, keys in (('lacks', missing), ('has besides', unknown)):
         if keys:
-            raise CheckpointError(f'The {kind} in {source} is not built as the published ones: it {what} {len(keys)} '
-                                  f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
-                                  'backbone.')
+            raise CheckpointError(
+                f'The {kind} in {source} is not built as the published ones: it {what} {len(keys)} '
+                f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
+                'backbone.'
+            )
     converted = OrderedDict((new, tensors[old]) for old, new in names.items())
     _check_shapes(kind, converted, source)
     if kind == 'retinanet':
@@ -87,21 +91,25 @@ def detector_names(kind: str) -> dict[str, str]:
             names[f'head.bbox_subnet.{2 * i}'] = f'bbox_head.reg_convs.{i}.conv'
         names.update({'head.cls_score': 'bbox_head.retina_cls', 'head.bbox_pred': 'bbox_head.retina_reg'})
         return names
-    names.update({
-        'proposal_generator.rpn_head.conv': 'rpn_head.rpn_conv',
-        'proposal_generator.rpn_head.objectness_logits': 'rpn_head.rpn_cls',
-        'proposal_generator.rpn_head.anchor_deltas': 'rpn_head.rpn_reg',
-        'roi_heads.box_head.fc1': 'roi_head.bbox_head.shared_fcs.0',
-        'roi_heads.box_head.fc2': 'roi_head.bbox_head.shared_fcs.1',
-        'roi_heads.box_predictor.cls_score': 'roi_head.bbox_head.fc_cls',
-        'roi_heads.box_predictor.bbox_pred': 'roi_head.bbox_head.fc_reg',
-    })
+    names.update(
+        {
+            'proposal_generator.rpn_head.conv': 'rpn_head.rpn_conv',
+            'proposal_generator.rpn_head.objectness_logits': 'rpn_head.rpn_cls',
+            'proposal_generator.rpn_head.anchor_deltas': 'rpn_head.rpn_reg',
+            'roi_heads.box_head.fc1': 'roi_head.bbox_head.shared_fcs.0',
+            'roi_heads.box_head.fc2': 'roi_head.bbox_head.shared_fcs.1',
+            'roi_heads.box_predictor.cls_score': 'roi_head.bbox_head.fc_cls',
+            'roi_heads.box_predictor.bbox_pred': 'roi_head.bbox_head.fc_reg',
+        }
+    )
     for i in range(4):
         names[f'roi_heads.mask_head.mask_fcn{i + 1}'] = f'roi_head.mask_head.convs.{i}.conv'
-    names.update({
-        'roi_heads.mask_head.deconv': 'roi_head.mask_head.upsample',
-        'roi_heads.mask_head.predictor': 'roi_head.mask_head.conv_logits',
-    })
+    names.update(
+        {
+            'roi_heads.mask_head.deconv': 'roi_head.mask_head.upsample',
+            'roi_heads.mask_head.predictor': 'roi_head.mask_head.conv_logits',
+        }
+    )
     return names
 
 
@@ -119,16 +127,20 @@ def count_classes(kind: str, converted: Mapping[str, Tensor]) -> int:
 
 def describe_pixels(version: str, tensors: Mapping[str, Tensor]) -> str:
     """What old versions of detectron2 say in the file about its images, next to what they should be; '' if nothing."""
-    found = [tuple(round(value, 3) for value in tensors[key].flatten().tolist()) for key in ('pixel_mean', 'pixel_std')
-             if key in tensors]
+    found = [
+        tuple(round(value, 3) for value in tensors[key].flatten().tolist())
+        for key in ('pixel_mean', 'pixel_std')
+        if key in tensors
+    ]
     if len(found) < 2:
         return ''
     expected = PIXELS[version]
     said = f'Images: mean {found[0]}, std {found[1]}, by the file itself'
     if all(math.isclose(a, b, abs_tol=0.01) for one, other in zip(found, expected) for a, b in zip(one, other)):
         return f'{said}; the published config has the same.'
-    return (f'{said}. WARNING: the published config has mean {expected[0]}, std {expected[1]}; set '
-            'model.data_preprocessor.')
+    return (
+        f'{said}. WARNING: the published config has mean {expected[0]}, std {expected[1]}; set model.data_preprocessor.'
+    )
 
 
 def _cell_anchors(sizes: list[float]) -> Tensor:
@@ -142,16 +154,18 @@ def _check_anchors(kind: str, buffers: Mapping[str, Tensor], source: str) -> Non
         if '.cell_anchors.' not in f'.{key}':
             continue
         level = int(key.rsplit('.', 1)[1])
-        sizes = ANCHOR_SIZES[kind][level:level + 1]
+        sizes = ANCHOR_SIZES[kind][level : level + 1]
         expected = _cell_anchors(sizes[0]) if sizes else None
         if expected is None or anchors.shape != expected.shape or (anchors.cpu().float() - expected).abs().max() > 0.01:
-            raise CheckpointError(f'The anchors of the {kind} in {source} are not the default ones of detectron2 '
-                                  f'({key}: {anchors.tolist()}). The published detectors have those.')
+            raise CheckpointError(
+                f'The anchors of the {kind} in {source} are not the default ones of detectron2 '
+                f'({key}: {anchors.tolist()}). The published detectors have those.'
+            )
 
 
 def _check_shapes(kind: str, converted: Mapping[str, Tensor], source: str) -> None:
     """Numbers of anchors and classes fit together."""
-    shapes = {key[:-len('.weight')]: value.shape[0] for key, value in converted.items() if key.endswith('.weight')}
+    shapes = {key[: -len('.weight')]: value.shape[0] for key, value in converted.items() if key.endswith('.weight')}
     if kind == 'retinanet':
         anchors = len(OCTAVES) * len(RATIOS)
         good = shapes['bbox_head.retina_reg'] == 4 * anchors and shapes['bbox_head.retina_cls'] % anchors == 0
@@ -159,9 +173,21 @@ def _check_shapes(kind: str, converted: Mapping[str, Tensor], source: str) -> No
     else:
         classes = shapes['roi_head.bbox_head.fc_cls'] - 1
         good = (shapes['rpn_head.rpn_cls'], shapes['rpn_head.rpn_reg']) == (len(RATIOS), 4 * len(RATIOS)) and (
-            shapes['roi_head.bbox_head.fc_reg'], shapes['roi_head.mask_head.conv_logits']) == (4 * classes, classes)
-        seen = {key: shapes[key] for key in ('rpn_head.rpn_cls', 'rpn_head.rpn_reg', 'roi_head.bbox_head.fc_cls',
-                                             'roi_head.bbox_head.fc_reg', 'roi_head.mask_head.conv_logits')}
+            shapes['roi_head.bbox_head.fc_reg'],
+            shapes['roi_head.mask_head.conv_logits'],
+        ) == (4 * classes, classes)
+        seen = {
+            key: shapes[key]
+            for key in (
+                'rpn_head.rpn_cls',
+                'rpn_head.rpn_reg',
+                'roi_head.bbox_head.fc_cls',
+                'roi_head.bbox_head.fc_reg',
+                'roi_head.mask_head.conv_logits',
+            )
+        }
     if not good:
-        raise CheckpointError(f'The {kind} in {source} is not built as the published ones; the numbers of channels '
-                              f'that it predicts are {seen}.')
+        raise CheckpointError(
+            f'The {kind} in {source} is not built as the published ones; the numbers of channels '
+            f'that it predicts are {seen}.'
+        )

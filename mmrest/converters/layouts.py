@@ -3,6 +3,7 @@
 The backbones import this package to load their weights, and this module imports them to know their
 tensors; so ``mmrest.checkpoints`` itself does not import it.
 """
+
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
@@ -60,6 +61,7 @@ class Contents:
         classifier (OrderedDict): ``norm`` (of ResTv2) and ``head`` of a classifier.
         rest (OrderedDict): All other tensors, under the names of the file.
     """
+
     layout: str
     version: str
     arch: str
@@ -76,8 +78,9 @@ class Contents:
         return f'{self.version}_{self.arch}'
 
     def __str__(self) -> str:
-        listed = ', '.join(f'{key} {"unknown" if value is None else " ".join(map(str, value))}'
-                           for key, value in self.settings.items())
+        listed = ', '.join(
+            f'{key} {"unknown" if value is None else " ".join(map(str, value))}' for key, value in self.settings.items()
+        )
         return f'a {DESCRIPTIONS[self.layout]} with {self.name} ({listed})'
 
 
@@ -93,7 +96,7 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
     """
     tensors = OrderedDict((key, value.detach()) for key, value in state_dict.items() if isinstance(value, Tensor))
     version, prefix = _find_backbone(tensors, source)
-    inner = OrderedDict((key[len(prefix):], value) for key, value in tensors.items() if key.startswith(prefix))
+    inner = OrderedDict((key[len(prefix) :], value) for key, value in tensors.items() if key.startswith(prefix))
     try:
         settings = _read_settings(inner, version, prefix, source)
         arch = _name_arch(settings, version)
@@ -103,8 +106,9 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
     except CheckpointError:
         raise
     except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise CheckpointError(f'The shapes of the {version} in {source} (under "{prefix}") fit no network: '
-                              f'{error}') from error
+        raise CheckpointError(
+            f'The shapes of the {version} in {source} (under "{prefix}") fit no network: {error}'
+        ) from error
 
     kinds = {layout for mark, layout in MARKS.items() if mark in tensors}
     classifier = OrderedDict()
@@ -131,7 +135,7 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
 def build_on_meta(version: str, settings: Mapping[str, tuple[int, ...] | None]) -> PyramidBackbone:
     """The backbone with all output norms, its tensors without storage."""
     # Shapes of ResTv2 are the same for any number of heads.
-    arch = {key: value or (1, ) * NUM_STAGES for key, value in settings.items()}
+    arch = {key: value or (1,) * NUM_STAGES for key, value in settings.items()}
     with torch.device('meta'):
         return {'rest': ResT, 'restv2': ResTv2}[version](arch)
 
@@ -153,29 +157,43 @@ def _tops(model: PyramidBackbone) -> set[str]:
 
 
 def _find_backbone(tensors: Mapping[str, Tensor], source: str) -> tuple[str, str]:
-    found = [(version, key[:-len(anchor)]) for version, anchor in ANCHORS.items() for key in tensors
-             if key == anchor or key.endswith('.' + anchor)]
+    found = [
+        (version, key[: -len(anchor)])
+        for version, anchor in ANCHORS.items()
+        for key in tensors
+        if key == anchor or key.endswith('.' + anchor)
+    ]
     if not found:
-        raise CheckpointError(f'{source} holds neither ResT nor ResTv2. It has {len(tensors)} tensors: '
-                              f'{summarize(tensors)}. Is it a file of another network?')
+        raise CheckpointError(
+            f'{source} holds neither ResT nor ResTv2. It has {len(tensors)} tensors: '
+            f'{summarize(tensors)}. Is it a file of another network?'
+        )
     if len(found) > 1:
         listed = ', '.join(f'{version} under "{prefix}"' for version, prefix in found)
-        raise CheckpointError(f'{source} holds several backbones: {listed}. Save the state dict of the one that is '
-                              'wanted in a file of its own.')
+        raise CheckpointError(
+            f'{source} holds several backbones: {listed}. Save the state dict of the one that is '
+            'wanted in a file of its own.'
+        )
     return found[0]
 
 
-def _read_settings(inner: Mapping[str, Tensor], version: str, prefix: str,
-                   source: str) -> dict[str, tuple[int, ...] | None]:
+def _read_settings(
+    inner: Mapping[str, Tensor], version: str, prefix: str, source: str
+) -> dict[str, tuple[int, ...] | None]:
     """The settings of an architecture, read from shapes; heads of ResTv2 leave no trace in them."""
     settings = {'embed_dims': [], 'depths': [], 'num_heads': [], 'sr_ratios': []}
     for i in range(1, NUM_STAGES + 1):
-        blocks = {int(parts[1]) for parts in (key.split('.') for key in inner)
-                  if parts[0] == f'stage{i}' and parts[1].isdigit()}
+        blocks = {
+            int(parts[1])
+            for parts in (key.split('.') for key in inner)
+            if parts[0] == f'stage{i}' and parts[1].isdigit()
+        }
         first = f'stage{i}.0'
         if blocks != set(range(len(blocks))) or f'{first}.norm1.weight' not in inner:
-            raise CheckpointError(f'{source} is not complete: stage {i} of its {version} under "{prefix}" is missing, '
-                                  'or some of its blocks.')
+            raise CheckpointError(
+                f'{source} is not complete: stage {i} of its {version} under "{prefix}" is missing, '
+                'or some of its blocks.'
+            )
         mixing, sr = inner.get(f'{first}.attn.transform_conv.weight'), inner.get(f'{first}.attn.sr.weight')
         settings['embed_dims'].append(inner[f'{first}.norm1.weight'].shape[0])
         settings['depths'].append(len(blocks))
@@ -197,9 +215,14 @@ def _check_backbone(inner: Mapping[str, Tensor], model: PyramidBackbone, source:
     norms = {f'norm{i}.{leaf}' for i in range(1, NUM_STAGES + 1) for leaf in ('weight', 'bias')}
     missing = [key for key in own if key not in inner and key not in norms and 'num_batches_tracked' not in key]
     unknown = [key for key in inner if key not in own]
-    differing = [f'{key} {tuple(inner[key].shape)} instead of {tuple(own[key].shape)}' for key in own
-                 if key in inner and inner[key].shape != own[key].shape]
+    differing = [
+        f'{key} {tuple(inner[key].shape)} instead of {tuple(own[key].shape)}'
+        for key in own
+        if key in inner and inner[key].shape != own[key].shape
+    ]
     for what, keys in (('lacks', missing), ('has unknown', unknown), ('has of another shape', differing)):
         if keys:
-            raise CheckpointError(f'The backbone in {source} (under "{prefix}") is none that is known: it {what} '
-                                  f'{len(keys)} tensors, e.g. {", ".join(keys[:4])}.')
+            raise CheckpointError(
+                f'The backbone in {source} (under "{prefix}") is none that is known: it {what} '
+                f'{len(keys)} tensors, e.g. {", ".join(keys[:4])}.'
+            )

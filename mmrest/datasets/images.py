@@ -1,4 +1,5 @@
 """Checks of image files, by their bytes."""
+
 from __future__ import annotations
 
 import os
@@ -41,6 +42,7 @@ def check_ends(path: str | Path) -> str | None:
 def _find_decoding_fault(path: str | Path) -> str | None:
     """Decode an image file to its last pixel, and return what is wrong with it, None if nothing."""
     from PIL import Image
+
     try:
         with Image.open(path) as image:
             image.load()
@@ -63,8 +65,11 @@ def find_other_suffixes(dataset: Any) -> list[Path]:
     folder = (getattr(dataset, 'data_prefix', None) or {}).get('img_path') or ''
     if not suffix or getattr(dataset, 'backend_args', None) or os.path.isfile(ann_file) or not os.path.isdir(folder):
         return []
-    return [path for path in sorted(Path(folder).rglob('*'))
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(suffix)]
+    return [
+        path
+        for path in sorted(Path(folder).rglob('*'))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(suffix)
+    ]
 
 
 def png_depth(path: str | Path) -> int:

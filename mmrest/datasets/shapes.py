@@ -4,6 +4,7 @@ It is drawn, not downloaded: small enough to train a detector or a segmentor fro
 the file formats of the large sets (COCO's instance JSON, ADE20K's label maps). An image depends on the size,
 the seed, its split and its index only, so a larger set begins with the images of a smaller one.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 
 # Corners and circumradius of each class for a nominal radius of 1, such that all cover similar areas.
-OUTLINES = {'disc': (72, 1.), 'square': (4, 1.2), 'triangle': (3, 1.3), 'star': (10, 1.3)}
+OUTLINES = {'disc': (72, 1.0), 'square': (4, 1.2), 'triangle': (3, 1.3), 'star': (10, 1.3)}
 TILT = 20  # degrees by which a shape leans at most; a square on its corner would be another class to learn
 STAR_NOTCH = 0.45  # inner radius of the star, relative to its circumradius
 CLASSES = tuple(OUTLINES)
@@ -31,15 +32,15 @@ MIN_SIZE = 32  # px; below it the smallest star is no longer a star
 COUNT_WEIGHTS = (0.25, 0.30, 0.25, 0.15, 0.05)  # of 1, 2, ... 5 shapes in an image
 SIZE_RANGE = (0.16, 0.42)  # nominal diameter, as a fraction of the shorter image side
 MIN_VISIBLE, MIN_PIXELS = 0.4, 40  # what must stay in sight of each shape: part of its own area, pixels
-CONTRAST = 50.  # CIE76 distance between a shape's colour and the background's and each other shape's
+CONTRAST = 50.0  # CIE76 distance between a shape's colour and the background's and each other shape's
 # The files of a data set, temporary ones included; nothing else is ever removed.
-OWN_FILE = re.compile(
-    r'(images|labels)/(train|val)/\d{6,}\.png|annotations/instances_(train|val)\.json(\.tmp)?')
+OWN_FILE = re.compile(r'(images|labels)/(train|val)/\d{6,}\.png|annotations/instances_(train|val)\.json(\.tmp)?')
 
 
 @dataclass
 class ShapeInstance:
     """One annotated object: a shape, or a crowd of tiny shapes of one class."""
+
     category: int  # COCO category id and value in the label map: i + 1 for CLASSES[i]
     mask: np.ndarray  # (H, W) bool, the visible pixels
     iscrowd: bool = False
@@ -48,6 +49,7 @@ class ShapeInstance:
 @dataclass
 class ShapeImage:
     """A drawn image with its annotation."""
+
     image: np.ndarray  # (H, W, 3) uint8, BGR
     label_map: np.ndarray  # (H, W) uint8, 0 for the background and i + 1 for CLASSES[i]
     instances: list[ShapeInstance]  # in drawing order: later ones cover earlier ones
@@ -55,6 +57,7 @@ class ShapeImage:
 
 class _Layer(NamedTuple):
     """What is painted in one colour."""
+
     category: int
     alpha: np.ndarray  # (H, W) float32, the share of each pixel it covers
     mask: np.ndarray  # (H, W) bool, the pixels it covers by half at least
@@ -68,7 +71,7 @@ def _place(rng: np.random.Generator, name: str, centre: Sequence[float], radius:
     upright = -math.pi / (4 if name == 'square' else 2)  # a square stands on a side, the others point up
     angles = upright + math.radians(rng.uniform(-TILT, TILT)) + np.arange(corners) * (2 * math.pi / corners)
     radii = np.full(corners, circumradius * radius)
-    radii[1::2] *= STAR_NOTCH if name == 'star' else 1.
+    radii[1::2] *= STAR_NOTCH if name == 'star' else 1.0
     return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1) + np.asarray(centre)
 
 
@@ -87,7 +90,7 @@ def _rasterise(size: tuple[int, int], category: int, polygons: Sequence[np.ndarr
 def _random_shape(rng: np.random.Generator, size: tuple[int, int]) -> _Layer:
     category = int(rng.integers(len(CLASSES))) + 1
     name = CLASSES[category - 1]
-    radius = max(rng.uniform(*SIZE_RANGE) * min(size), 10.) / 2  # 10 px matter for the smallest images only
+    radius = max(rng.uniform(*SIZE_RANGE) * min(size), 10.0) / 2  # 10 px matter for the smallest images only
     margin = 0.85 * radius * OUTLINES[name][1]  # the border may cut off a little, never what tells the class
     centre = rng.uniform(margin, size[1] - margin), rng.uniform(margin, size[0] - margin)
     return _rasterise(size, category, [_place(rng, name, centre, radius)], iscrowd=False)
@@ -109,8 +112,7 @@ def _random_crowd(rng: np.random.Generator, size: tuple[int, int]) -> _Layer:
 
 def _visible_masks(layers: Sequence[_Layer]) -> list[np.ndarray]:
     """The pixels of each layer that no later layer covers, (H, W) bool each."""
-    return [layer.mask & ~np.any([later.mask for later in layers[i + 1:]], axis=0)
-            for i, layer in enumerate(layers)]
+    return [layer.mask & ~np.any([later.mask for later in layers[i + 1 :]], axis=0) for i, layer in enumerate(layers)]
 
 
 def _lay_out(rng: np.random.Generator, size: tuple[int, int], with_crowd: bool) -> list[_Layer]:
@@ -139,8 +141,12 @@ def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     ramp = ((x - width / 2) * math.cos(angle) + (y - height / 2) * math.sin(angle)) / side  # in [-0.71, 0.71]
     phase = 2 * math.pi * ramp / rng.uniform(0.06, 0.25)
-    patterns = (noise(side / 3) + 0.5 * noise(side / 8), 1.4 * ramp,
-                np.tanh(3 * np.sin(phase)), np.sin(phase + 3 * noise(side / 3)))
+    patterns = (
+        noise(side / 3) + 0.5 * noise(side / 8),
+        1.4 * ramp,
+        np.tanh(3 * np.sin(phase)),
+        np.sin(phase + 3 * noise(side / 3)),
+    )
     pattern = patterns[rng.integers(len(patterns))]
     grain = 0.5 * noise(side / 12) + 0.4 * noise(4) + 0.4 * noise(1)
     return np.clip(0.9 * pattern + rng.uniform(0.2, 0.8) * grain, -1, 1).astype(np.float32)
@@ -174,8 +180,7 @@ def _check_size(size: Sequence[int]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def draw_image(size: Sequence[int] = (128, 128), seed: int = 0, index: int = 0,
-               split: str = 'train') -> ShapeImage:
+def draw_image(size: Sequence[int] = (128, 128), seed: int = 0, index: int = 0, split: str = 'train') -> ShapeImage:
     """Draw one image of the data set, with its label map and instances.
 
     Args:
@@ -204,8 +209,9 @@ def draw_image(size: Sequence[int] = (128, 128), seed: int = 0, index: int = 0,
     image *= rng.uniform(0.85, 1.1)
     image += rng.normal(0, 0.01, image.shape)
 
-    instances = [ShapeInstance(layer.category, mask, layer.iscrowd)
-                 for layer, mask in zip(layers, _visible_masks(layers))]
+    instances = [
+        ShapeInstance(layer.category, mask, layer.iscrowd) for layer, mask in zip(layers, _visible_masks(layers))
+    ]
     label_map = np.zeros(size, np.uint8)
     for instance in instances:
         label_map[instance.mask] = instance.category
@@ -262,8 +268,12 @@ def _write_json(path: Path, content: dict) -> None:
 
 def _clear(root: Path) -> None:
     """Remove the files of an earlier drawing; refuse to if there are others among them."""
-    files = [path for folder in ('images', 'labels', 'annotations')
-             for path in sorted((root / folder).rglob('*')) if not path.is_dir()]
+    files = [
+        path
+        for folder in ('images', 'labels', 'annotations')
+        for path in sorted((root / folder).rglob('*'))
+        if not path.is_dir()
+    ]
     for path in files:
         if not OWN_FILE.fullmatch(path.relative_to(root).as_posix()):
             raise FileExistsError(f'{path} is no file of a shapes data set: choose another folder')
@@ -289,18 +299,26 @@ def _draw_split(root: Path, split: str, count: int, size: tuple[int, int], seed:
             # From 1 on: COCO's evaluation takes an annotation id of 0 for "no match".
             annotations.append({'id': len(annotations) + 1, 'image_id': image_id, **_annotate(instance)})
         yield
-    _write_json(root / 'annotations' / f'instances_{split}.json', {
-        'info': {'description': f'shapes, {split} split', 'version': str(FORMAT_VERSION)},
-        'images': images,
-        'annotations': annotations,
-        'categories': [{'id': i, 'name': name, 'supercategory': 'shape'}
-                       for i, name in enumerate(CLASSES, 1)],
-    })
+    _write_json(
+        root / 'annotations' / f'instances_{split}.json',
+        {
+            'info': {'description': f'shapes, {split} split', 'version': str(FORMAT_VERSION)},
+            'images': images,
+            'annotations': annotations,
+            'categories': [{'id': i, 'name': name, 'supercategory': 'shape'} for i, name in enumerate(CLASSES, 1)],
+        },
+    )
 
 
-def draw_shapes(root: str | os.PathLike, num_train: int = 1200, num_val: int = 200,
-                size: Sequence[int] = (128, 128), seed: int = 0, overwrite: bool = False,
-                progress: Callable[[int, int], None] | None = None) -> Path:
+def draw_shapes(
+    root: str | os.PathLike,
+    num_train: int = 1200,
+    num_val: int = 200,
+    size: Sequence[int] = (128, 128),
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Draw the data set into a folder, unless it is there already, and return the folder.
 
     For each split, ``train`` and ``val``, it writes ``images/<split>/<index>.png``, the label maps
@@ -323,18 +341,29 @@ def draw_shapes(root: str | os.PathLike, num_train: int = 1200, num_val: int = 2
     size = _check_size(size)
     for name, value, low in (('num_train', num_train, 2), ('num_val', num_val, 2), ('seed', seed, 0)):
         _check_integer(name, value, low)
-    arguments = {'format_version': FORMAT_VERSION, 'num_train': int(num_train), 'num_val': int(num_val),
-                 'size': list(size), 'seed': int(seed)}
+    arguments = {
+        'format_version': FORMAT_VERSION,
+        'num_train': int(num_train),
+        'num_val': int(num_val),
+        'size': list(size),
+        'seed': int(seed),
+    }
     root, counts = Path(root), {'train': num_train, 'val': num_val}
     stamp = root / 'shapes.json'
     if stamp.is_file() and not overwrite:
         found, wanted = stamp.read_text(encoding='utf-8'), json.dumps(arguments)
         if found != wanted:
-            raise FileExistsError(f'{root} holds a data set drawn with {found}, not with {wanted}: '
-                                  'remove it, choose another folder or overwrite it (overwrite=True)')
+            raise FileExistsError(
+                f'{root} holds a data set drawn with {found}, not with {wanted}: '
+                'remove it, choose another folder or overwrite it (overwrite=True)'
+            )
         files = [f'annotations/instances_{split}.json' for split in counts]
-        files += [f'{kind}/{split}/{i:06d}.png'
-                  for kind in ('images', 'labels') for split in counts for i in range(counts[split])]
+        files += [
+            f'{kind}/{split}/{i:06d}.png'
+            for kind in ('images', 'labels')
+            for split in counts
+            for i in range(counts[split])
+        ]
         if all((root / file).is_file() for file in files):
             return root
 

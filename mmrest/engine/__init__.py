@@ -6,6 +6,16 @@ from .paths import check_target
 from .runner import build_runner
 
 __all__ = [
-    'RunFinished', 'UsageError', 'base_datasets', 'build_runner', 'check_data', 'check_target', 'exit_on_user_error',
-    'load_config', 'make_parser', 'parse', 'prepare_test', 'prepare_train'
+    'RunFinished',
+    'UsageError',
+    'base_datasets',
+    'build_runner',
+    'check_data',
+    'check_target',
+    'exit_on_user_error',
+    'load_config',
+    'make_parser',
+    'parse',
+    'prepare_test',
+    'prepare_train',
 ]

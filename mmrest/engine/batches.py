@@ -1,4 +1,5 @@
 """Batches whose images have to be of one size, and a sentence where they are not."""
+
 from __future__ import annotations
 
 from typing import Any, Callable, Sequence
@@ -48,8 +49,10 @@ class OneSize:
                 found.setdefault(size, (images[0].shape, sample.get('data_samples')))
         if len(found) > 1:
             (first, one), (second, other) = list(found.values())[:2]
-            raise DataError(f'The images of a batch differ in size after the pipeline: {_path(one)} has {first[2]}x'
-                            f'{first[1]} px, {_path(other)} has {second[2]}x{second[1]}. {self.advice}')
+            raise DataError(
+                f'The images of a batch differ in size after the pipeline: {_path(one)} has {first[2]}x'
+                f'{first[1]} px, {_path(other)} has {second[2]}x{second[1]}. {self.advice}'
+            )
 
 
 def require_one_size(loader: DataLoader, runner: Runner, config: Any) -> None:
@@ -77,9 +80,11 @@ def require_one_size(loader: DataLoader, runner: Runner, config: Any) -> None:
             return
         if phase == 'train':
             if (preprocessor.size is None) == (preprocessor.size_divisor is None):
-                raise DataError("Set either data_preprocessor.size, such as the pipeline's crop_size, or "
-                                f'data_preprocessor.size_divisor for training: they are {preprocessor.size} and '
-                                f'{preprocessor.size_divisor}.')
+                raise DataError(
+                    "Set either data_preprocessor.size, such as the pipeline's crop_size, or "
+                    f'data_preprocessor.size_divisor for training: they are {preprocessor.size} and '
+                    f'{preprocessor.size_divisor}.'
+                )
             if preprocessor.size is None:  # images are padded to the largest of their batch
                 return
             least = tuple(preprocessor.size)

@@ -1,4 +1,5 @@
 """From a config file and command-line options to a config that a runner can be built from."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -22,8 +23,9 @@ from .validation import check_downloads, drop_worker_settings, validate
 TENSORBOARD = 'TensorboardVisBackend'
 
 
-def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str | None = None,
-                launcher: str = 'none') -> Config:
+def load_config(
+    path: str, options: dict[str, Any] | None = None, work_dir: str | None = None, launcher: str = 'none'
+) -> Config:
     """Read a config and merge options into it.
 
     ``data_root`` among the options moves everything that the config keeps under its ``data_root``,
@@ -40,8 +42,10 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
             needs GPUs and there are none.
     """
     if launcher not in ('none', 'pytorch') and not torch.cuda.is_available():
-        raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
-                         'started with --launcher pytorch (tools/dist_train.sh).')
+        raise UsageError(
+            f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
+            'started with --launcher pytorch (tools/dist_train.sh).'
+        )
     if not Path(path).is_file():
         raise UsageError(f'There is no config {path}.{similar(Path(path))}')
     try:
@@ -55,23 +59,30 @@ def load_config(path: str, options: dict[str, Any] | None = None, work_dir: str 
         options = dict(options)
         if 'data_root' in options:
             if not cfg.get('data_root'):
-                raise UsageError(f'{path} has no data_root of its own that could be changed: set that of its datasets, '
-                                 'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/')
+                raise UsageError(
+                    f'{path} has no data_root of its own that could be changed: set that of its datasets, '
+                    'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/'
+                )
             _move_data(cfg, find_root(cfg), str(options['data_root']))
         cfg.merge_from_dict(options)
         drop_worker_settings(cfg, options)
     own, root = cfg.get('data_root'), find_root(cfg)
     if own and root != str(own) and is_idle_root(Path(path)):
-        print_log(f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
-                  'datasets where these are written, not where they are inherited. To move them: --cfg-options '
-                  f'data_root={own}', logger='current', level=logging.WARNING)
+        print_log(
+            f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
+            'datasets where these are written, not where they are inherited. To move them: --cfg-options '
+            f'data_root={own}',
+            logger='current',
+            level=logging.WARNING,
+        )
     cfg.launcher = launcher
     cfg.work_dir = os.path.expanduser(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(path).stem)
     return cfg
 
 
-def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None,
-                  tensorboard: bool = False) -> Config:
+def prepare_train(
+    cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None, tensorboard: bool = False
+) -> Config:
     """Apply the options of training and check what can be checked before it starts.
 
     Args:
@@ -90,7 +101,7 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     lacking = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
     if lacking:
         raise UsageError(f'This config has no {", ".join(lacking)} to train with.')
-    phases = ('train', 'val') if cfg.get('val_cfg') else ('train', )
+    phases = ('train', 'val') if cfg.get('val_cfg') else ('train',)
     check_data(cfg, phases)
     check_batch_sizes(cfg, phases)
     check_consistency(cfg, phases)
@@ -109,8 +120,10 @@ def prepare_train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, r
     validate(cfg, phases)
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise UsageError('--auto-scale-lr needs to know the batch that the learning rate was made for: set '
-                             '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).')
+            raise UsageError(
+                '--auto-scale-lr needs to know the batch that the learning rate was made for: set '
+                '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).'
+            )
         cfg.auto_scale_lr.enable = True
     if not resume and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
@@ -137,8 +150,15 @@ def _add_tensorboard(cfg: Config) -> None:
         cfg.visualizer.vis_backends = [*backends, dict(type=TENSORBOARD)]
 
 
-def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: bool = False,
-                 show_dir: str | None = None, wait_time: float = 2, tta: bool = False) -> Config:
+def prepare_test(
+    cfg: Config,
+    checkpoint: str,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2,
+    tta: bool = False,
+) -> Config:
     """Apply the options of testing and check what can be checked before it starts.
 
     Args:
@@ -155,10 +175,10 @@ def prepare_test(cfg: Config, checkpoint: str, out: str | None = None, show: boo
     """
     if not (cfg.get('test_dataloader') and cfg.get('test_evaluator')):
         raise UsageError('This config has no test_dataloader and test_evaluator to test with.')
-    validate(cfg, ('test', ))
-    check_data(cfg, ('test', ))
-    check_batch_sizes(cfg, ('test', ))
-    check_consistency(cfg, ('test', ))
+    validate(cfg, ('test',))
+    check_data(cfg, ('test',))
+    check_batch_sizes(cfg, ('test',))
+    check_consistency(cfg, ('test',))
     check_checkpoint(checkpoint)
     segmentation = cfg.get('default_scope') == 'mmseg'
     check_target(cfg.get('work_dir'), '--work-dir')
@@ -229,7 +249,7 @@ def _move_data(cfg: Config, old: str, new: str) -> None:
         elif isinstance(value, (list, tuple)):
             return type(value)(moved(item) for item in value)
         elif isinstance(value, str) and (value + '/').startswith(old.rstrip('/') + '/'):
-            return new + value[len(old.rstrip('/')) + 1:]
+            return new + value[len(old.rstrip('/')) + 1 :]
         return value
 
     for phase in ('train', 'val', 'test'):

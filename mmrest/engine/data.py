@@ -1,4 +1,5 @@
 """Finding out before a run starts whether its data are there."""
+
 from __future__ import annotations
 
 import ast
@@ -128,8 +129,12 @@ def find_root(cfg: Config) -> str:
     Returns:
         str: '' where there is no such folder.
     """
-    roots = [dataset['data_root'] for phase in ('train', 'val', 'test')
-             for dataset in base_datasets(cfg.get(f'{phase}_dataloader')) if isinstance(dataset.get('data_root'), str)]
+    roots = [
+        dataset['data_root']
+        for phase in ('train', 'val', 'test')
+        for dataset in base_datasets(cfg.get(f'{phase}_dataloader'))
+        if isinstance(dataset.get('data_root'), str)
+    ]
     own = str(cfg.get('data_root') or '')
     if not roots or any(f'{root}/'.startswith(own.rstrip('/') + '/') for root in roots):
         return own
@@ -141,8 +146,10 @@ def _refuse_pickles(dataset: dict) -> None:
     for key in ('ann_file', 'proposal_file'):
         for path in _strings(dataset.get(key)):
             if Path(path).suffix.lower() in RUN_CODE:
-                raise UsageError(f'{path} is refused as {key}: mmengine would run code that is in a file of that '
-                                 'format. Use JSON, or if you trust the file: --cfg-options allow_pickle=True')
+                raise UsageError(
+                    f'{path} is refused as {key}: mmengine would run code that is in a file of that '
+                    'format. Use JSON, or if you trust the file: --cfg-options allow_pickle=True'
+                )
 
 
 def _paths(dataset: dict) -> list[str]:
@@ -180,5 +187,7 @@ def _advice(cfg: Config) -> str:
         return f'Draw them: {tool_command("draw_shapes.py")} {root}'
     if not root:
         return 'Put the data there, or change the paths in the config.'
-    return (f'Put the data there, link to them (ln -s /path/to/data {root.rstrip("/")}), or name another place: '
-            '--cfg-options data_root=/path/to/data/')
+    return (
+        f'Put the data there, link to them (ln -s /path/to/data {root.rstrip("/")}), or name another place: '
+        '--cfg-options data_root=/path/to/data/'
+    )

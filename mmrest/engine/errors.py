@@ -1,4 +1,5 @@
 """Errors that are the user's to mend: shown as one message, without a traceback."""
+
 from __future__ import annotations
 
 import errno
@@ -19,8 +20,9 @@ class RunFinished(UsageError):
 
 def describe_missing(what: str, error: Exception) -> str:
     """Return the message for something that needs a package which is not installed."""
-    return (f'{what} needs something that is not installed: {error}\n'
-            'Run "python -m mmrest.doctor" to see what to install.')
+    return (
+        f'{what} needs something that is not installed: {error}\nRun "python -m mmrest.doctor" to see what to install.'
+    )
 
 
 @contextmanager
@@ -35,8 +37,10 @@ def exit_on_user_error() -> Iterator[None]:
         message = error
     except OSError as error:
         if error.errno in NO_SPACE:
-            message = f'{error.filename or "A file, perhaps a log,"} could not be written: {error.strerror}. Make ' \
-                      'room, then go on with --resume.'
+            message = (
+                f'{error.filename or "A file, perhaps a log,"} could not be written: {error.strerror}. Make '
+                'room, then go on with --resume.'
+            )
         elif error.errno in OF_PATHS and error.filename:
             message = f'{error.filename}: {error.strerror}.'
         else:

@@ -1,4 +1,5 @@
 """Start of a run: the command line that training and testing share, the process, the processes of a distributed run."""
+
 from __future__ import annotations
 
 import argparse
@@ -20,11 +21,19 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser = ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and results; default: work_dirs/<config name>')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config, e.g. train_cfg.max_epochs=1 '
-                        'data_root=/data/coco/; lists as key="[a,b]"')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='what started this process, for distributed runs')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_cfg.max_epochs=1 data_root=/data/coco/; lists as key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started this process, for distributed runs',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
@@ -54,8 +63,10 @@ def distribute_on_cpus(cfg: Config) -> None:
         atexit.register(leave_group)
     if not cfg.get('model_wrapper_cfg'):
         cfg.model_wrapper_cfg = ConfigDict(
-            type='MMDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False),
-            broadcast_buffers=False)
+            type='MMDistributedDataParallel',
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+            broadcast_buffers=False,
+        )
     # mmengine would name a GPU; on CPUs there must be none.
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
 

@@ -1,4 +1,5 @@
 """Fitting a config to the processes and devices it is run on."""
+
 from __future__ import annotations
 
 import glob
@@ -42,8 +43,11 @@ def replace_amp(cfg: Config) -> None:
         wrapper['type'] = 'OptimWrapper'
         for key in AMP_ONLY:
             wrapper.pop(key, None)
-        print_log('The config trains in mixed precision, which mmengine has on GPUs only: training in full precision.',
-                  logger='current', level=logging.WARNING)
+        print_log(
+            'The config trains in mixed precision, which mmengine has on GPUs only: training in full precision.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def find_gpu_problem() -> str:
@@ -55,8 +59,10 @@ def find_gpu_problem() -> str:
         for device in range(torch.cuda.device_count()):
             major, minor = torch.cuda.get_device_capability(device)
             if not has_kernels(torch.cuda.get_arch_list(), major, minor):
-                return (f'torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)}, '
-                        f'sm_{major}{minor}')
+                return (
+                    f'torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)}, '
+                    f'sm_{major}{minor}'
+                )
     elif torch.version.cuda and glob.glob('/dev/nvidia[0-9]*') and os.environ.get('CUDA_VISIBLE_DEVICES') != '':
         try:
             torch.cuda.init()  # says why there is none

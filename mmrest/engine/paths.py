@@ -1,4 +1,5 @@
 """Looking at paths that a user gave before work starts."""
+
 from __future__ import annotations
 
 import difflib

@@ -1,4 +1,5 @@
 """Finding out before a run starts what it is resumed from."""
+
 from __future__ import annotations
 
 import logging
@@ -56,8 +57,12 @@ def prepare_resume(cfg: Config, source: str) -> None:
         # What setdefault() returns is not what it keeps.
         randomness = cfg.randomness
         if randomness.get('seed') not in (None, seed):
-            print_log(f'The run that is resumed has the random seed {seed}, which counts; the config has '
-                      f'{randomness["seed"]}.', logger='current', level=logging.WARNING)
+            print_log(
+                f'The run that is resumed has the random seed {seed}, which counts; the config has '
+                f'{randomness["seed"]}.',
+                logger='current',
+                level=logging.WARNING,
+            )
         randomness['seed'] = seed
 
 
@@ -67,7 +72,9 @@ def _report_nothing(folder: Path, template: str) -> None:
     others = sorted(path.name for path in folder.glob('*.pth') if not path.match(pattern))
     text = f'There is no checkpoint in {folder} to resume from: starting from the beginning.'
     if others:
-        text = (f'There is no {pattern} in {folder} to resume from: starting from the beginning. To resume from '
-                f'another file there ({", ".join(others[:3])}{", ..." if len(others) > 3 else ""}), name it: '
-                '--resume PATH')
+        text = (
+            f'There is no {pattern} in {folder} to resume from: starting from the beginning. To resume from '
+            f'another file there ({", ".join(others[:3])}{", ..." if len(others) > 3 else ""}), name it: '
+            '--resume PATH'
+        )
     print_log(text, logger='current', level=logging.WARNING if others else logging.INFO)

@@ -1,4 +1,5 @@
 """Differences between a run that is to be resumed and the one that its config describes."""
+
 from __future__ import annotations
 
 import logging
@@ -18,9 +19,23 @@ from .saved_config import read_saved_config
 from .validation.signatures import find_class
 
 # Settings of parameter groups that versions of torch have added, or that do not tell one optimizer from another.
-SHARED_SETTINGS = {'params', 'param_names', 'foreach', 'maximize', 'capturable', 'differentiable', 'fused', 'amsgrad',
-                   'decoupled_weight_decay', 'initial_lr', 'initial_weight_decay', 'initial_momentum', 'lr_scale',
-                   'lr_mult', 'decay_mult'}
+SHARED_SETTINGS = {
+    'params',
+    'param_names',
+    'foreach',
+    'maximize',
+    'capturable',
+    'differentiable',
+    'fused',
+    'amsgrad',
+    'decoupled_weight_decay',
+    'initial_lr',
+    'initial_weight_decay',
+    'initial_momentum',
+    'lr_scale',
+    'lr_mult',
+    'decay_mult',
+}
 
 
 def check_unfinished(cfg: Config, path: str, meta: dict) -> None:
@@ -35,14 +50,20 @@ def check_unfinished(cfg: Config, path: str, meta: dict) -> None:
         RunFinished: There is nothing left to train.
     """
     kind, loop = loop_class(cfg.get('train_cfg'), cfg.get('default_scope')), cfg.get('train_cfg') or {}
-    for base, key, done, unit in ((EpochBasedTrainLoop, 'max_epochs', meta['epoch'], 'epochs'),
-                                  (IterBasedTrainLoop, 'max_iters', meta['iter'], 'iterations')):
+    for base, key, done, unit in (
+        (EpochBasedTrainLoop, 'max_epochs', meta['epoch'], 'epochs'),
+        (IterBasedTrainLoop, 'max_iters', meta['iter'], 'iterations'),
+    ):
         whole = loop.get(key)
         if kind and issubclass(kind, base) and isinstance(whole, (int, float)) and done >= whole:
-            state = f'The run is finished: {path} has {done:,} of {whole:,} {unit}' if done == whole else \
-                f'There is nothing left to train: {path} has {done:,} {unit}, and train_cfg.{key} is {whole:,}'
-            raise RunFinished(f'{state}. To train on, raise train_cfg.{key} (--cfg-options train_cfg.{key}='
-                              f'{int(done * 2)}).')
+            state = (
+                f'The run is finished: {path} has {done:,} of {whole:,} {unit}'
+                if done == whole
+                else f'There is nothing left to train: {path} has {done:,} {unit}, and train_cfg.{key} is {whole:,}'
+            )
+            raise RunFinished(
+                f'{state}. To train on, raise train_cfg.{key} (--cfg-options train_cfg.{key}={int(done * 2)}).'
+            )
 
 
 def loop_class(loop: Any, scope: str | None) -> type | None:
@@ -72,15 +93,22 @@ def check_resumable(runner: Runner, path: str) -> None:
     checkpoint = load_file(path, 'meta' if zipfile.is_zipfile(path) else 'cpu')
     before = read_saved_config(checkpoint['meta'])
     kept: list[str] = []
-    difference = (_compare_loops(runner, before) or _compare_models(runner, checkpoint, path)
-                  or _compare_optimizers(runner, checkpoint, before, kept)
-                  or _compare_schedules(runner, checkpoint, before, kept) or _compare_averages(runner, checkpoint))
+    difference = (
+        _compare_loops(runner, before)
+        or _compare_models(runner, checkpoint, path)
+        or _compare_optimizers(runner, checkpoint, before, kept)
+        or _compare_schedules(runner, checkpoint, before, kept)
+        or _compare_averages(runner, checkpoint)
+    )
     if difference:
-        raise UsageError(f'{path} cannot be resumed with this config: {difference}. Resume with the config of that '
-                         f'run, or start anew from its weights: --cfg-options load_from={path}, without --resume.')
+        raise UsageError(
+            f'{path} cannot be resumed with this config: {difference}. Resume with the config of that '
+            f'run, or start anew from its weights: --cfg-options load_from={path}, without --resume.'
+        )
     if kept:
-        runner.logger.log(logging.WARNING, f'A resumed run keeps the settings that it was started with: '
-                          f'{"; ".join(kept)}.')
+        runner.logger.log(
+            logging.WARNING, f'A resumed run keeps the settings that it was started with: {"; ".join(kept)}.'
+        )
 
 
 def _compare_loops(runner: Runner, before: dict) -> str:
@@ -135,15 +163,21 @@ def _compare_groups(optimizer: Any, old: list[dict], settings: dict, cfg: Config
         return f'it was trained with {saved}, and optim_wrapper.optimizer is {name}'
     sizes = [[len(group['params']) for group in groups] for groups in (old, new)]
     if len(old) != len(new):
-        return (f'its optimizer has {len(old)} parameter group{"s" * (len(old) != 1)}, and this one {len(new)} '
-                '(optim_wrapper.paramwise_cfg, or other parts of the model)')
+        return (
+            f'its optimizer has {len(old)} parameter group{"s" * (len(old) != 1)}, and this one {len(new)} '
+            '(optim_wrapper.paramwise_cfg, or other parts of the model)'
+        )
     if sizes[0] != sizes[1]:
-        return (f'its optimizer has {sum(sizes[0])} parameters in its groups, and this one {sum(sizes[1])} (other '
-                'parts of the model, or optim_wrapper.paramwise_cfg)')
+        return (
+            f'its optimizer has {sum(sizes[0])} parameters in its groups, and this one {sum(sizes[1])} (other '
+            'parts of the model, or optim_wrapper.paramwise_cfg)'
+        )
     others = set() if saved or not old else (set(new[0]) ^ set(old[0])) - SHARED_SETTINGS
     if others:  # of a checkpoint without its config
-        return (f'its optimizer was not {name}, the optim_wrapper.optimizer of the config: '
-                f'{", ".join(sorted(others))} belong to only one of them')
+        return (
+            f'its optimizer was not {name}, the optim_wrapper.optimizer of the config: '
+            f'{", ".join(sorted(others))} belong to only one of them'
+        )
     text = str(cfg.get('param_scheduler'))
     for key in ('lr', 'weight_decay'):
         if key not in new[0] or key == 'lr' and 'OneCycle' in text:  # which sets one rate for all groups
@@ -152,8 +186,10 @@ def _compare_groups(optimizer: Any, old: list[dict], settings: dict, cfg: Config
         tops = [max(each, default=0) for each in values]
         shares = [[value / top if top else 0.0 for value in each] for each, top in zip(values, tops)]
         if not all(math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-9) for one, other in zip(*shares)):
-            return (f'its parameter groups have other multiples of {key} than this config gives them '
-                    '(optim_wrapper.paramwise_cfg)')
+            return (
+                f'its parameter groups have other multiples of {key} than this config gives them '
+                '(optim_wrapper.paramwise_cfg)'
+            )
         scaled = key == 'lr' and (cfg.get('auto_scale_lr') or {}).get('enable')
         if not scaled and not math.isclose(*tops, rel_tol=1e-6):
             kept.append(f'{key} {tops[0]:g} (the config has {tops[1]:g})')
@@ -169,8 +205,12 @@ def _compare_schedules(runner: Runner, checkpoint: dict, before: dict, kept: lis
     """Compare number and kinds of schedules; of numbers in them, those of the run count."""
     new, saved = runner.cfg.get('param_scheduler'), checkpoint.get('param_schedulers')
     hook = (runner.cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if isinstance(new, dict) and 'type' not in new or isinstance(saved, dict) or not hook.get(
-            'save_param_scheduler', True):  # of several optimizers, or not saved on purpose
+    if (
+        isinstance(new, dict)
+        and 'type' not in new
+        or isinstance(saved, dict)
+        or not hook.get('save_param_scheduler', True)
+    ):  # of several optimizers, or not saved on purpose
         return ''
     new = [new] if isinstance(new, dict) else list(new or [])
     old = before.get('param_scheduler')
@@ -182,9 +222,11 @@ def _compare_schedules(runner: Runner, checkpoint: dict, before: dict, kept: lis
     if count != len(new):
         return f'it has the state of {count} param_scheduler{"s" * (count != 1)}, and the config has {len(new)}'
     for number, (was, now) in enumerate(zip(old, new)) if len(old) == count else ():
-        kept += [f'param_scheduler.{number}.{key} {was.get(key)!r} (the config has {now.get(key)!r})'
-                 for key in sorted({*was, *now} - {'type', '_scope_', 'convert_to_iter_based'})
-                 if not _same(was.get(key), now.get(key))]
+        kept += [
+            f'param_scheduler.{number}.{key} {was.get(key)!r} (the config has {now.get(key)!r})'
+            for key in sorted({*was, *now} - {'type', '_scope_', 'convert_to_iter_based'})
+            if not _same(was.get(key), now.get(key))
+        ]
     return ''
 
 

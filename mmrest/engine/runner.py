@@ -1,4 +1,5 @@
 """Runner with validated data, random states that a resumed run repeats, and checkpoints that are never half written."""
+
 from __future__ import annotations
 
 import traceback
@@ -60,8 +61,9 @@ class CheckedRunner(Runner):
             hook = dict(hook, type=AtomicCheckpointHook)
         super().register_hook(hook, priority)
 
-    def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
-                         diff_rank_seed: bool = False) -> DataLoader:
+    def build_dataloader(
+        self, dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
         """Build a data loader of this run from its config, as loops do; a built one is left alone.
 
         Raises:
@@ -84,11 +86,17 @@ class CheckedRunner(Runner):
         kind = loop_class(self._train_loop, self.cfg.get('default_scope'))
         known = kind is not None and issubclass(kind, (EpochBasedTrainLoop, IterBasedTrainLoop))
         if not known or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
-            self.logger.warning('The random state of this run cannot be restored when it is resumed: its loop or its '
-                                'data loader is of a kind of its own.')
+            self.logger.warning(
+                'The random state of this run cannot be restored when it is resumed: its loop or its '
+                'data loader is of a kind of its own.'
+            )
             return loader
-        return SeededDataLoader(loader, SeededBatchSampler(loader.batch_sampler, self.seed, self.rank,
-                                                           endless=issubclass(kind, IterBasedTrainLoop)))
+        return SeededDataLoader(
+            loader,
+            SeededBatchSampler(
+                loader.batch_sampler, self.seed, self.rank, endless=issubclass(kind, IterBasedTrainLoop)
+            ),
+        )
 
     @property
     def _checks_samples(self) -> bool:
@@ -162,8 +170,10 @@ def find_runner(cfg: Config) -> type[CheckedRunner] | None:
     """
     kind = find_class(RUNNERS, cfg.get('runner_type', Runner), cfg.get('default_scope'))
     if kind is None:
-        raise UsageError(f'runner_type = {cfg.runner_type!r} is not registered in RUNNERS: check its spelling, or name '
-                         'the module that registers it in custom_imports.')
+        raise UsageError(
+            f'runner_type = {cfg.runner_type!r} is not registered in RUNNERS: check its spelling, or name '
+            'the module that registers it in custom_imports.'
+        )
     if not isinstance(kind, type) or not issubclass(kind, Runner):
         return None
     if issubclass(CheckedRunner, kind):

@@ -1,4 +1,5 @@
 """Reading the config in a checkpoint, which is Python, without running it."""
+
 from __future__ import annotations
 
 import ast

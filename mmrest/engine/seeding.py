@@ -5,6 +5,7 @@ random state is derived anew, from numbers that a resumed run knows: before each
 sample for its augmentation, wherever it is loaded. So neither the interval of checkpoints matters nor the number of
 worker processes, and what workers had loaded ahead when a run was killed is loaded again.
 """
+
 from __future__ import annotations
 
 import inspect

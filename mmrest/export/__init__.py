@@ -4,5 +4,12 @@ from .verify import Difference, compare
 from .write import export, read_metadata
 
 __all__ = [
-    'Difference', 'Target', 'apply_nms', 'backbone_target', 'compare', 'config_target', 'export', 'read_metadata'
+    'Difference',
+    'Target',
+    'apply_nms',
+    'backbone_target',
+    'compare',
+    'config_target',
+    'export',
+    'read_metadata',
 ]

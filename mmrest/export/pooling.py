@@ -1,4 +1,5 @@
 """Adaptive average pooling in a form that a graph of any size can hold."""
+
 from __future__ import annotations
 
 import torch

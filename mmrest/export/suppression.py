@@ -1,4 +1,5 @@
 """From the boxes of an exported detector to its detections."""
+
 from __future__ import annotations
 
 from typing import Any, Sequence
@@ -6,9 +7,14 @@ from typing import Any, Sequence
 import torch
 
 
-def apply_nms(boxes: Any, scores: Any, levels: Any, test_cfg: dict[str, Any],
-              image_shapes: Sequence[tuple[int, int]] | None = None,
-              scale_factors: Sequence[tuple[float, float]] | None = None) -> list[dict[str, torch.Tensor]]:
+def apply_nms(
+    boxes: Any,
+    scores: Any,
+    levels: Any,
+    test_cfg: dict[str, Any],
+    image_shapes: Sequence[tuple[int, int]] | None = None,
+    scale_factors: Sequence[tuple[float, float]] | None = None,
+) -> list[dict[str, torch.Tensor]]:
     """What mmdet does after its detector: leave out low scores, suppress overlapping boxes of a class, keep the best.
 
     On each level the ``nms_pre`` best boxes above ``score_thr`` go on, together they go through mmcv's ``nms``, and
@@ -37,7 +43,8 @@ def apply_nms(boxes: Any, scores: Any, levels: Any, test_cfg: dict[str, Any],
         for level in range(int(levels.max()) + 1 if levels.numel() else 0):
             here = levels == level
             best, labels, _, rest = filter_scores_and_topk(
-                scores[i, here], test_cfg.get('score_thr', 0), test_cfg.get('nms_pre', -1), boxes[i, here])
+                scores[i, here], test_cfg.get('score_thr', 0), test_cfg.get('nms_pre', -1), boxes[i, here]
+            )
             parts.append((rest, best, labels))
         found, best, labels = (torch.cat(part) for part in zip(*parts))
         if image_shapes is not None:

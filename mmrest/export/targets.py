@@ -3,6 +3,7 @@
 Preprocessing stays outside: a graph takes images that are normalised already, and the metadata of the file say how.
 So does what has no fixed size: the suppression of overlapping boxes (:func:`mmrest.export.apply_nms`).
 """
+
 from __future__ import annotations
 
 import json
@@ -36,6 +37,7 @@ class Target:
         outputs (dict[str, str]): Names of these tensors, and what they are.
         metadata (dict[str, str]): More to write into the file.
     """
+
     name: str
     task: str
     original: nn.Module
@@ -93,9 +95,9 @@ class DecodedBoxes(nn.Module):
         boxes = head.bbox_coder.decode(torch.cat(priors).repeat(batch, 1), deltas.flatten(0, 1))
         boxes = boxes.unflatten(0, (batch, -1))
         if head.bbox_coder.clip_border:
-            width, height = boxes.new_full((1, ), images.shape[-1]), boxes.new_full((1, ), images.shape[-2])
+            width, height = boxes.new_full((1,), images.shape[-1]), boxes.new_full((1,), images.shape[-2])
             boxes = torch.minimum(boxes.clamp(min=0), torch.cat([width, height, width, height]))
-        levels = torch.cat([torch.full((p.shape[0], ), i, device=images.device) for i, p in enumerate(priors)])
+        levels = torch.cat([torch.full((p.shape[0],), i, device=images.device) for i, p in enumerate(priors)])
         return boxes, scores, levels
 
 
@@ -130,8 +132,9 @@ def _by_prior(x: Tensor, channels: int) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, channels))
 
 
-def backbone_target(name: str, arch: str | None = None, checkpoint: str | None = None,
-                    options: dict[str, Any] | None = None) -> Target:
+def backbone_target(
+    name: str, arch: str | None = None, checkpoint: str | None = None, options: dict[str, Any] | None = None
+) -> Target:
     """A backbone of this package, on its own.
 
     Args:
@@ -150,8 +153,13 @@ def backbone_target(name: str, arch: str | None = None, checkpoint: str | None =
     return _of_backbone(f'{name} {arch or ""}'.strip(), backbone.eval())
 
 
-def config_target(config: str, checkpoint: str | None = None, options: dict[str, Any] | None = None,
-                  part: str = 'auto', outputs: Sequence[str] = SEGMENTATION_OUTPUTS) -> Target:
+def config_target(
+    config: str,
+    checkpoint: str | None = None,
+    options: dict[str, Any] | None = None,
+    part: str = 'auto',
+    outputs: Sequence[str] = SEGMENTATION_OUTPUTS,
+) -> Target:
     """The model of a config: RetinaNet up to decoded boxes, UPerNet up to logits, or any model's backbone.
 
     Args:
@@ -187,23 +195,32 @@ def _of_backbone(name: str, backbone: nn.Module) -> Target:
 def _whole(loaded: LoadedModel, outputs: tuple[str, ...]) -> Target:
     if loaded.scope == 'mmdet':
         from mmdet.models import RetinaHead
+
         head = getattr(loaded.model, 'bbox_head', None)
         if not isinstance(head, RetinaHead) or getattr(head.loss_cls, 'custom_cls_channels', False):
             raise _not_whole(loaded, head)
         target = Target(
-            loaded.name, 'detection', DecodedBoxes(loaded.model).eval(), {
+            loaded.name,
+            'detection',
+            DecodedBoxes(loaded.model).eval(),
+            {
                 'boxes': 'float32 (batch, boxes, 4): x1, y1, x2, y2 in pixels of the input, before suppression',
                 'scores': 'float32 (batch, boxes, classes): of each class on its own, in [0, 1]',
                 'levels': 'int64 (boxes): level of the pyramid that each box comes from, 0 the finest',
-            }, dict(test_cfg=json.dumps(_plain(loaded.model.test_cfg))))
+            },
+            dict(test_cfg=json.dumps(_plain(loaded.model.test_cfg))),
+        )
     elif loaded.scope == 'mmseg':
         from mmseg.models import UPerHead
+
         head = getattr(loaded.model, 'decode_head', None)
         if not isinstance(head, UPerHead):
             raise _not_whole(loaded, head)
         if head.align_corners:
-            raise UsageError(f'{loaded.name} resizes maps with align_corners=True, which is not exported at dynamic '
-                             'sizes. Its backbone can be: --part backbone.')
+            raise UsageError(
+                f'{loaded.name} resizes maps with align_corners=True, which is not exported at dynamic '
+                'sizes. Its backbone can be: --part backbone.'
+            )
         known = {
             'logits': 'float32 (batch, classes, height, width), resized to the input',
             'labels': 'int64 (batch, height, width): index of the class of each pixel',
@@ -211,8 +228,13 @@ def _whole(loaded: LoadedModel, outputs: tuple[str, ...]) -> Target:
         chosen = {name: known[name] for name in SEGMENTATION_OUTPUTS if name in outputs}
         if not chosen or set(outputs) - set(known):
             raise UsageError(f'A segmentor has the outputs {" and ".join(known)}; got {", ".join(outputs) or "none"}.')
-        target = Target(loaded.name, 'segmentation', ResizedLogits(loaded.model, tuple(chosen)).eval(), chosen,
-                        dict(test_mode='whole'))
+        target = Target(
+            loaded.name,
+            'segmentation',
+            ResizedLogits(loaded.model, tuple(chosen)).eval(),
+            chosen,
+            dict(test_mode='whole'),
+        )
     else:
         raise _not_whole(loaded, getattr(loaded.model, 'head', None))
     target.metadata['classes'] = json.dumps(loaded.class_names)
@@ -221,8 +243,10 @@ def _whole(loaded: LoadedModel, outputs: tuple[str, ...]) -> Target:
 
 def _not_whole(loaded: LoadedModel, head: Any) -> UsageError:
     kind = type(loaded.model).__name__ + (f' with {type(head).__name__}' if isinstance(head, nn.Module) else '')
-    return UsageError(f'{loaded.name} is a {kind}. Exported whole are RetinaNet (RetinaHead) and UPerNet (UPerHead); '
-                      'of any other model the backbone can be exported: --part backbone.')
+    return UsageError(
+        f'{loaded.name} is a {kind}. Exported whole are RetinaNet (RetinaHead) and UPerNet (UPerHead); '
+        'of any other model the backbone can be exported: --part backbone.'
+    )
 
 
 def _preprocessing(preprocessor: nn.Module) -> dict[str, str]:

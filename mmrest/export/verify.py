@@ -1,4 +1,5 @@
 """Whether an exported file computes what the model does."""
+
 from __future__ import annotations
 
 import copy
@@ -31,6 +32,7 @@ class Difference:
         file (float): Of the exported file, in units of the output's largest value; of integers the share that differs.
         model (float): Of the model itself, run in float32.
     """
+
     file: float = 0.0
     model: float = 0.0
 
@@ -38,8 +40,9 @@ class Difference:
         return self.file <= max(LABEL_TOLERANCE if integers else TOLERANCE, TIMES_OWN * self.model)
 
 
-def compare(target: Target, path: str | Path, shapes: Sequence[tuple[int, int]] = SHAPES,
-            batches: Sequence[int] = BATCHES) -> dict[str, Difference]:
+def compare(
+    target: Target, path: str | Path, shapes: Sequence[tuple[int, int]] = SHAPES, batches: Sequence[int] = BATCHES
+) -> dict[str, Difference]:
     """Run an exported file and the model it was made from, in float32 and in float64, on the same random images.
 
     Args:
@@ -67,7 +70,8 @@ def compare(target: Target, path: str | Path, shapes: Sequence[tuple[int, int]] 
                 if right.shape != theirs.shape or not torch.isfinite(theirs).all():
                     raise UsageError(
                         f'The file is wrong at {batch} images of {shape[0]} x {shape[1]}: {name} has the shape '
-                        f'{tuple(theirs.shape)} where {tuple(right.shape)} is right, or values that are not finite.')
+                        f'{tuple(theirs.shape)} where {tuple(right.shape)} is right, or values that are not finite.'
+                    )
                 worst[name].file = max(worst[name].file, _difference(right, theirs))
                 worst[name].model = max(worst[name].model, _difference(right, ours))
     return worst
@@ -81,10 +85,13 @@ def check(differences: dict[str, Difference], integers: Sequence[str] = ('labels
     """
     bad = {name: found for name, found in differences.items() if not found.is_rounding(name in integers)}
     if bad:
-        listed = ', '.join(f'{name} by {found.file:.1e} (the model in float32 by {found.model:.1e})'
-                           for name, found in bad.items())
-        raise UsageError('The exported graph does not compute what the model does. Relative to the largest value, '
-                         f'it is off in {listed}. Nothing was written.')
+        listed = ', '.join(
+            f'{name} by {found.file:.1e} (the model in float32 by {found.model:.1e})' for name, found in bad.items()
+        )
+        raise UsageError(
+            'The exported graph does not compute what the model does. Relative to the largest value, '
+            f'it is off in {listed}. Nothing was written.'
+        )
 
 
 def _difference(right: Tensor, found: Tensor) -> float:
@@ -99,5 +106,6 @@ def _runner(path: str | Path) -> Callable[[Tensor], list[Tensor]]:
         module = torch.export.load(path).module()
         return lambda images: list(module(images))
     import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     return lambda images: [torch.from_numpy(out) for out in session.run(None, {'images': images.numpy()})]

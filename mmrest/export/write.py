@@ -1,4 +1,5 @@
 """From a model to a file, by way of ``torch.export``."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -24,8 +25,13 @@ PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 DIMS = {0: 'batch', 2: 'height', 3: 'width'}
 
 
-def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None = None, opset: int | None = None,
-           verify: bool = True) -> dict[str, Difference]:
+def export(
+    target: Target,
+    out: str | Path,
+    static_shape: tuple[int, int] | None = None,
+    opset: int | None = None,
+    verify: bool = True,
+) -> dict[str, Difference]:
     """Export a model to a file, which appears only when it is complete and has been found right.
 
     Args:
@@ -44,11 +50,12 @@ def export(target: Target, out: str | Path, static_shape: tuple[int, int] | None
     out = Path(out)
     if out.suffix not in ('.onnx', '.pt2'):
         raise UsageError(f'The file to write must end in .onnx or .pt2, got {out}.')
-    check_packages(PACKAGES[:3 if verify else 2] if out.suffix == '.onnx' else ())
+    check_packages(PACKAGES[: 3 if verify else 2] if out.suffix == '.onnx' else ())
     if target.windowed and static_shape is None:
         raise UsageError(
             f"{target.name} has windows (style 'win', 'cwin' or 'hwin'), whose number and shapes depend on the size of "
-            "the image: a graph holds them at one size only. Give --static-shape HEIGHT WIDTH, or use style='global'.")
+            "the image: a graph holds them at one size only. Give --static-shape HEIGHT WIDTH, or use style='global'."
+        )
     if static_shape is not None and min(static_shape) < 1:
         raise UsageError(f'--static-shape takes two positive numbers, got {static_shape}.')
     _check_opset(opset, out)
@@ -76,6 +83,7 @@ def _check_opset(opset: int | None, out: Path) -> None:
     if out.suffix != '.onnx':
         raise UsageError('--opset is for .onnx files.')
     import onnx
+
     newest = onnx.defs.onnx_opset_version()
     if not 18 <= opset <= newest:  # 18 is the oldest that torch writes
         raise UsageError(f'--opset {opset}: choose from 18 to {newest}.')
@@ -94,10 +102,11 @@ def record(target: Target, static_shape: tuple[int, int] | None = None) -> torch
     dynamic = {dim: torch.export.Dim.DYNAMIC for dim in DIMS if dim == 0 or static_shape is None}
     try:
         with torch.no_grad():
-            return torch.export.export(target.exportable(), (images, ), dynamic_shapes=(dynamic, ), strict=False)
+            return torch.export.export(target.exportable(), (images,), dynamic_shapes=(dynamic,), strict=False)
     except Exception as error:  # of many types
-        raise UsageError(f'torch.export cannot record {target.name}: {type(error).__name__}: '
-                         f'{str(error).strip()[:600]}') from error
+        raise UsageError(
+            f'torch.export cannot record {target.name}: {type(error).__name__}: {str(error).strip()[:600]}'
+        ) from error
 
 
 def metadata_of(target: Target) -> dict[str, str]:
@@ -115,6 +124,7 @@ def metadata_of(target: Target) -> dict[str, str]:
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of an exported ``.onnx`` file, JSON in it decoded."""
     import onnx
+
     found = {prop.key: prop.value for prop in onnx.load(str(path), load_external_data=False).metadata_props}
     return {key: json.loads(value) if value[:1] in ('[', '{') else value for key, value in found.items()}
 
@@ -126,16 +136,24 @@ def _write_onnx(target: Target, program: torch.export.ExportedProgram, path: Pat
     # follows a run, and fixes whatever Python computes from a size.
     with warnings.catch_warnings(), _quiet('torch.onnx'):  # which warns of packages that are of no use here
         warnings.simplefilter('ignore', FutureWarning)
-        converted = torch.onnx.export(program, dynamo=True, input_names=['images'], opset_version=opset, verbose=False,
-                                      output_names=list(target.outputs))
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=['images'],
+            opset_version=opset,
+            verbose=False,
+            output_names=list(target.outputs),
+        )
     model = converted.model_proto
     written = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
     if opset not in (None, written):
         raise UsageError(f'--opset {opset}: torch could write the graph in version {written} only.')
     strangers = {node.domain for node in model.graph.node} - {'', 'ai.onnx'}
     if strangers or model.functions:
-        raise UsageError(f'The graph of {target.name} holds operators that are not of ONNX, of '
-                         f'{", ".join(sorted(strangers)) or "functions"}.')
+        raise UsageError(
+            f'The graph of {target.name} holds operators that are not of ONNX, of '
+            f'{", ".join(sorted(strangers)) or "functions"}.'
+        )
     _name_dims(model.graph)
     onnx.helper.set_model_props(model, metadata_of(target))
     onnx.checker.check_model(model)
@@ -172,5 +190,7 @@ def check_packages(names: tuple[str, ...]) -> None:
     """
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f'Export needs {" and ".join(missing)}, which is not installed. Install what it takes with: '
-                         f'pip install {" ".join(PACKAGES)}   (or pip install -e ".[export]" in the folder of mmrest)')
+        raise UsageError(
+            f'Export needs {" and ".join(missing)}, which is not installed. Install what it takes with: '
+            f'pip install {" ".join(PACKAGES)}   (or pip install -e ".[export]" in the folder of mmrest)'
+        )

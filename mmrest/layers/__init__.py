@@ -7,7 +7,21 @@ from .tokens import to_map, to_tokens
 from .window import CrossWindowConv, windowed
 
 __all__ = [
-    'EMSA', 'FFN', 'CrossWindowConv', 'DropPath', 'EMSAv2', 'HeadAttention', 'LayerSequence', 'PatchEmbed',
-    'PatchEmbedV2', 'PixelAttention', 'Stem', 'StemV2', 'TransformerBlock', 'WindowEMSAv2', 'to_map', 'to_tokens',
-    'windowed'
+    'EMSA',
+    'FFN',
+    'CrossWindowConv',
+    'DropPath',
+    'EMSAv2',
+    'HeadAttention',
+    'LayerSequence',
+    'PatchEmbed',
+    'PatchEmbedV2',
+    'PixelAttention',
+    'Stem',
+    'StemV2',
+    'TransformerBlock',
+    'WindowEMSAv2',
+    'to_map',
+    'to_tokens',
+    'windowed',
 ]

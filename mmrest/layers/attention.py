@@ -1,4 +1,5 @@
 """Attention modules of ResT and ResTv2: they own the parameters and call :mod:`mmrest.ops`."""
+
 from __future__ import annotations
 
 from typing import Callable
@@ -67,15 +68,17 @@ class EMSA(nn.Module):
         ValueError: ``num_heads`` does not divide ``embed_dims``, or ``sr_ratio`` is odd.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 sr_ratio: int = 1,
-                 head_mixing: bool = True,
-                 attn_drop_rate: float = 0.0,
-                 proj_drop_rate: float = 0.0,
-                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 attn_impl: str | None = None) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        sr_ratio: int = 1,
+        head_mixing: bool = True,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+        attn_impl: str | None = None,
+    ) -> None:
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
@@ -89,8 +92,14 @@ class EMSA(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop_rate)
         self.sr: nn.Module | None = None
         if sr_ratio > 1:
-            self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio + 1, stride=sr_ratio,
-                                padding=sr_ratio // 2, groups=embed_dims)
+            self.sr = nn.Conv2d(
+                embed_dims,
+                embed_dims,
+                kernel_size=sr_ratio + 1,
+                stride=sr_ratio,
+                padding=sr_ratio // 2,
+                groups=embed_dims,
+            )
             self.sr_norm = norm_layer(embed_dims)
         self.transform_conv = None
         if head_mixing and num_heads > 1:
@@ -112,8 +121,16 @@ class EMSA(nn.Module):
         x = call_layer(self.sr, to_map(x, hw_shape))
         return self.sr_norm(to_tokens(x)), (x.shape[-2], x.shape[-1])
 
-    def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
-                      hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:
+    def add_upsampled(
+        self,
+        out: Tensor,
+        reduced: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        hw_shape: tuple[int, int],
+        reduced_shape: tuple[int, int],
+    ) -> Tensor:
         """Add what is upsampled from the reduced map to the attention's output; nothing in ResT.
 
         Args:
@@ -143,24 +160,36 @@ class EMSAv2(EMSA):
 
     window_size: int | None = None
 
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 sr_ratio: int = 1,
-                 attn_drop_rate: float = 0.0,
-                 proj_drop_rate: float = 0.0,
-                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 attn_impl: str | None = None,
-                 head_mixing: bool = False) -> None:
-        super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer,
-                         attn_impl)
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        sr_ratio: int = 1,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+        attn_impl: str | None = None,
+        head_mixing: bool = False,
+    ) -> None:
+        super().__init__(
+            embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl
+        )
         self.up: nn.Module = LayerSequence(
             nn.Conv2d(embed_dims, embed_dims * sr_ratio**2, kernel_size=3, padding=1, groups=embed_dims),
-            nn.PixelShuffle(sr_ratio))
+            nn.PixelShuffle(sr_ratio),
+        )
         self.up_norm = norm_layer(embed_dims)
 
-    def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
-                      hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:
+    def add_upsampled(
+        self,
+        out: Tensor,
+        reduced: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        hw_shape: tuple[int, int],
+        reduced_shape: tuple[int, int],
+    ) -> Tensor:
         return out + self.upsample(v, reduced_shape, hw_shape)
 
     def upsample(self, x: Tensor, from_shape: tuple[int, int], hw_shape: tuple[int, int]) -> Tensor:
@@ -178,8 +207,9 @@ class WindowEMSAv2(EMSAv2):
         kwargs: Further arguments of :class:`EMSAv2`.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int = 1, window_size: int | None = None,
-                 **kwargs) -> None:
+    def __init__(
+        self, embed_dims: int, num_heads: int, sr_ratio: int = 1, window_size: int | None = None, **kwargs
+    ) -> None:
         super().__init__(embed_dims, num_heads, sr_ratio, **kwargs)
         self.window_size = window_size
 

@@ -1,4 +1,5 @@
 """The transformer block: attention and feed-forward network, each in a residual branch."""
+
 from __future__ import annotations
 
 from typing import Callable
@@ -30,7 +31,7 @@ class DropPath(nn.Module):
         if not self.training or self.drop_prob == 0:
             return x
         keep = 1 - self.drop_prob
-        mask = x.new_empty((x.shape[0], ) + (1, ) * (x.ndim - 1)).bernoulli_(keep)
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
         return x * (mask / keep)
 
     def extra_repr(self) -> str:
@@ -73,14 +74,16 @@ class TransformerBlock(nn.Module):
         ffn_recompute (bool): Recompute the FFN and its norm in the backward pass, by blocks of tokens.
     """
 
-    def __init__(self,
-                 embed_dims: int,
-                 attn: nn.Module,
-                 mlp_ratio: float = 4.0,
-                 drop_rate: float = 0.0,
-                 drop_path_rate: float = 0.0,
-                 norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 ffn_recompute: bool = False) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        attn: nn.Module,
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+        ffn_recompute: bool = False,
+    ) -> None:
         super().__init__()
         self.norm1 = norm_layer(embed_dims)
         self.attn = attn

@@ -1,4 +1,5 @@
 """Stems and patch embeddings: from an image, or a stage's map, to the next stage's map."""
+
 from __future__ import annotations
 
 from typing import Callable

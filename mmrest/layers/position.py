@@ -1,4 +1,5 @@
 """Position encoding that works at any image size."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn

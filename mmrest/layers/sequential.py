@@ -1,4 +1,5 @@
 """Sequences of layers."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn

@@ -1,4 +1,5 @@
 """The two forms of a feature map: (B, C, H, W) between stages, tokens (B, H * W, C) inside a stage."""
+
 from __future__ import annotations
 
 from torch import Tensor

@@ -1,4 +1,5 @@
 """Layers and choices that only the ablations of the papers need."""
+
 from __future__ import annotations
 
 from typing import Callable
@@ -152,8 +153,15 @@ class EMSAVariant(EMSA):
         ValueError: A choice is unknown.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int = 1, reduction: str = 'dwconv',
-                 head_interaction: str = 'conv+in', **kwargs) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        sr_ratio: int = 1,
+        reduction: str = 'dwconv',
+        head_interaction: str = 'conv+in',
+        **kwargs,
+    ) -> None:
         check_choice('reduction', reduction, REDUCTIONS)
         check_choice('head_interaction', head_interaction, HEAD_INTERACTIONS)
         head_mixing, head_norm = HEAD_INTERACTIONS[head_interaction]
@@ -181,9 +189,16 @@ class EMSAv2Variant(WindowEMSAv2):
         ValueError: A choice is unknown.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int = 1, upsample_target: str = 'v',
-                 upsample_strategy: str = 'pixel_shuffle', norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        sr_ratio: int = 1,
+        upsample_target: str = 'v',
+        upsample_strategy: str = 'pixel_shuffle',
+        norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+        **kwargs,
+    ) -> None:
         check_choice('upsample_target', upsample_target, UPSAMPLE_TARGETS)
         check_choice('upsample_strategy', upsample_strategy, UPSAMPLE_STRATEGIES)
         super().__init__(embed_dims, num_heads, sr_ratio, norm_layer=norm_layer, **kwargs)
@@ -197,8 +212,16 @@ class EMSAv2Variant(WindowEMSAv2):
             conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
             self.up = LayerSequence(conv, nn.PixelShuffle(1))
 
-    def add_upsampled(self, out: Tensor, reduced: Tensor, q: Tensor, k: Tensor, v: Tensor,
-                      hw_shape: tuple[int, int], reduced_shape: tuple[int, int]) -> Tensor:
+    def add_upsampled(
+        self,
+        out: Tensor,
+        reduced: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        hw_shape: tuple[int, int],
+        reduced_shape: tuple[int, int],
+    ) -> Tensor:
         if self.upsample_target == 'none':
             return out
         target = dict(x=reduced, q=q, k=k, v=v)[self.upsample_target]

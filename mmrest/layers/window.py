@@ -1,4 +1,5 @@
 """Attention inside windows of a feature map, and what lets windows communicate."""
+
 from __future__ import annotations
 
 from typing import Callable
@@ -29,8 +30,9 @@ def merge(windows: Tensor, window_shape: tuple[int, int], map_shape: tuple[int, 
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def windowed(attn: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, hw_shape: tuple[int, int],
-             window_size: int) -> Tensor:
+def windowed(
+    attn: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, hw_shape: tuple[int, int], window_size: int
+) -> Tensor:
     """Apply an attention to every window of a map on its own.
 
     The map is cut from its upper left corner; windows at the right and lower border are as small as

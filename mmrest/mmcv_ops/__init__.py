@@ -7,6 +7,7 @@ for programs that import mmcv's operators first. Operators that are compiled com
 
 This is the one place where the package interposes itself on an upstream library.
 """
+
 from .common import UnsupportedOpError
 from .files import install, remove, status
 from .finder import add_finder, provide

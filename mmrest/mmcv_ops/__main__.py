@@ -1,4 +1,5 @@
 """Make mmcv's operators work without its compiled extension: ``python -m mmrest.mmcv_ops --install``."""
+
 from __future__ import annotations
 
 import argparse
@@ -12,8 +13,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog='python -m mmrest.mmcv_ops', description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     for function in (install, remove, status):
-        what.add_argument(f'--{function.__name__}', dest='function', action='store_const', const=function,
-                          help=function.__doc__.split('\n')[0])
+        what.add_argument(
+            f'--{function.__name__}',
+            dest='function',
+            action='store_const',
+            const=function,
+            help=function.__doc__.split('\n')[0],
+        )
     args = parser.parse_args(argv)
     try:
         print(args.function())

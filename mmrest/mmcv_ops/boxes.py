@@ -3,6 +3,7 @@
 Arguments are those of ``mmcv._ext``. Boxes are ``(n, 4)`` with rows ``x1, y1, x2, y2``; with ``offset=1`` a box ends
 with its last pixel, so that its width is ``x2 - x1 + 1``.
 """
+
 from __future__ import annotations
 
 from typing import Iterator
@@ -36,8 +37,16 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 
 @as_compiled
-def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
-            method: int, offset: int) -> Tensor:
+def softnms(
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
     """Write boxes and lowered scores to ``dets`` (n, 5); return the indices of those that are left, int64, on the CPU.
 
     Soft-NMS (Bodla et al., 2017): the best box is kept, the scores of the others are lowered by how much they overlap
@@ -88,7 +97,8 @@ def _matches(values: np.ndarray, areas: np.ndarray, order: np.ndarray, iou_thres
         best, rest = order[0], order[1:]
         with np.errstate(invalid='ignore', divide='ignore'):
             same = _overlaps(values[best], areas[best], values[rest], areas[rest], values.dtype.type(0)) >= np.float32(
-                iou_threshold)
+                iou_threshold
+            )
         yield [int(best), *rest[same].tolist()]
         order = rest[~same]
 
@@ -97,8 +107,9 @@ def _areas(boxes: np.ndarray, offset: np.floating) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0] + offset) * (boxes[:, 3] - boxes[:, 1] + offset)
 
 
-def _overlaps(box: np.ndarray, area: np.floating, boxes: np.ndarray, areas: np.ndarray,
-              offset: np.floating) -> np.ndarray:
+def _overlaps(
+    box: np.ndarray, area: np.floating, boxes: np.ndarray, areas: np.ndarray, offset: np.floating
+) -> np.ndarray:
     """Return the intersection over union of one box with others, rounded as in mmcv."""
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[2:4], boxes[:, 2:4])

@@ -1,4 +1,5 @@
 """What the operators share: their error, torchvision's operators, and the precision they compute in."""
+
 from __future__ import annotations
 
 import functools
@@ -26,7 +27,8 @@ def torchvision_ops() -> Any:
     except (ImportError, RuntimeError) as error:
         raise UnsupportedOpError(
             f"mmcv's operators are computed by torchvision here, and it cannot be imported ({error}). Install the "
-            'torchvision that goes with your torch, from where torch came from.') from error
+            'torchvision that goes with your torch, from where torch came from.'
+        ) from error
     return torch.ops.torchvision
 
 

@@ -3,6 +3,7 @@
 Those that neither torchvision nor plain PyTorch offers raise :class:`UnsupportedOpError` when they are called, so that
 mmcv can be imported.
 """
+
 from __future__ import annotations
 
 from typing import Any, Callable
@@ -40,13 +41,36 @@ from .regions import roi_align_backward, roi_align_forward, roi_pool_backward, r
 PROVIDER = 'mmrest'
 
 __all__ = [
-    'PROVIDER', 'bbox_overlaps', 'carafe_backward', 'carafe_forward', 'carafe_naive_backward', 'carafe_naive_forward',
-    'deform_conv_backward_input', 'deform_conv_backward_parameters', 'deform_conv_forward', 'get_compiler_version',
-    'get_compiling_cuda_version', 'masked_col2im_forward', 'masked_im2col_forward', 'modulated_deform_conv_backward',
-    'modulated_deform_conv_forward', 'ms_deform_attn_backward', 'ms_deform_attn_forward', 'nms', 'nms_match',
-    'psamask_backward', 'psamask_forward', 'roi_align_backward', 'roi_align_forward', 'roi_pool_backward',
-    'roi_pool_forward', 'sigmoid_focal_loss_backward', 'sigmoid_focal_loss_forward', 'softmax_focal_loss_backward',
-    'softmax_focal_loss_forward', 'softnms'
+    'PROVIDER',
+    'bbox_overlaps',
+    'carafe_backward',
+    'carafe_forward',
+    'carafe_naive_backward',
+    'carafe_naive_forward',
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'deform_conv_forward',
+    'get_compiler_version',
+    'get_compiling_cuda_version',
+    'masked_col2im_forward',
+    'masked_im2col_forward',
+    'modulated_deform_conv_backward',
+    'modulated_deform_conv_forward',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
+    'nms',
+    'nms_match',
+    'psamask_backward',
+    'psamask_forward',
+    'roi_align_backward',
+    'roi_align_forward',
+    'roi_pool_backward',
+    'roi_pool_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
+    'softnms',
 ]
 
 
@@ -69,7 +93,8 @@ def __getattr__(name: str) -> Callable:
         raise UnsupportedOpError(
             f"{name} exists only in mmcv's compiled extension, and this environment has none that serves this tensor's "
             'device. Compile mmcv to use it, or choose a part of the model without it; docs/installation.md of mmrest '
-            'says how and lists such operators.')
+            'says how and lists such operators.'
+        )
 
     refuse.__name__ = refuse.__qualname__ = name
     return refuse

@@ -1,4 +1,5 @@
 """A file in the installed mmcv that makes its operators work whatever is imported first."""
+
 from __future__ import annotations
 
 import os
@@ -6,8 +7,10 @@ from pathlib import Path
 
 from .finder import find_compiled, load_compiled, mmcv_folder
 
-LINE = ("__import__('sys').modules[__name__] = __import__('mmrest.mmcv_ops', fromlist=['provide']).provide()"
-        '  # by: python -m mmrest.mmcv_ops --install\n')
+LINE = (
+    "__import__('sys').modules[__name__] = __import__('mmrest.mmcv_ops', fromlist=['provide']).provide()"
+    '  # by: python -m mmrest.mmcv_ops --install\n'
+)
 
 
 def file_path(folder: Path) -> Path:
@@ -41,17 +44,20 @@ def install() -> str:
         OSError: The folder cannot be written to.
     """
     import torch
+
     folder = _folder()
     compiled = find_compiled(folder)
     if installed_file(folder):
         return f'Already there: {installed_file(folder)}'
-    if compiled and (torch.version.cuda is None
-                     or load_compiled(compiled).get_compiling_cuda_version() != 'not available'):
+    if compiled and (
+        torch.version.cuda is None or load_compiled(compiled).get_compiling_cuda_version() != 'not available'
+    ):
         return f"Nothing to do: mmcv's own compiled operators are there, in {compiled}"
     path = file_path(folder)
     if path.exists() or (folder / '_ext.py').exists():
-        raise FileExistsError(f'{path if path.exists() else folder / "_ext.py"} is there already and not from mmrest: '
-                              'it is left alone.')
+        raise FileExistsError(
+            f'{path if path.exists() else folder / "_ext.py"} is there already and not from mmrest: it is left alone.'
+        )
     path.parent.mkdir(exist_ok=True)
     part = path.with_name(f'{path.name}.{os.getpid()}.part')  # never a file that is half written
     part.write_text(LINE, encoding='utf-8')
@@ -86,8 +92,10 @@ def status() -> str:
     """
     folder = _folder()
     compiled, path = find_compiled(folder), installed_file(folder)
-    return '\n'.join([
-        f'mmcv:      {folder}',
-        f'compiled:  {compiled or "no"}',
-        f'file:      {path or "no (python -m mmrest.mmcv_ops --install writes it)"}',
-    ])
+    return '\n'.join(
+        [
+            f'mmcv:      {folder}',
+            f'compiled:  {compiled or "no"}',
+            f'file:      {path or "no (python -m mmrest.mmcv_ops --install writes it)"}',
+        ]
+    )

@@ -1,4 +1,5 @@
 """Which module is ``mmcv._ext``: mmcv's compiled one, or what stands in for it."""
+
 from __future__ import annotations
 
 import importlib.abc
@@ -25,8 +26,9 @@ def mmcv_folder() -> Path | None:
 
 def find_compiled(folder: Path) -> Path | None:
     """Return mmcv's compiled extension for this Python in mmcv's folder; None where there is none."""
-    return next((folder / f'_ext{suffix}' for suffix in EXTENSION_SUFFIXES if (folder / f'_ext{suffix}').is_file()),
-                None)
+    return next(
+        (folder / f'_ext{suffix}' for suffix in EXTENSION_SUFFIXES if (folder / f'_ext{suffix}').is_file()), None
+    )
 
 
 def load_compiled(path: Path) -> ModuleType:
@@ -56,6 +58,7 @@ class CompiledForCPU(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         from . import extension
+
         value = getattr(self._compiled, name)
         if not callable(value) or name.startswith('__'):
             return value
@@ -79,6 +82,7 @@ def provide(folder: Path | None = None) -> ModuleType:
         folder (Path, optional): mmcv's; default: that of the installed one.
     """
     from . import extension
+
     folder = folder or mmcv_folder()
     path = find_compiled(folder) if folder else None
     if path is None:

@@ -4,6 +4,7 @@ Arguments are those of ``mmcv._ext``: ``target`` (n,) holds classes, ``weight`` 
 computed in float32 at least. mmcv takes the logarithm of a probability, which has no digits left for logits beyond
 about 17; log-sigmoid keeps them.
 """
+
 from __future__ import annotations
 
 import torch
@@ -31,18 +32,20 @@ def _weighted(loss: Tensor, weight: Tensor, target: Tensor) -> Tensor:
 
 
 @as_compiled
-def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def sigmoid_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
     """Write the loss of each logit of ``input`` (n, classes) to ``output``."""
     x = _at_least_float32(input)
-    hit = -alpha * (-x).sigmoid()**gamma * F.logsigmoid(x)
-    miss = -(1 - alpha) * x.sigmoid()**gamma * F.logsigmoid(-x)
+    hit = -alpha * (-x).sigmoid() ** gamma * F.logsigmoid(x)
+    miss = -(1 - alpha) * x.sigmoid() ** gamma * F.logsigmoid(-x)
     output.copy_(_weighted(torch.where(_is_class(target, x.shape[1]), hit, miss), weight, target))
 
 
 @as_compiled
-def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
-                                alpha: float) -> None:
+def sigmoid_focal_loss_backward(
+    input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
     """Write the derivative of each logit's loss to ``grad_input``."""
     x = _at_least_float32(input)
     p, q = x.sigmoid(), (-x).sigmoid()
@@ -57,18 +60,20 @@ def _of_target(softmax: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @as_compiled
-def softmax_focal_loss_forward(softmax: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def softmax_focal_loss_forward(
+    softmax: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
     """Write the loss of each sample to ``output`` (n,), from probabilities (n, classes); zero for negative targets."""
     p, log_p = _of_target(softmax, target)
-    output.copy_(_weighted(-alpha * (1 - p)**gamma * log_p * (target >= 0), weight, target))
+    output.copy_(_weighted(-alpha * (1 - p) ** gamma * log_p * (target >= 0), weight, target))
 
 
 @as_compiled
-def softmax_focal_loss_backward(softmax: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor,
-                                gamma: float, alpha: float) -> None:
+def softmax_focal_loss_backward(
+    softmax: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
     """Write the derivatives of the logits under the softmax to ``grad_input`` (n, classes)."""
     p, log_p = _of_target(softmax, target)
-    slope = alpha * (-(1 - p)**gamma + gamma * (1 - p)**(gamma - 1) * p * log_p)
+    slope = alpha * (-((1 - p) ** gamma) + gamma * (1 - p) ** (gamma - 1) * p * log_p)
     buff.copy_(_weighted(slope * (target >= 0), weight, target))
     grad_input.copy_(buff[:, None] * (_is_class(target, softmax.shape[1]).float() - softmax))

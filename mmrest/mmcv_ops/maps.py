@@ -2,6 +2,7 @@
 
 Arguments are those of ``mmcv._ext``.
 """
+
 from __future__ import annotations
 
 import torch
@@ -14,8 +15,16 @@ COLLECT = 0  # psa_type; the other distributes
 
 
 @as_compiled
-def masked_im2col_forward(im: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, col: Tensor, kernel_h: int,
-                          kernel_w: int, pad_h: int, pad_w: int) -> None:
+def masked_im2col_forward(
+    im: Tensor,
+    mask_h_idx: Tensor,
+    mask_w_idx: Tensor,
+    col: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    pad_h: int,
+    pad_w: int,
+) -> None:
     """Write the patches of ``im`` (1, C, H, W) at n places to ``col`` (C * kernel_h * kernel_w, n)."""
     padded = F.pad(im[0], (pad_w, pad_w, pad_h, pad_h))
     columns = col.view(len(padded), kernel_h, kernel_w, -1)
@@ -25,8 +34,9 @@ def masked_im2col_forward(im: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, co
 
 
 @as_compiled
-def masked_col2im_forward(col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int,
-                          channels: int) -> None:
+def masked_col2im_forward(
+    col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int, channels: int
+) -> None:
     """Write ``col`` (channels, n) to n places of ``im`` (1, channels, height, width)."""
     im[0, :, mask_h_idx, mask_w_idx] = col
 
@@ -39,22 +49,31 @@ def _reassemble(features: Tensor, masks: Tensor, kernel_size: int, group_size: i
     output = 0
     for tap in range(kernel_size**2):
         row, column = divmod(tap, kernel_size)
-        moved = padded[:, :, row:row + height, column:column + width]
+        moved = padded[:, :, row : row + height, column : column + width]
         moved = moved.reshape(batch, group_size, -1, height, 1, width, 1)
         output = output + moved * masks[:, :, :, tap]
     return output.reshape(batch, channels, height * scale_factor, width * scale_factor)
 
 
 @as_compiled
-def carafe_naive_forward(features: Tensor, masks: Tensor, output: Tensor, kernel_size: int, group_size: int,
-                         scale_factor: int) -> None:
+def carafe_naive_forward(
+    features: Tensor, masks: Tensor, output: Tensor, kernel_size: int, group_size: int, scale_factor: int
+) -> None:
     """Write the reassembled features (B, C, H * scale_factor, W * scale_factor) to ``output``."""
     output.copy_(_reassemble(features, masks, kernel_size, group_size, scale_factor))
 
 
 @as_compiled
-def carafe_naive_backward(grad_output: Tensor, features: Tensor, masks: Tensor, grad_input: Tensor, grad_masks: Tensor,
-                          kernel_size: int, group_size: int, scale_factor: int) -> None:
+def carafe_naive_backward(
+    grad_output: Tensor,
+    features: Tensor,
+    masks: Tensor,
+    grad_input: Tensor,
+    grad_masks: Tensor,
+    kernel_size: int,
+    group_size: int,
+    scale_factor: int,
+) -> None:
     """Write the gradients of features and masks."""
     with torch.enable_grad():
         leaves = [features.detach().requires_grad_(), masks.detach().requires_grad_()]
@@ -65,17 +84,37 @@ def carafe_naive_backward(grad_output: Tensor, features: Tensor, masks: Tensor, 
 
 
 @as_compiled
-def carafe_forward(features: Tensor, masks: Tensor, rfeatures: Tensor, routput: Tensor, rmasks: Tensor, output: Tensor,
-                   kernel_size: int, group_size: int, scale_factor: int) -> None:
+def carafe_forward(
+    features: Tensor,
+    masks: Tensor,
+    rfeatures: Tensor,
+    routput: Tensor,
+    rmasks: Tensor,
+    output: Tensor,
+    kernel_size: int,
+    group_size: int,
+    scale_factor: int,
+) -> None:
     """Write the reassembled features to ``output``, and the features to ``rfeatures`` for the backward pass."""
     rfeatures.copy_(features)
     output.copy_(_reassemble(features, masks, kernel_size, group_size, scale_factor))
 
 
 @as_compiled
-def carafe_backward(grad_output: Tensor, rfeatures: Tensor, masks: Tensor, rgrad_output: Tensor,
-                    rgrad_input_hs: Tensor, rgrad_input: Tensor, rgrad_masks: Tensor, grad_input: Tensor,
-                    grad_masks: Tensor, kernel_size: int, group_size: int, scale_factor: int) -> None:
+def carafe_backward(
+    grad_output: Tensor,
+    rfeatures: Tensor,
+    masks: Tensor,
+    rgrad_output: Tensor,
+    rgrad_input_hs: Tensor,
+    rgrad_input: Tensor,
+    rgrad_masks: Tensor,
+    grad_input: Tensor,
+    grad_masks: Tensor,
+    kernel_size: int,
+    group_size: int,
+    scale_factor: int,
+) -> None:
     """Write the gradients of features and masks."""
     carafe_naive_backward(grad_output, rfeatures, masks, grad_input, grad_masks, kernel_size, group_size, scale_factor)
 
@@ -87,8 +126,17 @@ def _psa_places(size: int, mask: int, half: int, device: torch.device) -> tuple[
     return index.clamp(0, mask - 1), (index >= 0) & (index < mask)
 
 
-def _psa_attention(input: Tensor, psa_type: int, num_: int, h_feature: int, w_feature: int, h_mask: int, w_mask: int,
-                   half_h_mask: int, half_w_mask: int) -> Tensor:
+def _psa_attention(
+    input: Tensor,
+    psa_type: int,
+    num_: int,
+    h_feature: int,
+    w_feature: int,
+    h_mask: int,
+    w_mask: int,
+    half_h_mask: int,
+    half_w_mask: int,
+) -> Tensor:
     rows, has_row = _psa_places(h_feature, h_mask, half_h_mask, input.device)
     columns, has_column = _psa_places(w_feature, w_mask, half_w_mask, input.device)
     high, wide = (torch.arange(size, device=input.device) for size in (h_feature, w_feature))
@@ -111,5 +159,5 @@ def psamask_backward(grad_output: Tensor, grad_input: Tensor, psa_type: int, **s
     """Write the gradient of the masks (B, masks, H, W) to ``grad_input``."""
     with torch.enable_grad():
         leaf = torch.zeros_like(grad_input).requires_grad_()
-        grad, = torch.autograd.grad(_psa_attention(leaf, psa_type, **sizes), leaf, grad_output)
+        (grad,) = torch.autograd.grad(_psa_attention(leaf, psa_type, **sizes), leaf, grad_output)
     grad_input.copy_(grad)

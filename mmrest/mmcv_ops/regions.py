@@ -2,6 +2,7 @@
 
 Arguments are those of ``mmcv._ext``. Regions are ``(n, 5)`` with rows ``image, x1, y1, x2, y2``.
 """
+
 from __future__ import annotations
 
 import torch
@@ -14,8 +15,10 @@ AVERAGE = 1  # pool_mode; the other takes the largest sample of a bin
 
 def _refuse_max(pool_mode: int) -> None:
     if pool_mode != AVERAGE:
-        raise UnsupportedOpError("RoIAlign with pool_mode='max' exists only in compiled mmcv. Use pool_mode='avg', or "
-                                 'compile mmcv (docs/installation.md).')
+        raise UnsupportedOpError(
+            "RoIAlign with pool_mode='max' exists only in compiled mmcv. Use pool_mode='avg', or "
+            'compile mmcv (docs/installation.md).'
+        )
 
 
 def _in_one_dtype(features: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,9 +29,19 @@ def _in_one_dtype(features: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @as_compiled
-def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
-                      aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
-                      pool_mode: int, aligned: bool) -> None:
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
     """Write (n, C, aligned_height, aligned_width) to ``output``, from ``input`` (B, C, H, W).
 
     Raises:
@@ -36,25 +49,45 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
     """
     _refuse_max(pool_mode)
     input, rois = _in_one_dtype(input, rois)
-    output.copy_(torchvision_ops().roi_align(input, rois, spatial_scale, aligned_height, aligned_width, sampling_ratio,
-                                             aligned))
+    output.copy_(
+        torchvision_ops().roi_align(input, rois, spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned)
+    )
 
 
 @as_compiled
-def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor,
-                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
-                       pool_mode: int, aligned: bool) -> None:
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
     """Write the gradient of the input (B, C, H, W) to ``grad_input``."""
     _refuse_max(pool_mode)
     grad_output, rois = _in_one_dtype(grad_output, rois)
-    grad_input.copy_(torchvision_ops()._roi_align_backward(
-        grad_output, rois, spatial_scale, aligned_height, aligned_width, *grad_input.shape,
-        sampling_ratio, aligned))
+    grad_input.copy_(
+        torchvision_ops()._roi_align_backward(
+            grad_output, rois, spatial_scale, aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned
+        )
+    )
 
 
 @as_compiled
-def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int,
-                     pooled_width: int, spatial_scale: float) -> None:
+def roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
     """Write the largest value of each bin to ``output`` and its place to ``argmax``, -1 for an empty bin.
 
     Bins are mmcv's, which does not round the region to whole pixels as torchvision does. One bin after another: this
@@ -69,8 +102,12 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
         start = (rois[:, 1 + axis] * spatial_scale)[:, None]
         step = (sides[:, axis] / bins)[:, None]
         places = torch.arange(bins + 1).to(rois.dtype) * step
-        edges.append([(places[:, :-1] + start).floor().clamp(0, size).long().tolist(),
-                      (places[:, 1:] + start).ceil().clamp(0, size).long().tolist()])
+        edges.append(
+            [
+                (places[:, :-1] + start).floor().clamp(0, size).long().tolist(),
+                (places[:, 1:] + start).ceil().clamp(0, size).long().tolist(),
+            ]
+        )
     (tops, bottoms), (lefts, rights) = edges
     for region in torch.nonzero((sides > 0).all(1)).flatten().tolist():
         image = input[int(rois[region, 0])]
@@ -81,13 +118,21 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
                 if bottom > top and right > left:
                     value, place = image[:, top:bottom, left:right].flatten(1).max(1)
                     output[region, :, row, column] = value
-                    argmax[region, :, row, column] = ((top + place // (right - left)) * width + left
-                                                      + place % (right - left)).to(argmax.dtype)
+                    argmax[region, :, row, column] = (
+                        (top + place // (right - left)) * width + left + place % (right - left)
+                    ).to(argmax.dtype)
 
 
 @as_compiled
-def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, pooled_height: int,
-                      pooled_width: int, spatial_scale: float) -> None:
+def roi_pool_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
     """Write the gradient of the input to ``grad_input``: each bin's goes to where its largest value was."""
     batch, channels, height, width = grad_input.shape
     plane = rois[:, :1].long() * channels + torch.arange(channels, device=rois.device)

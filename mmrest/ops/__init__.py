@@ -7,7 +7,22 @@ from .modes import is_exporting, is_stock
 from .workarounds import channels_last, crop_map
 
 __all__ = [
-    'IMPLS', 'call_layer', 'channels_last', 'crop_map', 'emsa', 'emsa_chunked', 'emsa_direct', 'emsa_reference',
-    'emsa_through', 'fast_paths', 'fast_paths_enabled', 'ffn_recomputed', 'is_exporting', 'is_stock', 'norm_ffn',
-    'recompute', 'resolve_impl', 'stock_ffn'
+    'IMPLS',
+    'call_layer',
+    'channels_last',
+    'crop_map',
+    'emsa',
+    'emsa_chunked',
+    'emsa_direct',
+    'emsa_reference',
+    'emsa_through',
+    'fast_paths',
+    'fast_paths_enabled',
+    'ffn_recomputed',
+    'is_exporting',
+    'is_stock',
+    'norm_ffn',
+    'recompute',
+    'resolve_impl',
+    'stock_ffn',
 ]

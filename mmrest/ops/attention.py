@@ -1,4 +1,5 @@
 """Efficient multi-head self-attention (EMSA) as a function of queries, keys and values."""
+
 from __future__ import annotations
 
 import os
@@ -39,15 +40,17 @@ def resolve_impl(attn_impl: str | None = None) -> str:
     return impl
 
 
-def emsa(q: Tensor,
-         k: Tensor,
-         v: Tensor,
-         mix_weight: Tensor | None = None,
-         mix_bias: Tensor | None = None,
-         eps: float = 1e-5,
-         dropout_p: float = 0.0,
-         impl: str = 'auto',
-         normalize: bool = True) -> Tensor:
+def emsa(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mix_weight: Tensor | None = None,
+    mix_bias: Tensor | None = None,
+    eps: float = 1e-5,
+    dropout_p: float = 0.0,
+    impl: str = 'auto',
+    normalize: bool = True,
+) -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
     Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
@@ -79,8 +82,10 @@ def emsa(q: Tensor,
     if is_exporting() or is_transforming():
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
-        raise ValueError(f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
-                         f'{tuple(k.shape)} and {tuple(v.shape)}.')
+        raise ValueError(
+            f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
+            f'{tuple(k.shape)} and {tuple(v.shape)}.'
+        )
     if mix_weight is None and q.is_cuda and impl == 'auto':
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
     empty = 0 in (*q.shape, k.shape[2])
@@ -113,12 +118,15 @@ def _mixed_by_rows(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor, mix_bias
         return emsa_reference(block, k, v, mix_weight, mix_bias, normalize=False)
 
     saving = torch.is_grad_enabled()
-    return torch.cat([checkpoint(attend, block, use_reentrant=False) if saving else attend(block)
-                      for block in q.split(rows, dim=2)], dim=2)
+    return torch.cat(
+        [checkpoint(attend, block, use_reentrant=False) if saving else attend(block) for block in q.split(rows, dim=2)],
+        dim=2,
+    )
 
 
-def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None,
-                eps: float = 1e-5) -> Tensor:
+def emsa_direct(
+    q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
     """:func:`emsa` with whole maps in memory, with the algebra of :mod:`mmrest.ops.chunked`.
 
     Arguments and result as in :func:`emsa`. The bias is not added, but stays in the graph with a gradient
@@ -128,7 +136,7 @@ def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = Non
         return emsa_reference(q, k, v)
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(q.dtype, torch.float32)
-        weight = mix_weight.to(dtype) * q.shape[-1]**-0.5
+        weight = mix_weight.to(dtype) * q.shape[-1] ** -0.5
         if mix_bias is not None:
             weight = weight + 0 * mix_bias.to(dtype)[:, None]
         logits = (q @ k.transpose(-2, -1)).to(dtype)
@@ -140,21 +148,23 @@ def emsa_direct(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = Non
         return (maps * rstd).to(v.dtype) @ v  # normalized first: half precision has no room for small numbers
 
 
-def emsa_reference(q: Tensor,
-                   k: Tensor,
-                   v: Tensor,
-                   mix_weight: Tensor | None = None,
-                   mix_bias: Tensor | None = None,
-                   eps: float = 1e-5,
-                   dropout_p: float = 0.0,
-                   normalize: bool = True) -> Tensor:
+def emsa_reference(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mix_weight: Tensor | None = None,
+    mix_bias: Tensor | None = None,
+    eps: float = 1e-5,
+    dropout_p: float = 0.0,
+    normalize: bool = True,
+) -> Tensor:
     """The formula of EMSA as it is printed (ResT, arXiv 2105.13677, equation 4), map by map.
 
     ``InstanceNorm(softmax(Conv(q kT / sqrt(d)))) v``, where the 1x1 convolution runs across heads.
     Arguments and result as in :func:`emsa`. The maps are kept in float32 or better: softmax and
     InstanceNorm lose too much in half precision. Memory grows with n x n'.
     """
-    logits = (q * q.shape[-1]**-0.5) @ k.transpose(-2, -1)
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):  # meta knows no autocast
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if mix_weight is None:
@@ -169,13 +179,15 @@ def emsa_reference(q: Tensor,
     return maps.to(v.dtype) @ v
 
 
-def emsa_through(mix: Callable[[Tensor], Tensor],
-                 q: Tensor,
-                 k: Tensor,
-                 v: Tensor,
-                 eps: float = 1e-5,
-                 dropout_p: float = 0.0,
-                 normalize: bool = True) -> Tensor:
+def emsa_through(
+    mix: Callable[[Tensor], Tensor],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    eps: float = 1e-5,
+    dropout_p: float = 0.0,
+    normalize: bool = True,
+) -> Tensor:
     """:func:`emsa_reference` with a module for the interaction of heads, which is called: it may do anything.
 
     Args:
@@ -185,7 +197,7 @@ def emsa_through(mix: Callable[[Tensor], Tensor],
     Returns:
         Tensor: (B, k, n, d).
     """
-    mixed = mix((q * q.shape[-1]**-0.5) @ k.transpose(-2, -1))
+    mixed = mix((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1))
     with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
         maps = _normalized(mixed.to(torch.promote_types(mixed.dtype, torch.float32)), eps, normalize)
     maps = F.dropout(maps, dropout_p) if dropout_p > 0 else maps

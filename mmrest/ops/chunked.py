@@ -11,6 +11,7 @@ Without interaction there is no norm either, and a block is a softmax between tw
 pass makes the blocks once more. Both passes are custom operators, so that
 ``torch.compile`` sees one node each instead of an unrolled loop.
 """
+
 from __future__ import annotations
 
 from typing import Iterator
@@ -25,8 +26,15 @@ BLOCK_ELEMENTS = {'cpu': 2**19, 'cuda': 2**24}
 HALF_SCALE = 256.0
 
 
-def emsa_chunked(q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None,
-                 eps: float = 1e-5, block_elements: int | None = None) -> Tensor:
+def emsa_chunked(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mix_weight: Tensor | None = None,
+    mix_bias: Tensor | None = None,
+    eps: float = 1e-5,
+    block_elements: int | None = None,
+) -> Tensor:
     """:func:`~mmrest.ops.emsa` in memory linear in queries and in keys.
 
     Args:
@@ -112,9 +120,11 @@ def _token_major(like: Tensor) -> Tensor:
 
 
 @torch.library.custom_op(
-    'mmrest::emsa_chunked', mutates_args=(),
+    'mmrest::emsa_chunked',
+    mutates_args=(),
     schema='(Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? mix_bias, float eps, int block_elements)'
-    ' -> (Tensor, Tensor)')
+    ' -> (Tensor, Tensor)',
+)
 def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
     """The output and, with mixing, r, (B, k, 1, 1)."""
     batch, heads, n, d = q.shape
@@ -162,13 +172,15 @@ def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
 
 @_forward.register_fake
 def _(q, k, v, mix_weight, mix_bias, eps, block_elements):
-    return _token_major(q), q.new_empty((0, ) if mix_weight is None else (*q.shape[:2], 1, 1), dtype=_map_dtype(q))
+    return _token_major(q), q.new_empty((0,) if mix_weight is None else (*q.shape[:2], 1, 1), dtype=_map_dtype(q))
 
 
 @torch.library.custom_op(
-    'mmrest::emsa_chunked_backward', mutates_args=(),
+    'mmrest::emsa_chunked_backward',
+    mutates_args=(),
     schema='(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? out, Tensor? rstd, '
-    'int block_elements) -> (Tensor, Tensor, Tensor, Tensor)')
+    'int block_elements) -> (Tensor, Tensor, Tensor, Tensor)',
+)
 def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
     """Gradients of q, k, v and mix_weight (empty without mixing)."""
     batch, heads, n, d = q.shape
@@ -225,7 +237,7 @@ def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
 
 def _keys(k: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
     """(images * k, n', d); 1 / sqrt(d) is in the mixing weights, or else in these."""
-    return _per_head(k if mixing else k * k.shape[-1]**-0.5, dtype)
+    return _per_head(k if mixing else k * k.shape[-1] ** -0.5, dtype)
 
 
 def _values(v: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
@@ -265,7 +277,7 @@ def _save(ctx, inputs, output) -> None:
 
 def _differentiate(ctx, grad, _):
     if grad is None:
-        return (None, ) * 7
+        return (None,) * 7
     q, k, v, mix_weight, out, rstd = ctx.saved_tensors
     *grads, grad_weight = _backward(grad.to(q.dtype), q, k, v, mix_weight, out, rstd, ctx.block_elements)
     # Exactly zero rather than absent, so that DistributedDataParallel gets what it waits for.
@@ -274,8 +286,10 @@ def _differentiate(ctx, grad, _):
 
 
 def _refuse(ctx, *_):
-    raise RuntimeError('The chunked form of EMSA can be differentiated only once. Where second derivatives are needed, '
-                       "build the backbone with attn_impl='reference' (or set MMREST_ATTN_IMPL=reference).")
+    raise RuntimeError(
+        'The chunked form of EMSA can be differentiated only once. Where second derivatives are needed, '
+        "build the backbone with attn_impl='reference' (or set MMREST_ATTN_IMPL=reference)."
+    )
 
 
 torch.library.register_autograd(_forward._qualname, _differentiate, setup_context=_save)

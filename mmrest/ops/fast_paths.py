@@ -5,6 +5,7 @@ is a stock layer of torch that nobody watches (:func:`~mmrest.ops.is_stock`), an
 fast paths: linear layers as 1x1 convolutions (:mod:`mmrest.ops.linear`) and feed-forward networks by blocks of tokens
 (:mod:`mmrest.ops.ffn`). The implementation of the attention is another choice, see :func:`mmrest.ops.emsa`.
 """
+
 from __future__ import annotations
 
 import os

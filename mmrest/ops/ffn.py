@@ -1,4 +1,5 @@
 """Feed-forward half of a block, by blocks of tokens: its hidden values, 4 C for each token, are never all in memory."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -43,8 +44,9 @@ def norm_ffn(norm: Any, ffn: Any, x: Tensor, recomputed: bool = False) -> Tensor
     if not recomputed or not torch.is_grad_enabled():
         return ffn(norm(x))
     if _is_recomputable(norm, ffn, x):
-        return ffn_recomputed(x, norm.weight, norm.bias, norm.eps, ffn.fc1.weight, ffn.fc1.bias, ffn.fc2.weight,
-                              ffn.fc2.bias)
+        return ffn_recomputed(
+            x, norm.weight, norm.bias, norm.eps, ffn.fc1.weight, ffn.fc1.bias, ffn.fc2.weight, ffn.fc2.bias
+        )
     return recompute(lambda x: ffn(norm(x)), x)
 
 
@@ -57,15 +59,20 @@ def _by_blocks(norm: Any, ffn: Any, x: Tensor) -> Tensor:
     out = first.new_empty(tokens.shape)  # in the dtype of autocast
     out[:size] = first
     for i in range(size, len(tokens), size):
-        out[i:i + size] = ffn(norm(tokens[i:i + size]))
+        out[i : i + size] = ffn(norm(tokens[i : i + size]))
     return out.view(x.shape)
 
 
 def _is_stock_ffn(norm: nn.Module, ffn: Any) -> bool:
     if not fast_paths_enabled() or type(ffn) not in _STOCK_FFNS or not is_unhooked(ffn):
         return False
-    layers = ((norm, nn.LayerNorm), (ffn.fc1, nn.Linear), (ffn.act, nn.GELU), (ffn.drop, nn.Dropout),
-              (ffn.fc2, nn.Linear))
+    layers = (
+        (norm, nn.LayerNorm),
+        (ffn.fc1, nn.Linear),
+        (ffn.act, nn.GELU),
+        (ffn.drop, nn.Dropout),
+        (ffn.fc2, nn.Linear),
+    )
     return all(is_stock(layer, kind) for layer, kind in layers)
 
 
@@ -85,8 +92,16 @@ def tokens_per_block(device: str, hidden_dims: int) -> int:
     return max(BLOCK_ELEMENTS.get(device, BLOCK_ELEMENTS['cuda']) // hidden_dims, 1)
 
 
-def ffn_recomputed(x: Tensor, norm_weight: Tensor, norm_bias: Tensor, eps: float, weight1: Tensor, bias1: Tensor,
-                   weight2: Tensor, bias2: Tensor) -> Tensor:
+def ffn_recomputed(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    eps: float,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+) -> Tensor:
     """``Linear2(GELU(Linear1(LayerNorm(x))))``, of which only ``x`` is kept for the backward pass.
 
     Both passes walk over blocks of tokens; the backward pass computes the hidden values once more.
@@ -109,9 +124,11 @@ def _blocks(x: Tensor, hidden_dims: int) -> range:
 
 
 @torch.library.custom_op(
-    'mmrest::ffn_recomputed', mutates_args=(),
+    'mmrest::ffn_recomputed',
+    mutates_args=(),
     schema='(Tensor x, Tensor norm_weight, Tensor norm_bias, float eps, Tensor weight1, Tensor bias1, '
-    'Tensor weight2, Tensor bias2) -> Tensor')
+    'Tensor weight2, Tensor bias2) -> Tensor',
+)
 def _forward(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2):
     tokens = x.flatten(0, -2)
     out = torch.empty_like(tokens)
@@ -129,9 +146,11 @@ def _(x, norm_weight, norm_bias, eps, weight1, bias1, weight2, bias2):
 
 
 @torch.library.custom_op(
-    'mmrest::ffn_recomputed_backward', mutates_args=(),
+    'mmrest::ffn_recomputed_backward',
+    mutates_args=(),
     schema='(Tensor grad, Tensor x, Tensor norm_weight, Tensor norm_bias, float eps, Tensor weight1, Tensor bias1, '
-    'Tensor weight2) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)')
+    'Tensor weight2) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)',
+)
 def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
     """Gradients of all tensors, in the order of the arguments of the forward pass."""
     tokens, grads = x.flatten(0, -2), grad.flatten(0, -2)
@@ -151,7 +170,8 @@ def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
         sums[3] += grad_before.sum(0, dtype=dtype)
         grad_normed = fast_linear(grad_before, weight1.t())
         grad_x[rows], grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
-            grad_normed, tokens[rows], shape, mean, rstd, norm_weight, norm_bias, [True, True, True])
+            grad_normed, tokens[rows], shape, mean, rstd, norm_weight, norm_bias, [True, True, True]
+        )
         sums[0] += grad_norm_weight
         sums[1] += grad_norm_bias
     sums.append(grads.sum(0, dtype=dtype))
@@ -170,8 +190,15 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 @_backward.register_fake
 def _(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
     channels = norm_weight.shape
-    return (torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(channels), x.new_empty(channels),
-            torch.empty_like(weight1), torch.empty_like(bias1), torch.empty_like(weight2), x.new_empty(channels))
+    return (
+        torch.empty_like(x, memory_format=torch.contiguous_format),
+        x.new_empty(channels),
+        x.new_empty(channels),
+        torch.empty_like(weight1),
+        torch.empty_like(bias1),
+        torch.empty_like(weight2),
+        x.new_empty(channels),
+    )
 
 
 def _save(ctx, inputs, output) -> None:
@@ -187,8 +214,10 @@ def _differentiate(ctx, grad):
 
 
 def _refuse(ctx, *_):
-    raise RuntimeError('A feed-forward network that is recomputed can be differentiated only once. Where second '
-                       'derivatives are needed, build the backbone with ffn_recompute=False.')
+    raise RuntimeError(
+        'A feed-forward network that is recomputed can be differentiated only once. Where second '
+        'derivatives are needed, build the backbone with ffn_recompute=False.'
+    )
 
 
 torch.library.register_autograd(_forward._qualname, _differentiate, setup_context=_save)

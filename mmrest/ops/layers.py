@@ -1,4 +1,5 @@
 """One way for a module to call the layers of torch that it owns."""
+
 from __future__ import annotations
 
 from typing import Callable

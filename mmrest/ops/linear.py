@@ -1,4 +1,5 @@
 """Linear layers on tokens, by the faster of PyTorch's two CPU libraries."""
+
 from __future__ import annotations
 
 import platform

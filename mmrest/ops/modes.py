@@ -1,4 +1,5 @@
 """Modes that torch is in, and the state of modules: all that this package reads of torch's private attributes."""
+
 from __future__ import annotations
 
 from typing import Callable, TypeGuard, TypeVar
@@ -51,11 +52,17 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 
 def is_unhooked(*modules: nn.Module) -> bool:
     """Tell whether no hook, of the modules or global, is attached to their forward and backward passes."""
-    if (nn_module._global_forward_hooks or nn_module._global_forward_pre_hooks or nn_module._global_backward_hooks
-            or nn_module._global_backward_pre_hooks):
+    if (
+        nn_module._global_forward_hooks
+        or nn_module._global_forward_pre_hooks
+        or nn_module._global_backward_hooks
+        or nn_module._global_backward_pre_hooks
+    ):
         return False
-    return not any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-                   or module._backward_pre_hooks for module in modules)
+    return not any(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        for module in modules
+    )
 
 
 def is_stock(module: nn.Module, kind: type[M]) -> TypeGuard[M]:

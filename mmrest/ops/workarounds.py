@@ -2,6 +2,7 @@
 
 A layer that is not stock (:func:`~mmrest.ops.is_stock`) is simply called.
 """
+
 from __future__ import annotations
 
 import torch
@@ -65,7 +66,7 @@ def crop_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     graph the rows and columns are selected instead. Can go when ``torch.export`` does not specialize on it.
     """
     if not is_exporting():
-        return x[..., :hw_shape[0], :hw_shape[1]]
+        return x[..., : hw_shape[0], : hw_shape[1]]
     for dim, size in ((-2, hw_shape[0]), (-1, hw_shape[1])):
         x = x.index_select(dim, torch.arange(size, device=x.device))
     return x

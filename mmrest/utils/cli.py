@@ -1,4 +1,5 @@
 """Command lines that take paths and values as they are typed."""
+
 from __future__ import annotations
 
 import argparse
@@ -39,15 +40,22 @@ class ConfigOptions(DictAction):
     recognized, ``[a,b]`` and ``a,b`` are lists, ``(a,b)`` is a tuple. A comma or a bracket in quotes is text.
     """
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
-                 option_string: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         """Add the options to those given before."""
         options = dict(getattr(namespace, self.dest, None) or {})
         for option in values or ():
             key, equals, value = option.partition('=')
             if not equals or not key:
-                parser.error(f'{option_string or self.dest}: {option} is not of the form KEY=VALUE. Quote a value with '
-                             'blanks: KEY="a b".')
+                parser.error(
+                    f'{option_string or self.dest}: {option} is not of the form KEY=VALUE. Quote a value with '
+                    'blanks: KEY="a b".'
+                )
             try:
                 options[key] = parse_value(value)
             except ValueError as error:
@@ -117,7 +125,7 @@ def _structure(text: str) -> tuple[list[int], list[int]]:
 
 def _split(text: str, commas: list[int]) -> list[str]:
     """Split a text at commas; one at the end adds nothing."""
-    parts = [text[start + 1:end] for start, end in zip([-1, *commas], [*commas, len(text)])]
+    parts = [text[start + 1 : end] for start, end in zip([-1, *commas], [*commas, len(text)])]
     return parts if parts[-1].strip() else parts[:-1]
 
 
@@ -150,7 +158,10 @@ def refuse_idle(args: argparse.Namespace, names: Sequence[str], beside: str) -> 
     Raises:
         UsageError: One of them was given.
     """
-    idle = ['a config' if name == 'config' else f'--{name.replace("_", "-")}' for name in names
-            if getattr(args, name) is not None]
+    idle = [
+        'a config' if name == 'config' else f'--{name.replace("_", "-")}'
+        for name in names
+        if getattr(args, name) is not None
+    ]
     if idle:
         raise UsageError(f'{", ".join(idle)} does nothing with {beside}.')

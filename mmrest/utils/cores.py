@@ -1,4 +1,5 @@
 """Number of processor cores that this process may use."""
+
 from __future__ import annotations
 
 import math
@@ -29,8 +30,11 @@ def _find_quota(root: Path) -> float | None:
         for place in (folder, *folder.parents):
             if not place.is_relative_to(base):
                 break
-            numbers = _read(place / 'cpu.max').split() if not controllers else [
-                _read(place / f'cpu.cfs_{name}_us').strip() for name in ('quota', 'period')]
+            numbers = (
+                _read(place / 'cpu.max').split()
+                if not controllers
+                else [_read(place / f'cpu.cfs_{name}_us').strip() for name in ('quota', 'period')]
+            )
             if len(numbers) == 2 and all(number.isdigit() for number in numbers) and int(numbers[1]):
                 quotas.append(int(numbers[0]) / int(numbers[1]))
     return min(quotas, default=None)

@@ -1,4 +1,5 @@
 """Writing files so that each is there whole or not at all, whatever interrupts it."""
+
 from __future__ import annotations
 
 import errno

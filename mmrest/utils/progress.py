@@ -1,4 +1,5 @@
 """Progress of long work on stderr."""
+
 from __future__ import annotations
 
 import sys
@@ -37,9 +38,11 @@ def show_progress(task: str, total: int, unit: str) -> Iterator[Callable[[int], 
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = [DownloadColumn()] if unit == 'MB' else [MofNCompleteColumn(), TextColumn(unit)]
-    with Progress(TextColumn('{task.description}'), BarColumn(), *columns, TimeRemainingColumn(),
-                  console=Console(file=sys.stderr)) as bar:
+    with Progress(
+        TextColumn('{task.description}'), BarColumn(), *columns, TimeRemainingColumn(), console=Console(file=sys.stderr)
+    ) as bar:
         number = bar.add_task(task, total=total)
         yield lambda steps: bar.advance(number, steps)
 
@@ -66,8 +69,11 @@ class _Lines:
 
     def _say(self, what: str) -> None:
         scale, digits = (1e6, 1) if self.unit == 'MB' else (1, 0)
-        print(f'{self.task}: {self.done / scale:,.{digits}f} of {self.total / scale:,.{digits}f} {self.unit}, {what}',
-              file=self.stream, flush=True)
+        print(
+            f'{self.task}: {self.done / scale:,.{digits}f} of {self.total / scale:,.{digits}f} {self.unit}, {what}',
+            file=self.stream,
+            flush=True,
+        )
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,4 +1,5 @@
 """Differences between OpenMMLab's libraries and forks of them that kept the import names."""
+
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution

@@ -1,4 +1,5 @@
 """Samples of a dataset as its pipeline feeds them: images after augmentation, with their annotations."""
+
 from __future__ import annotations
 
 import os
@@ -22,8 +23,9 @@ PHASES = ('train', 'val', 'test')
 MAX_ON_SHEET = 36
 
 
-def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse',
-                   show: bool = False) -> Painted:
+def browse_dataset(
+    cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse', show: bool = False
+) -> Painted:
     """Draw samples of a dataset as its pipeline gives them, evenly spread over it.
 
     What a model's data preprocessor does after that is not in the pictures: normalization, padding, and
@@ -46,8 +48,9 @@ def browse_dataset(cfg: Config, phase: str = 'train', number: int = 16, out_dir:
         raise UsageError('--number must be 1 or more.')
     has_display = not sys.platform.startswith('linux') or {'DISPLAY', 'WAYLAND_DISPLAY'} & set(os.environ)
     if show and not has_display:
-        raise UsageError('--show needs a display, and there is none here; the pictures in --out-dir can be looked at '
-                         'without.')
+        raise UsageError(
+            '--show needs a display, and there is none here; the pictures in --out-dir can be looked at without.'
+        )
     dataset = build_dataset(cfg, phase)
     _warn_of_other_classes(dataset)
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
@@ -83,7 +86,7 @@ def build_dataset(cfg: Config, phase: str) -> Any:
     if not loader or not loader.get('dataset'):
         there = [name for name in PHASES if cfg.get(f'{name}_dataloader')]
         raise UsageError(f'This config has no dataset for {phase}: it has {", ".join(there) or "none at all"}.')
-    check_data(cfg, (phase, ))
+    check_data(cfg, (phase,))
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     try:
         with dataset_errors(list(base_datasets(loader))):
@@ -120,8 +123,10 @@ def _warn_of_other_classes(dataset: Any) -> None:
         if not inner and part.metainfo.get('classes') not in found:
             found.append(part.metainfo.get('classes'))
     if len(found) > 1:
-        print('Warning: the parts of this dataset number their classes differently, and a model takes equal numbers '
-              f'for one class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.')
+        print(
+            'Warning: the parts of this dataset number their classes differently, and a model takes equal numbers '
+            f'for one class: {" / ".join(map(str, found))}. Give all of them the same metainfo.classes.'
+        )
 
 
 def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
@@ -132,12 +137,15 @@ def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
     """
     inputs, sample = item.get('inputs'), item.get('data_samples')
     if getattr(inputs, 'ndim', 0) != 3 or sample is None:
-        raise UsageError('The pipeline gives no single image with annotations: inputs and data_samples are needed, as '
-                         'the Pack...Inputs of mmdet, mmseg and mmpretrain make them.')
+        raise UsageError(
+            'The pipeline gives no single image with annotations: inputs and data_samples are needed, as '
+            'the Pack...Inputs of mmdet, mmseg and mmpretrain make them.'
+        )
     name = Path(sample.metainfo.get('img_path') or 'image').name
     try:
-        return draw_sample(inputs.permute(1, 2, 0).numpy(), sample, metainfo.get('classes') or (),
-                           metainfo.get('palette'), truth=True), name
+        return draw_sample(
+            inputs.permute(1, 2, 0).numpy(), sample, metainfo.get('classes') or (), metainfo.get('palette'), truth=True
+        ), name
     except ValueError as error:
         raise UsageError(f'The annotations of {name} cannot be drawn: {error}.') from error
 
@@ -145,6 +153,7 @@ def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
 def contact_sheet(tiles: list[tuple[np.ndarray, str]], width: int = 360) -> np.ndarray:
     """Return pictures beside and below each other, each with a line of text under it."""
     from PIL import Image, ImageDraw
+
     columns = min(4, len(tiles))
     scaled = []
     for picture, _ in tiles:
@@ -161,7 +170,8 @@ def contact_sheet(tiles: list[tuple[np.ndarray, str]], width: int = 360) -> np.n
             x = 8 + column * (width + 8)
             sheet.paste(scaled[i], (x, y))
             # A name of more than one line would lie on the next picture.
-            draw.text((x, y + scaled[i].height + 3), ' '.join(tiles[i][1].split())[:48], fill=(40, 40, 40),
-                      font=_font(13))
+            draw.text(
+                (x, y + scaled[i].height + 3), ' '.join(tiles[i][1].split())[:48], fill=(40, 40, 40), font=_font(13)
+            )
         y += height
     return np.asarray(sheet)

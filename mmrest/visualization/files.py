@@ -1,4 +1,5 @@
 """Files of pictures: what came of painting, and names that do not clash."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -21,6 +22,7 @@ class Painted:
         skipped (list[str]): For each image that was left out, a sentence that names it and the reason.
         frames (int): Frames of a video that were painted.
     """
+
     files: list[Path] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     frames: int = 0
@@ -33,6 +35,7 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
         UsageError: There is no such format.
     """
     import cv2
+
     try:
         done, content = cv2.imencode(path.suffix, picture[..., ::-1])
     except cv2.error:
@@ -62,11 +65,16 @@ def check_paintable(dataset: Any, option: str) -> None:
     name, count = names.most_common(1)[0] if names else ('', 0)
     if count > 1:
         first, second = [path for path in dict.fromkeys(paths) if Path(path).name == name][:2]
-        raise UsageError(f'{option}: {count} images are called {name}, such as {first} and {second}. Pictures of a '
-                         'test go by the name alone and would overwrite one another. Test without it, and paint with '
-                         'tools/demo.py, which keeps the folders.')
+        raise UsageError(
+            f'{option}: {count} images are called {name}, such as {first} and {second}. Pictures of a '
+            'test go by the name alone and would overwrite one another. Test without it, and paint with '
+            'tools/demo.py, which keeps the folders.'
+        )
     if paths and Path(paths[0]).is_file() and not type(dataset).__module__.startswith('mmpretrain'):
         import mmcv
+
         if mmcv.imfrombytes(Path(paths[0]).read_bytes()) is None:
-            raise UsageError(f'{option}: {paths[0]} is painted by a hook that cannot read it; only the pipeline can. '
-                             'Test without it, and paint with tools/demo.py, which reads as the pipeline does.')
+            raise UsageError(
+                f'{option}: {paths[0]} is painted by a hook that cannot read it; only the pipeline can. '
+                'Test without it, and paint with tools/demo.py, which reads as the pipeline does.'
+            )

@@ -3,6 +3,7 @@
 mmengine's Visualizer and mmdet's and mmseg's on top of it are not used: they are 4 to 20 times slower, do not enlarge
 small images, let names cover each other, and darken the pixels that a label map ignores.
 """
+
 from __future__ import annotations
 
 import colorsys
@@ -30,6 +31,7 @@ class Painting:
 
     def __init__(self, image: np.ndarray) -> None:
         import cv2
+
         height, width = image.shape[:2]
         self.size = (height, width)
         self.scale = max(-(-MIN_SIDE // max(height, width, 1)), 1)
@@ -45,14 +47,16 @@ class Painting:
     def mask(self, mask: np.ndarray, colour: Colour, alpha: float = 0.45) -> None:
         """Tint a region and draw its outline; (H, W), true inside."""
         import cv2
+
         mask = self._enlarged(mask.astype(np.uint8))
         inside = mask.astype(bool)
         self.image[inside] = np.rint(self.image[inside] * (1 - alpha) + np.multiply(colour, alpha)).astype(np.uint8)
         outline, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(self.image, outline, -1, tuple(map(int, colour)), max(self.line_width // 2, 1), cv2.LINE_AA)
 
-    def label_map(self, labels: np.ndarray, classes: Sequence[str], colours: Sequence[Colour],
-                  alpha: float = 0.55) -> None:
+    def label_map(
+        self, labels: np.ndarray, classes: Sequence[str], colours: Sequence[Colour], alpha: float = 0.55
+    ) -> None:
         """Tint every class in its colour and name it once, in the midst of its largest piece.
 
         Args:
@@ -62,6 +66,7 @@ class Painting:
             alpha (float): Share of the colour.
         """
         import cv2
+
         for label in np.unique(labels):
             if not 0 <= label < len(classes):
                 continue
@@ -84,6 +89,7 @@ class Painting:
     def box(self, box: Sequence[float], colour: Colour, name: str = '', dashed: bool = False) -> None:
         """Draw a box, x1 y1 x2 y2 in pixels of the image, with a name beside it."""
         import cv2
+
         limits = (self.image.shape[1] - 1, self.image.shape[0] - 1) * 2
         x1, y1, x2, y2 = (int(min(max(round(float(v) * self.scale), 0), limit)) for v, limit in zip(box, limits))
         for width, paint in ((self.line_width + 2, (255, 255, 255)), (self.line_width, tuple(map(int, colour)))):
@@ -95,8 +101,13 @@ class Painting:
             width, height = self._text_size(name)
             edge = self.line_width
             above, below = y1 - height - edge, y2 + edge
-            places = [(x1 - edge / 2, above), (x1 - edge / 2, below), (x1 + edge, y1 + edge),
-                      (x2 - width + edge / 2, above), (x1 + edge, y2 - height - edge)]
+            places = [
+                (x1 - edge / 2, above),
+                (x1 - edge / 2, below),
+                (x1 + edge, y1 + edge),
+                (x2 - width + edge / 2, above),
+                (x1 + edge, y2 - height - edge),
+            ]
             self._names.append((places, name, colour))
 
     def heading(self, lines: Sequence[str], colour: Colour = (20, 20, 20)) -> None:
@@ -108,6 +119,7 @@ class Painting:
     def finish(self) -> np.ndarray:
         """The picture with its names, (H, W, 3) uint8 RGB."""
         from PIL import Image, ImageDraw
+
         picture = Image.fromarray(self.image)
         draw = ImageDraw.Draw(picture)
         font = _font(self.font_size)
@@ -115,9 +127,13 @@ class Painting:
         for places, name, colour in self._names:
             width, height = self._text_size(name)
             # Inside the picture first, however far that moves them.
-            boxes = [(x, y, x + width, y + height) for x, y in (
-                (min(max(x, 0), max(picture.width - width, 0)), min(max(y, 0), max(picture.height - height, 0)))
-                for x, y in places)]
+            boxes = [
+                (x, y, x + width, y + height)
+                for x, y in (
+                    (min(max(x, 0), max(picture.width - width, 0)), min(max(y, 0), max(picture.height - height, 0)))
+                    for x, y in places
+                )
+            ]
             covered = [sum(_overlap(box, other) for other in taken) for box in boxes]
             box = boxes[int(np.argmin(covered))]
             taken.append(box)
@@ -129,6 +145,7 @@ class Painting:
 
     def _enlarged(self, mask: np.ndarray) -> np.ndarray:
         import cv2
+
         shape = (self.size[1] * self.scale, self.size[0] * self.scale)
         return mask if mask.shape[::-1] == shape else cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST)
 
@@ -176,13 +193,16 @@ def make_colours(number: int, given: Sequence[Sequence[int]] | None = None) -> l
 def _font(size: int):
     import matplotlib
     from PIL import ImageFont
+
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSans.ttf'), size)
 
 
 def _dashes(start: tuple[int, int], end: tuple[int, int], length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     distance = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
-    points = [tuple(round(s + (e - s) * min(t / max(distance, 1), 1)) for s, e in zip(start, end))
-              for t in range(0, distance + length, length)]
+    points = [
+        tuple(round(s + (e - s) * min(t / max(distance, 1), 1)) for s, e in zip(start, end))
+        for t in range(0, distance + length, length)
+    ]
     return list(zip(points[::2], points[1::2]))
 
 

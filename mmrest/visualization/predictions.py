@@ -3,6 +3,7 @@
 The inferencers of mmdet, mmseg and mmpretrain are not used: they stop at the first bad image, write pictures of one
 name over each other, take no videos, and each has another interface.
 """
+
 from __future__ import annotations
 
 import errno
@@ -52,15 +53,18 @@ def paint_predictions(loaded: LoadedModel, source: str | Path, out_dir: str | Pa
         return _paint_video(loaded, source, out_dir / f'{source.stem}.mp4', score_thr)
     suffixes = _suffixes(loaded)
     if source.is_file() and not source.name.lower().endswith(suffixes):
-        raise UsageError(f'{source} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a video '
-                         f'({", ".join(VIDEO_SUFFIXES)}).')
+        raise UsageError(
+            f'{source} is neither an image ({", ".join(IMAGE_SUFFIXES)}) nor a video ({", ".join(VIDEO_SUFFIXES)}).'
+        )
     root = source if source.is_dir() else source.parent
     if out_dir.resolve() == root.resolve():
         raise UsageError(f'The pictures would overwrite the images in {root}: choose another --out-dir.')
     images = find_images(source, sys.maxsize, suffixes)
     if any(out_dir.resolve() in path.resolve().parents for path in images):
-        raise UsageError(f'{out_dir} lies in {source} and holds images, which may be to be painted or painted already: '
-                         'choose another --out-dir.')
+        raise UsageError(
+            f'{out_dir} lies in {source} and holds images, which may be to be painted or painted already: '
+            'choose another --out-dir.'
+        )
     painted = Painted()
     for path in track(images, f'Painting {len(images)} image{"s" * (len(images) != 1)}'):
         name = path.relative_to(root)
@@ -73,15 +77,16 @@ def paint_predictions(loaded: LoadedModel, source: str | Path, out_dir: str | Pa
             painted.skipped.append(_reason(path, error))
     if not painted.files:
         first = painted.skipped[0]
-        raise UsageError(first if source.is_file() else
-                         f'None of the {len(images)} images in {source} can be painted. {first}')
+        raise UsageError(
+            first if source.is_file() else f'None of the {len(images)} images in {source} can be painted. {first}'
+        )
     return painted
 
 
 def _suffixes(loaded: LoadedModel) -> tuple[str, ...]:
     """Return the ends of names of the images that a pipeline reads: any, if its loader is not the usual one."""
     first = next(iter(getattr(loaded.pipeline, 'transforms', [])), None)
-    return IMAGE_SUFFIXES if type(first).__name__ == 'LoadImageFromFile' else ('', )
+    return IMAGE_SUFFIXES if type(first).__name__ == 'LoadImageFromFile' else ('',)
 
 
 def _paint(loaded: LoadedModel, path: Path, name: Any, score_thr: float) -> np.ndarray:
@@ -101,6 +106,7 @@ def _reason(name: Any, error: Exception) -> str:
 
 def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float) -> Painted:
     import cv2
+
     if out.exists() and out.samefile(source):
         raise UsageError(f'The painted video would overwrite {source}: choose another --out-dir.')
     capture = cv2.VideoCapture(str(source))
@@ -128,8 +134,9 @@ def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float)
                 size = (picture.shape[1], picture.shape[0])
                 writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
                 if not writer.isOpened():
-                    raise UsageError(f'{out} cannot be written: OpenCV here cannot encode mp4 videos of '
-                                     f'{size[0]} x {size[1]}.')
+                    raise UsageError(
+                        f'{out} cannot be written: OpenCV here cannot encode mp4 videos of {size[0]} x {size[1]}.'
+                    )
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
             painted.frames += 1
         print(flush=True)
@@ -174,6 +181,7 @@ def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: fl
         UsageError: The pipeline cannot read it.
     """
     import cv2
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'frame.bmp'  # not compressed, which takes no time
         cv2.imwrite(str(path), frame)

@@ -1,4 +1,5 @@
 """Data samples of mmdet, mmseg and mmpretrain on a picture."""
+
 from __future__ import annotations
 
 from typing import Any, Sequence
@@ -13,9 +14,14 @@ CROWD = (150, 150, 150)
 INSTANCE_OFFSET = 1000
 
 
-def draw_sample(image: np.ndarray, sample: Any, classes: Sequence[str] = (),
-                palette: Sequence[Sequence[int]] | None = None, truth: bool = False,
-                score_thr: float = 0.3) -> np.ndarray:
+def draw_sample(
+    image: np.ndarray,
+    sample: Any,
+    classes: Sequence[str] = (),
+    palette: Sequence[Sequence[int]] | None = None,
+    truth: bool = False,
+    score_thr: float = 0.3,
+) -> np.ndarray:
     """Draw the predictions, or the annotations, of a data sample.
 
     Boxes and masks of instances, label maps, panoptic maps and labels of whole images: what is there.
@@ -59,8 +65,7 @@ def draw_sample(image: np.ndarray, sample: Any, classes: Sequence[str] = (),
     return painting.finish()
 
 
-def _draw_instances(painting: Painting, instances: Any, classes: Sequence[str], palette: Any,
-                    score_thr: float) -> None:
+def _draw_instances(painting: Painting, instances: Any, classes: Sequence[str], palette: Any, score_thr: float) -> None:
     labels = _array(instances.get('labels', np.zeros(len(instances)))).astype(np.int64)
     scores = _array(instances.scores) if 'scores' in instances else None
     names = _names(classes, labels)

@@ -2,6 +2,7 @@
 
 The visualization hooks of mmdet and mmseg are not used: they paint other images at every validation.
 """
+
 from __future__ import annotations
 
 from typing import Any, Sequence
@@ -31,8 +32,9 @@ class PaintValidationHook(Hook):
         self.num_images = num_images
         self.score_thr = score_thr
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                       outputs: Sequence[Any] | None = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
         """Paint the first image of some of the batches."""
         batches = len(runner.val_dataloader)
         chosen = np.unique(np.linspace(0, batches - 1, min(self.num_images, batches)).round().astype(int))
@@ -40,12 +42,14 @@ class PaintValidationHook(Hook):
         if batch_idx not in chosen or not outputs or backend is None or runner.rank != 0:
             return
         import mmcv
+
         sample, metainfo = outputs[0], runner.val_dataloader.dataset.metainfo
         image = mmcv.imfrombytes(get(sample.img_path), channel_order='bgr')
         if image is None:  # the pipeline has a loader of its own; its image, brought back to the size of the file
             inputs = data_batch['inputs'][0].permute(1, 2, 0).cpu().numpy()
             image = mmcv.imresize(np.ascontiguousarray(as_picture(inputs)[..., ::-1]), sample.ori_shape[1::-1])
-        picture = draw_sample(image, sample, metainfo.get('classes') or (), metainfo.get('palette'),
-                              score_thr=self.score_thr)
+        picture = draw_sample(
+            image, sample, metainfo.get('classes') or (), metainfo.get('palette'), score_thr=self.score_thr
+        )
         number = chosen.tolist().index(batch_idx) + 1
         backend.add_image(f'val/image_{number}', picture, step=runner.iter)

@@ -1,4 +1,5 @@
 """The fenced blocks of README.md and docs/, with the comment above each that says what becomes of it."""
+
 from __future__ import annotations
 
 import re
@@ -9,9 +10,11 @@ from conftest import REPO
 
 RUN_BY = re.compile(r'run by (?P<test>tests/\S+\.py)(?:, on top of (?P<base>docs/examples/\w+\.py))?')
 # What a test cannot have, or should not do.
-NOT_RUN = re.compile(r"needs (?:COCO|ADE20K|ImageNet|a GPU|the authors' files|the internet)"
-                     r"(?:(?:,| and|, and) (?:COCO|ADE20K|ImageNet|a GPU|the authors' files|the internet))*"
-                     r'|minutes of CPU: .+')
+NOT_RUN = re.compile(
+    r"needs (?:COCO|ADE20K|ImageNet|a GPU|the authors' files|the internet)"
+    r"(?:(?:,| and|, and) (?:COCO|ADE20K|ImageNet|a GPU|the authors' files|the internet))*"
+    r'|minutes of CPU: .+'
+)
 FENCE = re.compile(r'^(?P<indent> *)(?P<fence>```+|~~~+)(?P<language>\w*).*$')
 COMMENT = re.compile(r'^\s*<!--\s*(.*?)\s*-->\s*$')
 
@@ -19,6 +22,7 @@ COMMENT = re.compile(r'^\s*<!--\s*(.*?)\s*-->\s*$')
 @dataclass
 class Block:
     """One fenced block."""
+
     page: Path  # relative to the repository
     line: int  # of its fence, from 1
     language: str
@@ -46,9 +50,9 @@ def read_blocks(page: Path) -> list[Block]:
             opened = FENCE.match(line)
             start = number
         elif line.strip() == opened['fence']:
-            above = COMMENT.match(next((text for text in reversed(lines[:start - 1]) if text.strip()), ''))
+            above = COMMENT.match(next((text for text in reversed(lines[: start - 1]) if text.strip()), ''))
             indent = len(opened['indent'])
-            text = '\n'.join(text[indent:] for text in lines[start:number - 1]) + '\n'
+            text = '\n'.join(text[indent:] for text in lines[start : number - 1]) + '\n'
             blocks.append(Block(page.relative_to(REPO), start, opened['language'], above[1] if above else '', text))
             opened = None
     if opened is not None:

@@ -1,4 +1,5 @@
 """Change layers of a backbone and of the plain formula alike, and compare."""
+
 from functools import partial
 
 import torch
@@ -19,7 +20,7 @@ class PlainAttention(nn.Module):
     """The formula of EMSA in layers of torch; every layer is called."""
 
     def forward(self, q, k, v, mix=None):
-        maps = (q @ k.transpose(-2, -1)) * q.shape[-1]**-0.5
+        maps = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
         return (maps.softmax(-1) if mix is None else instance_norm(mix(maps).softmax(-1))) @ v
 
 

@@ -1,4 +1,5 @@
 """A pytest plugin that counts skips by reason, and turns those for lack of a required package into failures."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -22,8 +23,9 @@ class Skips:
         self.required = [name.strip() for name in required.split(',') if name.strip()]
         missing = [name for name in self.required if importlib.util.find_spec(name) is None]
         if missing:
-            raise pytest.UsageError(f'{VARIABLE} names what is not installed here: {", ".join(missing)}. Install it, '
-                                    f'or correct {VARIABLE}.')
+            raise pytest.UsageError(
+                f'{VARIABLE} names what is not installed here: {", ".join(missing)}. Install it, or correct {VARIABLE}.'
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self):

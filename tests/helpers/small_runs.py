@@ -2,6 +2,7 @@
 
 Both have stochastic depth, dropout or random augmentation, so that nothing stays the same by accident.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -69,8 +70,16 @@ CONFIGS = dict(epochs=DETECTOR, iterations=SEGMENTOR)
 _names = itertools.count()
 
 
-def write_config(folder: Path, kind: str, repo: Path, data: Path | str, workers: int = 0, imports: str = '',
-                 hooks: str = '', more: str = '') -> str:
+def write_config(
+    folder: Path,
+    kind: str,
+    repo: Path,
+    data: Path | str,
+    workers: int = 0,
+    imports: str = '',
+    hooks: str = '',
+    more: str = '',
+) -> str:
     """A config file of a run that counts 'epochs' or 'iterations'."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f'{kind}.py'
@@ -107,8 +116,9 @@ def build(config: str, work_dir: Path, resume: str | None = None, **options: Any
     return build_runner(prepare_train(cfg, resume=resume), train=True)
 
 
-def train(config: str, work_dir: Path, resume: str | None = None, kill_before: int | None = None,
-          **options: Any) -> dict[int, str]:
+def train(
+    config: str, work_dir: Path, resume: str | None = None, kill_before: int | None = None, **options: Any
+) -> dict[int, str]:
     """Train, and return the losses by iteration."""
     runner = build(config, work_dir, resume, **options)
     record = Record(kill_before)

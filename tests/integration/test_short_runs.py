@@ -1,4 +1,5 @@
 """Short runs of the tools: training, testing and going on, for every kind of model; and the doctor on what is there."""
+
 import sys
 
 import pytest

@@ -4,6 +4,7 @@ Written from their published definitions: FPN with LastLevelP6P7 or LastLevelMax
 RPN head, ROIAlignV2, the two-FC box head, the four-convolution mask head, box decoding and inference. ``w`` maps
 published keys to tensors. It shares no code with the package, mmdet or mmcv.
 """
+
 from __future__ import annotations
 
 import math
@@ -50,6 +51,7 @@ def per_anchor(x: Tensor, values: int) -> Tensor:
 
 def retinanet_head(w: dict, x: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Class logits (N, HWA, K) and deltas (N, HWA, 4) of a level."""
+
     def subnet(name, y):
         for i in (0, 2, 4, 6):
             y = conv(w, f'head.{name}.{i}', y).relu()
@@ -62,8 +64,10 @@ def retinanet_head(w: dict, x: Tensor, num_classes: int) -> tuple[Tensor, Tensor
 def rpn_head(w: dict, x: Tensor) -> tuple[Tensor, Tensor]:
     """Objectness (N, HWA, 1) and deltas (N, HWA, 4) of a level."""
     x = conv(w, 'proposal_generator.rpn_head.conv', x).relu()
-    return (per_anchor(conv(w, 'proposal_generator.rpn_head.objectness_logits', x), 1),
-            per_anchor(conv(w, 'proposal_generator.rpn_head.anchor_deltas', x), 4))
+    return (
+        per_anchor(conv(w, 'proposal_generator.rpn_head.objectness_logits', x), 1),
+        per_anchor(conv(w, 'proposal_generator.rpn_head.anchor_deltas', x), 4),
+    )
 
 
 def box_head(w: dict, rois: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +88,7 @@ def mask_head(w: dict, rois: Tensor) -> Tensor:
 
 
 def retinanet_sizes(level: int) -> list[float]:
-    return [4 * 2**level * 2**(i / 3) for i in range(3)]
+    return [4 * 2**level * 2 ** (i / 3) for i in range(3)]
 
 
 def rpn_sizes(level: int) -> list[float]:
@@ -142,8 +146,9 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, most: i
     return torch.tensor(kept, dtype=torch.long)
 
 
-def retinanet_inference(w: dict, pyramid: dict[int, Tensor], num_classes: int, shape: tuple[int, int],
-                        clip_first: bool) -> tuple[Tensor, Tensor, Tensor]:
+def retinanet_inference(
+    w: dict, pyramid: dict[int, Tensor], num_classes: int, shape: tuple[int, int], clip_first: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes, scores and classes of one image.
 
     detectron2 clips boxes to the image after the suppression, mmdet before: ``clip_first`` is mmdet's way.
@@ -190,8 +195,9 @@ def roi_align(x: Tensor, box: Tensor, stride: int, size: int) -> Tensor:
 
     def samples(start, end, count):
         step = (end - start) / size
-        return torch.tensor([start + step * (i + (j + 0.5) / count) for i in range(size) for j in range(count)],
-                            dtype=x.dtype)
+        return torch.tensor(
+            [start + step * (i + (j + 0.5) / count) for i in range(size) for j in range(count)], dtype=x.dtype
+        )
 
     def weights(points, length):
         """(points, length): bilinear weights; none for points more than a cell outside."""
@@ -219,8 +225,9 @@ def pool(pyramid: dict[int, Tensor], boxes: Tensor, size: int) -> Tensor:
     return torch.stack(rois)
 
 
-def mask_rcnn_inference(w: dict, pyramid: dict[int, Tensor],
-                        shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def mask_rcnn_inference(
+    w: dict, pyramid: dict[int, Tensor], shape: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Boxes (D, 4), scores (D, ), classes (D, ) and mask probabilities (D, 28, 28) of one image."""
     candidates, _ = proposals(w, pyramid, shape)
     logits, deltas = box_head(w, pool(pyramid, candidates, 7))

@@ -1,4 +1,5 @@
 """Calls of mmcv's operators on made-up numbers: with compiled mmcv their values are stored, here they are compared."""
+
 from __future__ import annotations
 
 import itertools
@@ -47,15 +48,21 @@ def suppression(ops: Any) -> Iterator[tuple[str, Callable]]:
             yield f'batched {kind} {n}', lambda: ops.batched_nms(b, s, classes, cfg)
         split = dict(type='nms', iou_threshold=0.5, split_thr=9)
         yield f'batched split {n}', lambda: ops.batched_nms(b, s, classes, split)
-        yield f'nms_match {n}', lambda: [
-            torch.as_tensor(group) for group in ops.nms_match(torch.cat([b, s[:, None]], 1), 0.5)]
+        yield (
+            f'nms_match {n}',
+            lambda: [torch.as_tensor(group) for group in ops.nms_match(torch.cat([b, s[:, None]], 1), 0.5)],
+        )
         for method, offset in itertools.product(('naive', 'linear', 'gaussian'), (0, 1)):
             yield f'soft_nms {method} {n} {offset}', lambda: ops.soft_nms(b, s, 0.3, 0.5, 0.05, method, offset)
-            yield f'soft_nms ties {method} {n} {offset}', lambda: ops.soft_nms(
-                b, torch.ones_like(s), 0.3, 0.5, 0.05, method, offset)
+            yield (
+                f'soft_nms ties {method} {n} {offset}',
+                lambda: ops.soft_nms(b, torch.ones_like(s), 0.3, 0.5, 0.05, method, offset),
+            )
         for mode, aligned, offset in itertools.product(('iou', 'iof'), (False, True), (0, 1)):
-            yield f'overlaps {mode} {aligned} {offset} {n}', lambda: ops.bbox_overlaps(
-                b[:20], b[:20].flip(0), mode, aligned, offset)
+            yield (
+                f'overlaps {mode} {aligned} {offset} {n}',
+                lambda: ops.bbox_overlaps(b[:20], b[:20].flip(0), mode, aligned, offset),
+            )
     broken, s = boxes(20)
     broken[3, 1] = float('nan')
     yield 'nms nan', lambda: ops.nms(broken, s, 0.5)
@@ -64,21 +71,34 @@ def suppression(ops: Any) -> Iterator[tuple[str, Callable]]:
 def pooling(ops: Any) -> Iterator[tuple[str, Callable]]:
     x = torch.randn(2, 3, 11, 13, generator=generator(1))
     b, _ = boxes(12, 5)
-    regions = dict(inside=b / 10, outside=b - 40, tiny=torch.cat([b[:, :2], b[:, :2] + 0.2], 1) / 8,
-                   none=torch.zeros(0, 4), whole=torch.tensor([[0., 0., 13., 11.]]), point=b[:, [0, 1, 0, 1]] / 10)
+    regions = dict(
+        inside=b / 10,
+        outside=b - 40,
+        tiny=torch.cat([b[:, :2], b[:, :2] + 0.2], 1) / 8,
+        none=torch.zeros(0, 4),
+        whole=torch.tensor([[0.0, 0.0, 13.0, 11.0]]),
+        point=b[:, [0, 1, 0, 1]] / 10,
+    )
     for (kind, region), aligned, ratio, scale, dtype in itertools.product(
-            regions.items(), (True, False), (0, 2), (1.0, 0.25), (torch.float32, torch.float64)):
+        regions.items(), (True, False), (0, 2), (1.0, 0.25), (torch.float32, torch.float64)
+    ):
         rois = torch.cat([torch.arange(len(region))[:, None] % 2, region], 1).to(dtype)
-        yield (f'roi_align {kind} {aligned} {ratio} {scale} {dtype}',
-               lambda: with_grads(lambda x: ops.roi_align(x, rois, (3, 4), scale, ratio, 'avg', aligned), x.to(dtype)))
+        yield (
+            f'roi_align {kind} {aligned} {ratio} {scale} {dtype}',
+            lambda: with_grads(lambda x: ops.roi_align(x, rois, (3, 4), scale, ratio, 'avg', aligned), x.to(dtype)),
+        )
     for kind in ('collect', 'distribute'):
-        yield f'psa_mask {kind}', lambda: with_grads(
-            ops.PSAMask(kind, (5, 3)), torch.randn(2, 15, 4, 6, generator=generator(2)))
+        yield (
+            f'psa_mask {kind}',
+            lambda: with_grads(ops.PSAMask(kind, (5, 3)), torch.randn(2, 15, 4, 6, generator=generator(2))),
+        )
 
 
 def convolution(ops: Any) -> Iterator[tuple[str, Callable]]:
-    geometries = [*itertools.product(((1, 1), (2, 1), (1, 2)), ((1, 1, 1), (2, 1, 1), (1, 2, 2)), (3, )),
-                  ((2, 2), (1, 1, 1), 1)]
+    geometries = [
+        *itertools.product(((1, 1), (2, 1), (1, 2)), ((1, 1, 1), (2, 1, 1), (1, 2, 2)), (3,)),
+        ((2, 2), (1, 1, 1), 1),
+    ]
     for (groups, deform_groups), (stride, padding, dilation), k in geometries:
         x = torch.randn(2, 4, 6, 5, generator=generator(1))
         weight = torch.randn(6, 4 // groups, k, k, generator=generator(2))
@@ -89,16 +109,36 @@ def convolution(ops: Any) -> Iterator[tuple[str, Callable]]:
         bias = torch.randn(6, generator=generator(5))
         geometry = stride, padding, dilation, groups, deform_groups
         name = f'{groups} {deform_groups} {stride} {padding} {dilation} {k}'
-        yield f'deform {name}', lambda: with_grads(
-            lambda x, offset, weight: ops.deform_conv2d(x, offset, weight, *geometry), x, offset, weight)
-        yield f'modulated {name}', lambda: with_grads(
-            lambda x, offset, mask, weight, bias: ops.modulated_deform_conv2d(x, offset, mask, weight, bias, *geometry),
-            x, offset, mask, weight, bias)
+        yield (
+            f'deform {name}',
+            lambda: with_grads(
+                lambda x, offset, weight: ops.deform_conv2d(x, offset, weight, *geometry), x, offset, weight
+            ),
+        )
+        yield (
+            f'modulated {name}',
+            lambda: with_grads(
+                lambda x, offset, mask, weight, bias: ops.modulated_deform_conv2d(
+                    x, offset, mask, weight, bias, *geometry
+                ),
+                x,
+                offset,
+                mask,
+                weight,
+                bias,
+            ),
+        )
     # Offsets of another level of a pyramid, as in DyHead.
     large = [torch.randn(2, channels, 8, 9, generator=generator(channels)) for channels in (18, 9)]
-    yield 'modulated larger offsets', lambda: with_grads(
-        lambda x, offset, mask, weight: ops.modulated_deform_conv2d(x, offset, mask, weight, None, 1, 1, 1, 1, 1),
-        torch.randn(2, 4, 4, 5, generator=generator(1)), *large, torch.randn(6, 4, 3, 3, generator=generator(2)))
+    yield (
+        'modulated larger offsets',
+        lambda: with_grads(
+            lambda x, offset, mask, weight: ops.modulated_deform_conv2d(x, offset, mask, weight, None, 1, 1, 1, 1, 1),
+            torch.randn(2, 4, 4, 5, generator=generator(1)),
+            *large,
+            torch.randn(6, 4, 3, 3, generator=generator(2)),
+        ),
+    )
 
 
 def cases(ops: Any) -> Iterator[tuple[str, list[Tensor]]]:

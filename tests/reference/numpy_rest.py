@@ -3,6 +3,7 @@
 It follows the paper's formulas and the published parameter names, and shares no code with the package.
 ``python tests/reference/numpy_rest.py`` computes the values in ``rest.json`` anew.
 """
+
 from __future__ import annotations
 
 import json
@@ -43,7 +44,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):
     out = np.zeros((batch, groups, out_channels // groups, rows, cols))
     for i in range(kernel):
         for j in range(kernel):
-            seen = x[..., i:i + stride * (rows - 1) + 1:stride, j:j + stride * (cols - 1) + 1:stride]
+            seen = x[..., i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (cols - 1) + 1 : stride]
             out += np.einsum('bgchw,goc->bgohw', seen, weight[..., i, j])
     out = out.reshape(batch, out_channels, rows, cols)
     return out if bias is None else out + bias[:, None, None]
@@ -134,7 +135,7 @@ def parameter_shapes(arch=ARCH) -> dict[str, tuple[int, ...]]:
 
     def affine(name, n, running=False):
         for leaf in ('weight', 'bias', *(('running_mean', 'running_var') if running else ())):
-            shapes[f'{name}.{leaf}'] = (n, )
+            shapes[f'{name}.{leaf}'] = (n,)
 
     def layer(name, *shape, bias=True):
         shapes[f'{name}.weight'] = shape
@@ -176,9 +177,15 @@ def main() -> None:
     for shape in CASES:
         outs = model(random_array(f'image{shape}', shape))
         # A few values and the spread of each output say enough, and keep the file small.
-        cases.append(dict(image=shape, outputs=[
-            dict(shape=out.shape, std=out.std(), first=out.ravel()[:8].tolist(), last=out.ravel()[-8:].tolist())
-            for out in outs]))
+        cases.append(
+            dict(
+                image=shape,
+                outputs=[
+                    dict(shape=out.shape, std=out.std(), first=out.ravel()[:8].tolist(), last=out.ravel()[-8:].tolist())
+                    for out in outs
+                ],
+            )
+        )
     FIXTURE.write_text(json.dumps(cases, indent=1) + '\n')
     print(f'wrote {FIXTURE}')
 

@@ -3,6 +3,7 @@
 Names and shapes are those of the published models; ``rest.json`` and the external reference values hold lists of
 them to compare with. Nothing here is used by the package.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,8 +37,9 @@ def weight(seed: int, key: str, shape: tuple[int, ...]) -> np.ndarray:
     return gain * z / np.sqrt(np.prod(shape[1:]))
 
 
-def fill(shapes: dict[str, tuple[int, ...]], seed: int = 0, dtype: torch.dtype = torch.float64,
-         device: str = 'cpu') -> dict[str, torch.Tensor]:
+def fill(
+    shapes: dict[str, tuple[int, ...]], seed: int = 0, dtype: torch.dtype = torch.float64, device: str = 'cpu'
+) -> dict[str, torch.Tensor]:
     """A state dict; on the meta device, one without values."""
     if device == 'meta':
         return {key: torch.empty(shape, dtype=dtype, device='meta') for key, shape in shapes.items()}
@@ -45,8 +47,9 @@ def fill(shapes: dict[str, tuple[int, ...]], seed: int = 0, dtype: torch.dtype =
     return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state_dict.items()}
 
 
-def backbone_shapes(version: str, arch: dict, layout: str = 'detectron2', stages: tuple[int, ...] = (1, 2, 3, 4),
-                    prefix: str = '') -> dict[str, tuple[int, ...]]:
+def backbone_shapes(
+    version: str, arch: dict, layout: str = 'detectron2', stages: tuple[int, ...] = (1, 2, 3, 4), prefix: str = ''
+) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a backbone; output norms of ``stages`` as the layout names them."""
     shapes = {}
 
@@ -57,8 +60,13 @@ def backbone_shapes(version: str, arch: dict, layout: str = 'detectron2', stages
 
     def batch_norm(name, n):
         layer(name, n)
-        shapes.update({f'{prefix}{name}.running_mean': (n, ), f'{prefix}{name}.running_var': (n, ),
-                       f'{prefix}{name}.num_batches_tracked': ()})
+        shapes.update(
+            {
+                f'{prefix}{name}.running_mean': (n,),
+                f'{prefix}{name}.running_var': (n,),
+                f'{prefix}{name}.num_batches_tracked': (),
+            }
+        )
 
     dims = arch['embed_dims']
     half = dims[0] // 2
@@ -85,8 +93,15 @@ def backbone_shapes(version: str, arch: dict, layout: str = 'detectron2', stages
     for i, (c, depth, heads, sr) in enumerate(zip(dims, arch['depths'], arch['num_heads'], arch['sr_ratios'])):
         for j in range(depth):
             block = f'stage{i + 1}.{j}'
-            for name, shape in (('norm1', (c, )), ('norm2', (c, )), ('attn.q', (c, c)), ('attn.kv', (2 * c, c)),
-                                ('attn.proj', (c, c)), ('mlp.fc1', (4 * c, c)), ('mlp.fc2', (c, 4 * c))):
+            for name, shape in (
+                ('norm1', (c,)),
+                ('norm2', (c,)),
+                ('attn.q', (c, c)),
+                ('attn.kv', (2 * c, c)),
+                ('attn.proj', (c, c)),
+                ('mlp.fc1', (4 * c, c)),
+                ('mlp.fc2', (c, 4 * c)),
+            ):
                 layer(f'{block}.{name}', *shape)
             if sr > 1:
                 layer(f'{block}.attn.sr', c, 1, sr + 1, sr + 1)
@@ -105,14 +120,18 @@ def backbone_shapes(version: str, arch: dict, layout: str = 'detectron2', stages
 def classifier_shapes(version: str, arch: dict, num_classes: int = 1000) -> dict[str, tuple[int, ...]]:
     shapes = backbone_shapes(version, arch, 'classification')
     dim = arch['embed_dims'][-1]
-    shapes.update({'norm.weight': (dim, ), 'norm.bias': (dim, ), 'head.weight': (num_classes, dim),
-                   'head.bias': (num_classes, )})
+    shapes.update(
+        {'norm.weight': (dim,), 'norm.bias': (dim,), 'head.weight': (num_classes, dim), 'head.bias': (num_classes,)}
+    )
     return shapes
 
 
 def _layers(layers: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {f'{name}.{leaf}': shape if leaf == 'weight' else shape[:1]
-            for name, shape in layers.items() for leaf in ('weight', 'bias')}
+    return {
+        f'{name}.{leaf}': shape if leaf == 'weight' else shape[:1]
+        for name, shape in layers.items()
+        for leaf in ('weight', 'bias')
+    }
 
 
 def retinanet_shapes(version: str, arch: dict, num_classes: int = 80, channels: int = 256) -> dict:
@@ -165,17 +184,25 @@ def upernet_shapes(version: str, arch: dict, num_classes: int = 150, channels: i
         for leaf in ('weight', 'bias', 'running_mean', 'running_var'):
             shapes[f'{name}.bn.{leaf}'] = shape[:1]
         shapes[f'{name}.bn.num_batches_tracked'] = ()
-    shapes.update(_layers({'decode_head.conv_seg': (num_classes, c, 1, 1),
-                           'auxiliary_head.conv_seg': (num_classes, aux, 1, 1)}))
+    shapes.update(
+        _layers({'decode_head.conv_seg': (num_classes, c, 1, 1), 'auxiliary_head.conv_seg': (num_classes, aux, 1, 1)})
+    )
     return shapes
 
 
-WHOLE = {'classification': classifier_shapes, 'detectron2-retinanet': retinanet_shapes,
-         'detectron2-mask_rcnn': mask_rcnn_shapes, 'mmseg-upernet': upernet_shapes}
+WHOLE = {
+    'classification': classifier_shapes,
+    'detectron2-retinanet': retinanet_shapes,
+    'detectron2-mask_rcnn': mask_rcnn_shapes,
+    'mmseg-upernet': upernet_shapes,
+}
 # Heads that are as small as the backbone.
-SMALL = {'classification': dict(num_classes=10), 'detectron2-retinanet': dict(num_classes=3, channels=16),
-         'detectron2-mask_rcnn': dict(num_classes=3, channels=16, hidden=32),
-         'mmseg-upernet': dict(num_classes=5, channels=16, aux=8)}
+SMALL = {
+    'classification': dict(num_classes=10),
+    'detectron2-retinanet': dict(num_classes=3, channels=16),
+    'detectron2-mask_rcnn': dict(num_classes=3, channels=16, hidden=32),
+    'mmseg-upernet': dict(num_classes=5, channels=16, aux=8),
+}
 
 
 def make(layout: str, version: str, arch: dict, device: str = 'cpu') -> dict:
@@ -186,6 +213,8 @@ def make(layout: str, version: str, arch: dict, device: str = 'cpu') -> dict:
 
 def save(state_dict: dict, path, layout: str) -> None:
     """With what stands beside the weights in such files."""
-    beside = {'classification': dict(epoch=299, args=argparse.Namespace(model='rest', lr=5e-4)),
-              'mmseg-upernet': dict(meta=dict(CLASSES=('wall', 'building'), epoch=1))}.get(layout, dict(iteration=1))
+    beside = {
+        'classification': dict(epoch=299, args=argparse.Namespace(model='rest', lr=5e-4)),
+        'mmseg-upernet': dict(meta=dict(CLASSES=('wall', 'building'), epoch=1)),
+    }.get(layout, dict(iteration=1))
     torch.save({'state_dict' if layout.startswith('mmseg') else 'model': state_dict, **beside}, path)

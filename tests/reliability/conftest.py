@@ -1,4 +1,5 @@
 """What the tests of reliability share: a tally of what they tried, shown at the end, and small runs."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -11,8 +12,10 @@ TALLY: Counter = Counter()
 @pytest.fixture(scope='session')
 def tally():
     """Count what was tried: ``tally('runs killed')``, ``tally('losses compared', 20)``."""
+
     def add(what: str, number: int = 1) -> None:
         TALLY[what] += number
+
     return add
 
 

@@ -1,4 +1,5 @@
 """Data with something wrong: training goes on as documented, or stops with one message that names the file."""
+
 import json
 import re
 import runpy
@@ -53,26 +54,33 @@ def read_configs(repo, tmp_path_factory):
 @pytest.fixture
 def load_samples(read_configs, damaged):
     """All samples of a config's dataset, as a run loads them."""
+
     def load(kind, phase='train', serialize=False):
         init_default_scope(read_configs[kind].default_scope)
-        config = dict(deepcopy(read_configs[kind][f'{phase}_dataloader'].dataset), data_root=str(damaged),
-                      serialize_data=serialize)  # which collects garbage each time, and this takes a while
+        config = dict(
+            deepcopy(read_configs[kind][f'{phase}_dataloader'].dataset),
+            data_root=str(damaged),
+            serialize_data=serialize,
+        )  # which collects garbage each time, and this takes a while
         with dataset_errors([config]):
             dataset = DATASETS.build(with_coco_checks(config))
         validate_dataset(dataset)
         return [dataset[index] for index in range(len(dataset))]
+
     return load
 
 
 @pytest.fixture
 def found(read_configs, damaged):
     """What the check finds in a config's dataset."""
+
     def check(kind, phase='train'):
         report = Report()
         cfg = deepcopy(read_configs[kind])
         cfg[f'{phase}_dataloader'].dataset.update(data_root=str(damaged), serialize_data=False)
         check_config(cfg, [phase], report)
         return report
+
     return check
 
 
@@ -91,6 +99,7 @@ def try_fault(load_samples, found, damaged, tally):
         assert fault.found in (report.errors if serious else report.warnings), str(report)
         assert bool(report.errors) == bool(serious), str(report)
         tally('faults of data tried, in training and in the check')
+
     return attempt
 
 
@@ -111,14 +120,17 @@ def test_faults_of_label_maps(try_fault, name):
     try_fault('iterations', LABELS[name])
 
 
-@pytest.mark.parametrize('segmentation, fault', [
-    ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
-    ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
-    ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
-    ('none', 'segmentation is neither polygons nor a run-length code'),
-    (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor a run-length code'),
-    (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
-])
+@pytest.mark.parametrize(
+    'segmentation, fault',
+    [
+        ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
+        ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
+        ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
+        ('none', 'segmentation is neither polygons nor a run-length code'),
+        (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor a run-length code'),
+        (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
+    ],
+)
 def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
     content = json.loads((damaged / 'annotations/instances_train.json').read_text())
     good = Report()
@@ -131,11 +143,14 @@ def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
     assert fault in {**masks.errors, **masks.warnings} and fault not in {**boxes.errors, **boxes.warnings}
 
 
-@pytest.mark.parametrize('change, fault', [
-    (lambda annotation: annotation.pop('iscrowd'), 'iscrowd is missing or null'),
-    (lambda annotation: annotation.update(iscrowd=None), 'iscrowd is missing or null'),
-    (lambda annotation: annotation.update(id=0), 'annotation id 0'),
-])
+@pytest.mark.parametrize(
+    'change, fault',
+    [
+        (lambda annotation: annotation.pop('iscrowd'), 'iscrowd is missing or null'),
+        (lambda annotation: annotation.update(iscrowd=None), 'iscrowd is missing or null'),
+        (lambda annotation: annotation.update(id=0), 'annotation id 0'),
+    ],
+)
 def test_what_only_an_evaluation_needs(load_samples, found, damaged, change, fault):
     """In the file that is evaluated: named by the check and before the first step; trained on, it does no harm."""
     for phase in ('train', 'val'):
@@ -209,11 +224,15 @@ def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_proces
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_pipeline_that_is_put_in_between_epochs(config, damaged, own_process_state, workers):
     runner = build(config('epochs', workers=workers), damaged / 'run')
-    runner.register_hook(dict(type='mmdet.PipelineSwitchHook', switch_epoch=1,
-                              switch_pipeline=runner.cfg.train_dataloader.dataset.pipeline))
+    runner.register_hook(
+        dict(
+            type='mmdet.PipelineSwitchHook',
+            switch_epoch=1,
+            switch_pipeline=runner.cfg.train_dataloader.dataset.pipeline,
+        )
+    )
 
     class Damage(Hook):
-
         def after_train_epoch(self, runner):
             IMAGES['text'].damage(damaged)
 
@@ -249,6 +268,7 @@ def test_an_error_of_another_step_keeps_its_kind(read_configs, damaged):
 
 def test_files_too_large_for_the_memory(load_samples, found, monkeypatch):
     from mmrest.datasets.validation import reading
+
     monkeypatch.setattr(reading, '_free_memory', lambda: 1000)
     with pytest.raises(DataError, match='would not fit'):
         load_samples('epochs')
@@ -266,7 +286,8 @@ def test_folders_without_a_config(damaged):
     report = Report()
     check_label_maps(pairs, 4, report, reduce_zero_label=True)
     assert list(report.errors['label map with values that are no class']['examples']) == [
-        f'{label_of(damaged)} has the values 8: there are 4 classes, 0 to 3, and 255 for pixels to ignore']
+        f'{label_of(damaged)} has the values 8: there are 4 classes, 0 to 3, and 255 for pixels to ignore'
+    ]
     report = Report()
     check_coco_files(damaged / 'annotations/instances_val.json', damaged / 'images/val', report)
     assert not report.errors and report.checked['images read'] == 4
@@ -305,9 +326,12 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
     assert 'that are no class' in run_process([*tool, *shifted], tmp_path, status=1)
     out = run_process([*tool, '--coco', damaged / 'annotations/instances_val.json', folders[0]], tmp_path)
     assert '0 errors' in out and 'warning: image without objects' in out
-    for wrong, message in [([], 'give one of'), (['--label-maps', *folders], 'needs --num-classes'),
-                           (['a.py', '--reduce-zero-label'], 'goes with --label-maps'),
-                           (['nothere.py'], 'error: There is no config nothere.py')]:
+    for wrong, message in [
+        ([], 'give one of'),
+        (['--label-maps', *folders], 'needs --num-classes'),
+        (['a.py', '--reduce-zero-label'], 'goes with --label-maps'),
+        (['nothere.py'], 'error: There is no config nothere.py'),
+    ]:
         out = run_process([*tool, *wrong], tmp_path, status=2)
         assert message in out and 'Traceback' not in out
 
@@ -321,7 +345,7 @@ def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatc
     for path in images[:4]:
         path.rename(path.with_suffix(suffix))
     assert len(load_samples('iterations')) == 6
-    text, = said
+    (text,) = said
     assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are left out')
     report = found('iterations')
     assert report.warnings['image whose name does not end with .png (left out)']['count'] == 4
@@ -332,8 +356,8 @@ def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatc
 @pytest.mark.parametrize('stock', [True, False])
 def test_paths_on_other_storage_are_left_to_their_loader(backend_args, stock):
     """A stock loader of local files finds that there is none; one of one's own may know better."""
-    class LoadFromStorage:
 
+    class LoadFromStorage:
         def __call__(self, data):
             return {**data, 'img': None}
 

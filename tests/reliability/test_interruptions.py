@@ -1,4 +1,5 @@
 """What a run writes is whole or not at all, and it is resumed from what is whole."""
+
 import errno
 import io
 import os
@@ -23,8 +24,16 @@ from helpers.small_runs import build, train, write_config  # noqa: E402
 def save_state(folder, number, **parts):
     """A small checkpoint as mmengine writes it."""
     path = folder / f'epoch_{number}.pth'
-    torch.save({'meta': dict(epoch=number, iter=5 * number, seed=3), 'state_dict': {'a': torch.rand(1000)},
-                'message_hub': {}, 'optimizer': {}, **parts}, path)
+    torch.save(
+        {
+            'meta': dict(epoch=number, iter=5 * number, seed=3),
+            'state_dict': {'a': torch.rand(1000)},
+            'message_hub': {},
+            'optimizer': {},
+            **parts,
+        },
+        path,
+    )
     return path
 
 
@@ -35,12 +44,12 @@ class Runs:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 def flip(content, where):
     """The bytes with all bits of one of them flipped."""
-    return content[:where] + bytes([content[where] ^ 0xff]) + content[where + 1:]
+    return content[:where] + bytes([content[where] ^ 0xFF]) + content[where + 1 :]
 
 
 def inside(content):
@@ -51,21 +60,25 @@ def inside(content):
 DAMAGES = dict(
     empty=lambda content: b'',
     one_byte=lambda content: content[:1],
-    cut_in_half=lambda content: content[:len(content) // 2],
+    cut_in_half=lambda content: content[: len(content) // 2],
     one_byte_short=lambda content: content[:-1],
     zeros=lambda content: bytes(len(content)),
     zeros_at_the_end=lambda content: content[:-200] + bytes(200),
-    zeros_inside=lambda content: content[:inside(content)] + bytes(8) + content[inside(content) + 8:],
+    zeros_inside=lambda content: content[: inside(content)] + bytes(8) + content[inside(content) + 8 :],
     a_flipped_byte=lambda content: flip(content, inside(content)),
     a_flipped_byte_in_the_pickle=lambda content: flip(content, content.index(b'state_dict') + 3),
     a_flipped_byte_in_the_directory=lambda content: flip(content, len(content) - 150),
     text=lambda content: b'not a checkpoint',
     web_page=lambda content: b'<html>no space left</html>',
     weights=lambda content: pickled(lambda file: torch.save({'a': torch.rand(3)}, file)),
-    no_optimizer=lambda content: pickled(lambda file: torch.save(
-        {'meta': dict(epoch=1, iter=1), 'state_dict': {}, 'message_hub': {}}, file)),
-    odd_position=lambda content: pickled(lambda file: torch.save(
-        {'meta': dict(epoch='1', iter=-1), 'state_dict': {}, 'message_hub': {}, 'optimizer': {}}, file)),
+    no_optimizer=lambda content: pickled(
+        lambda file: torch.save({'meta': dict(epoch=1, iter=1), 'state_dict': {}, 'message_hub': {}}, file)
+    ),
+    odd_position=lambda content: pickled(
+        lambda file: torch.save(
+            {'meta': dict(epoch='1', iter=-1), 'state_dict': {}, 'message_hub': {}, 'optimizer': {}}, file
+        )
+    ),
     would_run_code=lambda content: pickled(lambda file: torch.save({'x': Runs('touch it_ran')}, file)),
     plain_pickle=lambda content: pickle.dumps(Runs('touch it_ran')),
 )
@@ -150,9 +163,11 @@ def test_names_of_another_pattern(tmp_path):
 
 def fail_after(part, error):
     """A write that fails after some of it."""
+
     def write(file, content):
-        file.write(content[:int(part * len(content))])
+        file.write(content[: int(part * len(content))])
         raise error
+
     return write
 
 
@@ -171,13 +186,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 @pytest.mark.reliability
 def test_a_limit_on_file_sizes(tmp_path, tally):
     """The system's own refusal, in a process of its own."""
-    code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n"
-            "from mmrest.utils.fileio import atomic_write\n"
-            "atomic_write('small', b'x' * 9000)\n"
-            "try: atomic_write('large', b'x' * 99999)\n"
-            "except OSError as error: print(error.filename, error.strerror)")
-    out = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-                         env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'})
+    code = (
+        'import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n'
+        'from mmrest.utils.fileio import atomic_write\n'
+        "atomic_write('small', b'x' * 9000)\n"
+        "try: atomic_write('large', b'x' * 99999)\n"
+        'except OSError as error: print(error.filename, error.strerror)'
+    )
+    out = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'},
+    )
     assert out.stdout.strip() == 'large File too large', out.stderr
     assert [path.name for path in tmp_path.iterdir()] == ['small']
     tally('failed writes')
@@ -199,8 +222,11 @@ def test_a_full_disk_keeps_the_last_checkpoint(repo, shapes, tmp_path, monkeypat
     """max_keep_ckpts=1: the old one goes when the new one is there, and not before."""
     config = write_config(tmp_path, 'epochs', repo, shapes)
     work_dir = tmp_path / 'run'
-    options = {'default_hooks.checkpoint.max_keep_ckpts': 1, 'train_cfg.max_epochs': 3,
-               'train_dataloader.dataset.indices': 4}  # two steps an epoch
+    options = {
+        'default_hooks.checkpoint.max_keep_ckpts': 1,
+        'train_cfg.max_epochs': 3,
+        'train_dataloader.dataset.indices': 4,
+    }  # two steps an epoch
     write = fileio._write
 
     def write_until_the_disk_is_full(file, content):
@@ -209,8 +235,11 @@ def test_a_full_disk_keeps_the_last_checkpoint(repo, shapes, tmp_path, monkeypat
         write(file, content)
 
     monkeypatch.setattr(fileio, '_write', write_until_the_disk_is_full)
-    with pytest.raises(CheckpointError, match=r'epoch_2.pth could not be written: No space left on device.*'
-                                              r'The last good checkpoint is .*epoch_1.pth') as error:
+    with pytest.raises(
+        CheckpointError,
+        match=r'epoch_2.pth could not be written: No space left on device.*'
+        r'The last good checkpoint is .*epoch_1.pth',
+    ) as error:
         train(config, work_dir, **options)
     assert '\n' not in str(error.value)
     assert names(work_dir) == {'epoch_1.pth', 'last_checkpoint'}
@@ -241,8 +270,13 @@ def test_what_is_resumed_is_checked_before_the_run_starts(repo, shapes, tmp_path
     assert not (tmp_path / 'run').exists()
     runner = build(config, tmp_path / 'run', 'auto')
     assert not runner._resume and runner._load_from is None, 'there was nothing to resume'
-    save_state(tmp_path, 1, state_dict=runner.model.state_dict(), optimizer=runner.optim_wrapper.state_dict(),
-               param_schedulers=[{}])
+    save_state(
+        tmp_path,
+        1,
+        state_dict=runner.model.state_dict(),
+        optimizer=runner.optim_wrapper.state_dict(),
+        param_schedulers=[{}],
+    )
     # A run without a seed of its own goes on with the one it drew.
     runner = build(config, tmp_path, 'auto', randomness=dict(seed=None))
     assert runner._load_from == str(tmp_path / 'epoch_1.pth') and runner.seed == 3

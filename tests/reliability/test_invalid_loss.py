@@ -1,4 +1,5 @@
 """A loss that is not finite stops the run before it is in the weights, and says where it came from."""
+
 import errno
 import json
 import math
@@ -73,8 +74,9 @@ def buffers(state):
     return {key for key in state if 'running_' in key or 'num_batches' in key}
 
 
-@pytest.mark.parametrize('kind, value', [
-    ('epochs', float('nan')), pytest.param('iterations', float('inf'), marks=pytest.mark.reliability)])
+@pytest.mark.parametrize(
+    'kind, value', [('epochs', float('nan')), pytest.param('iterations', float('inf'), marks=pytest.mark.reliability)]
+)
 def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
     runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
     hook = spoil(runner, value=value)
@@ -83,8 +85,11 @@ def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, ki
     message = capsys.readouterr().err[-3000:].partition('error: ')[2]
     name = 'loss_bbox' if kind == 'epochs' else r'decode\.loss_ce'
     # In the second epoch of five steps, or in the only one of a loop that counts iterations.
-    assert re.match(rf'The loss is not finite at iteration 7 \(epoch {2 if kind == "epochs" else 1}\): '
-                    rf'loss = {value}, {name} = {value}\.', message), message
+    assert re.match(
+        rf'The loss is not finite at iteration 7 \(epoch {2 if kind == "epochs" else 1}\): '
+        rf'loss = {value}, {name} = {value}\.',
+        message,
+    ), message
     assert all(f'\n  {path}\n' in message for path in hook.paths) and 'Traceback' not in message
 
     saved = torch.load(tmp_path / 'run/invalid_loss_iter_7.pth', weights_only=True)
@@ -180,8 +185,9 @@ def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_p
 
 
 @pytest.mark.parametrize('own', [False, True])
-@pytest.mark.parametrize('mode, training, stops', [('loss', True, True), ('loss', False, False),
-                                                   ('tensor', True, False)])
+@pytest.mark.parametrize(
+    'mode, training, stops', [('loss', True, True), ('loss', False, False), ('tensor', True, False)]
+)
 def test_losses_are_summed_as_the_model_sums_them(mode, training, stops, own, monkeypatch):
     """By a method that was set on the model as well; the model is as it was when training is over."""
     hook, model = mmrest.InvalidLossHook(), Summing()
@@ -245,13 +251,31 @@ def test_whichever_process_it_is(repo, shapes, tmp_path, tally):
     config = write_config(tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='SpoilRank')")
     port = 29000 + os.getpid() % 2000
     result = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}',
-         repo / 'tools/train.py', config, '--launcher', 'pytorch', '--work-dir', 'run'], cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])})
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--nproc_per_node=2',
+            f'--master_port={port}',
+            repo / 'tools/train.py',
+            config,
+            '--launcher',
+            'pytorch',
+            '--work-dir',
+            'run',
+        ],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])},
+    )
     assert result.returncode
-    assert 'error: The loss is not finite at iteration 2 (epoch 1, process 1): loss = nan, loss_bbox = nan' in \
-        result.stdout, result.stdout[-3000:]
+    assert (
+        'error: The loss is not finite at iteration 2 (epoch 1, process 1): loss = nan, loss_bbox = nan'
+        in result.stdout
+    ), result.stdout[-3000:]
     facts = json.loads(Path(tmp_path / 'run/invalid_loss_iter_2_rank1.json').read_text())
     assert facts['rank'] == 1 and len(facts['images']) == 2
     assert 'optimizer' in torch.load(tmp_path / 'run/invalid_loss_iter_2_rank1.pth', weights_only=True)

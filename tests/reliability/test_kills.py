@@ -1,4 +1,5 @@
 """Runs of tools/train.py that are killed at random moments, also while they write, and resumed until they are done."""
+
 import json
 import os
 import random
@@ -59,21 +60,46 @@ class Run:
         config = write_config(folder, kind, repo, data, workers, ", 'record'", "dict(type='RecordLoss')")
         (folder / 'record.py').write_text(RECORD)
         self.template = 'epoch_{}.pth' if kind == 'epochs' else 'iter_{}.pth'
-        launch = [] if processes == 1 else [
-            '-m', 'torch.distributed.run', f'--nproc_per_node={processes}',
-            f'--master_port={31000 + os.getpid() % 2000}']
-        self.command = [sys.executable, *launch, str(repo / 'tools/train.py'), config, '--work-dir', 'run', '--resume',
-                        *(['--launcher', 'pytorch'] if processes > 1 else [])]
-        self.environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'SLOW_WRITES': '1',
-                            'PYTHONPATH': os.pathsep.join([str(folder), os.environ.get('PYTHONPATH', '')])}
+        launch = (
+            []
+            if processes == 1
+            else [
+                '-m',
+                'torch.distributed.run',
+                f'--nproc_per_node={processes}',
+                f'--master_port={31000 + os.getpid() % 2000}',
+            ]
+        )
+        self.command = [
+            sys.executable,
+            *launch,
+            str(repo / 'tools/train.py'),
+            config,
+            '--work-dir',
+            'run',
+            '--resume',
+            *(['--launcher', 'pytorch'] if processes > 1 else []),
+        ]
+        self.environment = {
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'SLOW_WRITES': '1',
+            'PYTHONPATH': os.pathsep.join([str(folder), os.environ.get('PYTHONPATH', '')]),
+        }
 
     def finish(self) -> None:
         run_process(self.command, self.folder, self.environment)
 
     def start(self) -> subprocess.Popen:
         with (self.folder / 'log').open('a') as log:
-            return subprocess.Popen(self.command, cwd=self.folder, env=self.environment, stdout=log,
-                                    stderr=subprocess.STDOUT, start_new_session=True)
+            return subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def kill_when(self, condition) -> bool:
         """Start, and kill with all processes of it once the condition holds; False if it ends before."""
@@ -98,8 +124,9 @@ class Run:
     def losses(self, rank: int = 0) -> list[tuple[int, str]]:
         path = self.folder / f'losses_{rank}.txt'
         lines = path.read_text().splitlines() if path.exists() else []
-        return [(int(step), loss) for step, loss in (line.split() for line in lines if line.count(' ') == 1
-                                                     and 'p' in line)]
+        return [
+            (int(step), loss) for step, loss in (line.split() for line in lines if line.count(' ') == 1 and 'p' in line)
+        ]
 
     def has_losses(self, number: int) -> Callable[[], bool]:
         return lambda: len(self.losses()) >= number
@@ -197,8 +224,11 @@ def test_a_disk_that_is_full_in_the_middle_of_a_run(repo, shapes, tmp_path, tall
     size = (run.folder / 'run/epoch_2.pth').stat().st_size
     limited = ['bash', '-c', f'ulimit -f {size // 1024 - 8}; exec "$@"', '-', *run.command]
     out = run_process(limited, run.folder, run.environment, status=2)
-    assert re.search(r'error: .*/epoch_3.pth could not be written: File too large.*The last good checkpoint is '
-                     r'.*epoch_2.pth', out), out[-2000:]
+    assert re.search(
+        r'error: .*/epoch_3.pth could not be written: File too large.*The last good checkpoint is '
+        r'.*epoch_2.pth',
+        out,
+    ), out[-2000:]
     assert 'Traceback' not in out and not run.partial()
     assert sorted(path.name for path in (run.folder / 'run').glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth']
     out = run_process(run.command, run.folder, run.environment)
@@ -220,6 +250,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_
     newest.write_bytes(b'')
     out = run_process([*run.command, 'run/iter_20.pth'], run.folder, run.environment, status=2)
     assert 'error: ' in out and 'iter_20.pth is empty' in out and 'Traceback' not in out
-    assert json.dumps(sorted(path.name for path in (run.folder / 'run').glob('*.pth'))) == \
-        '["iter_15.pth", "iter_20.pth"]'
+    assert (
+        json.dumps(sorted(path.name for path in (run.folder / 'run').glob('*.pth'))) == '["iter_15.pth", "iter_20.pth"]'
+    )
     tally('damaged checkpoints recognized')

@@ -1,4 +1,5 @@
 """Inputs at the edge of what numbers can hold: no NaN, in any dtype, forward, backward and after a step."""
+
 import copy
 import itertools
 
@@ -73,14 +74,15 @@ def test_extreme_images(tiny, cls, dtype, kind):
 def test_gradients_on_maps_smaller_than_a_kernel(dtype, autocast):
     # Weights that only ever meet padding have the gradient 0, not what was in memory.
     for (in_channels, channels, kernel, stride, groups), size in itertools.product(
-            [(3, 32, 3, 2, 1), (16, 24, 3, 2, 1), (16, 16, 9, 8, 16), (16, 16, 5, 4, 16), (3, 64, 7, 2, 1)],
-            [(1, 1), (5, 1), (1, 5), (2, 2), (9, 2)]):
+        [(3, 32, 3, 2, 1), (16, 24, 3, 2, 1), (16, 16, 9, 8, 16), (16, 16, 5, 4, 16), (3, 64, 7, 2, 1)],
+        [(1, 1), (5, 1), (1, 5), (2, 2), (9, 2)],
+    ):
         conv = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups)
         conv = conv if autocast else conv.to(dtype)
         x = torch.randn(1, in_channels, *size).contiguous(memory_format=torch.channels_last)
         exact = copy.deepcopy(conv).double()
         for _ in range(4):
-            [torch.full((conv.weight.numel() // 2, ), float('nan')) for _ in range(20)]  # memory to be used again
+            [torch.full((conv.weight.numel() // 2,), float('nan')) for _ in range(20)]  # memory to be used again
             conv.zero_grad()
             with torch.autocast('cpu', dtype=dtype, enabled=autocast):
                 out = call_conv(conv, x if autocast else x.to(dtype))

@@ -1,4 +1,5 @@
 """Properties that hold for every architecture, size, batch and switch, tried on random ones."""
+
 import copy
 import io
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st  # noqa: E402
 from mmrest import ResTAblation, ResTv2  # noqa: E402
 
 # The same examples at every run: a failure here must not come and go.
-quick = settings(max_examples=30, deadline=None, derandomize=True, database=None,
-                 suppress_health_check=list(HealthCheck))
+quick = settings(
+    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 long = settings(quick, max_examples=400)
 
 SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70))
@@ -25,9 +27,12 @@ def archs(draw) -> dict:
     """Two to four stages; heads divide the channels, as they must."""
     stages = draw(st.integers(2, 4))
     heads = [draw(st.sampled_from([1, 2, 3, 4])) for _ in range(stages)]
-    return dict(embed_dims=tuple(k * draw(st.sampled_from([4, 8])) for k in heads),
-                depths=tuple(draw(st.integers(1, 2)) for _ in heads), num_heads=tuple(heads),
-                sr_ratios=tuple(draw(st.sampled_from([1, 2, 4, 8])) for _ in heads))
+    return dict(
+        embed_dims=tuple(k * draw(st.sampled_from([4, 8])) for k in heads),
+        depths=tuple(draw(st.integers(1, 2)) for _ in heads),
+        num_heads=tuple(heads),
+        sr_ratios=tuple(draw(st.sampled_from([1, 2, 4, 8])) for _ in heads),
+    )
 
 
 @st.composite
@@ -39,15 +44,21 @@ def backbones(draw) -> tuple:
         out_indices=tuple(sorted(draw(st.sets(st.integers(0, stages - 1), min_size=1)))),
         out_norm=draw(st.sampled_from(['branch', 'trunk', 'none'])),
         frozen_stages=draw(st.integers(-1, stages)),
-        with_cp=draw(st.booleans()), ffn_recompute=draw(st.booleans()),
-        attn_impl=draw(st.sampled_from(['auto', 'reference', 'direct', 'chunked'])))
+        with_cp=draw(st.booleans()),
+        ffn_recompute=draw(st.booleans()),
+        attn_impl=draw(st.sampled_from(['auto', 'reference', 'direct', 'chunked'])),
+    )
     if cls is ResTv2:
-        kwargs.update(style=draw(st.sampled_from(['global', 'win', 'cwin', 'hwin'])),
-                      window_sizes=tuple(draw(st.sampled_from([2, 3, 7])) for _ in range(stages)))
+        kwargs.update(
+            style=draw(st.sampled_from(['global', 'win', 'cwin', 'hwin'])),
+            window_sizes=tuple(draw(st.sampled_from([2, 3, 7])) for _ in range(stages)),
+        )
     else:
-        kwargs.update(position=draw(st.sampled_from(['pa', 'gl', 'gl_dw', 'le', 'none'])),
-                      head_interaction=draw(st.sampled_from(['conv+in', 'conv', 'none'])),
-                      stem=draw(st.sampled_from(['rest', 'resnet', 'pvt'])))
+        kwargs.update(
+            position=draw(st.sampled_from(['pa', 'gl', 'gl_dw', 'le', 'none'])),
+            head_interaction=draw(st.sampled_from(['conv+in', 'conv', 'none'])),
+            stem=draw(st.sampled_from(['rest', 'resnet', 'pvt'])),
+        )
     event(cls.__name__)
     return cls, arch, kwargs
 
@@ -58,7 +69,8 @@ def check_shapes_and_gradients(backbone: tuple, size: tuple, batch: int, dtype: 
     model = cls(arch, **kwargs).to(dtype).train()
     outs = model(torch.rand(batch, 3, *size, dtype=dtype))
     assert [tuple(out.shape) for out in outs] == [
-        (batch, arch['embed_dims'][i], *(-(-n // 2**(i + 2)) for n in size)) for i in kwargs['out_indices']]
+        (batch, arch['embed_dims'][i], *(-(-n // 2 ** (i + 2)) for n in size)) for i in kwargs['out_indices']
+    ]
     assert model.out_channels == tuple(out.shape[1] for out in outs)
     assert all(out.dtype == dtype and out.isfinite().all() for out in outs)
     if any(out.requires_grad for out in outs):
@@ -118,8 +130,12 @@ def test_what_was_saved_is_loaded(backbone, size):
 
 @pytest.mark.reliability
 @long
-@given(backbones(), SIZES, st.integers(1, 3),
-       st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]))
+@given(
+    backbones(),
+    SIZES,
+    st.integers(1, 3),
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
+)
 def test_many_shapes_finiteness_and_gradients(backbone, size, batch, dtype):
     check_shapes_and_gradients(backbone, size, batch, dtype)
 

@@ -1,4 +1,5 @@
 """A run that is interrupted and resumed has the losses of one that was not, to the last digit."""
+
 import inspect
 
 import pytest
@@ -39,8 +40,10 @@ def test_losses_with_persistent_workers(repo, shapes, tmp_path, tally, kind):
     compare(write_config(tmp_path, kind, repo, shapes, workers=2), tmp_path, tally, 9, 5, steps=10)
 
 
-@pytest.mark.skipif('fast_forward_on_resume' not in inspect.signature(IterBasedTrainLoop).parameters,
-                    reason="only the loop of OneDL's mmengine has this argument")
+@pytest.mark.skipif(
+    'fast_forward_on_resume' not in inspect.signature(IterBasedTrainLoop).parameters,
+    reason="only the loop of OneDL's mmengine has this argument",
+)
 def test_losses_of_a_loop_that_does_not_ask_for_earlier_batches(repo, shapes, tmp_path, tally):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     compare(config, tmp_path, tally, 9, 5, steps=10, **{'train_cfg.fast_forward_on_resume': True})
@@ -51,8 +54,9 @@ def test_losses_of_a_loop_that_does_not_ask_for_earlier_batches(repo, shapes, tm
 def test_losses_whatever_the_number_of_workers(repo, shapes, tmp_path, tally, kind):
     """Neither it nor the step at which the run was interrupted matters."""
     whole = None
-    for number, (workers, later, kill_before, done) in enumerate([(0, 0, 6, 5), (0, 2, 10, 5), (2, 0, 16, 15),
-                                                                  (2, 1, 18, 15), (3, 2, 20, 15)]):
+    for number, (workers, later, kill_before, done) in enumerate(
+        [(0, 0, 6, 5), (0, 2, 10, 5), (2, 0, 16, 15), (2, 1, 18, 15), (3, 2, 20, 15)]
+    ):
         config = write_config(tmp_path / str(number), kind, repo, shapes, workers=workers)
         options = {'train_dataloader.num_workers': later, 'train_dataloader.persistent_workers': later > 0}
         whole = compare(config, tmp_path / str(number), tally, kill_before, done, whole, **options)
@@ -131,7 +135,7 @@ def test_seeking_in_an_endless_run(ahead, position):
     batches = endless()
     seeds(batches, ahead)
     batches.seek(position)
-    assert seeds(batches, 10) == expected[position:position + 10]
+    assert seeds(batches, 10) == expected[position : position + 10]
 
 
 def test_seeds_differ_by_epoch_rank_and_seed():

@@ -2,6 +2,7 @@
 
 Reading checkpoint files as such is tested in test_checkpoints/test_safe.py, data in test_data_faults.py.
 """
+
 import os
 import pickle
 
@@ -26,7 +27,7 @@ class Runs:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 @pytest.fixture
@@ -36,8 +37,13 @@ def config(repo, shapes, tmp_path, monkeypatch):
 
 
 def state(**parts):
-    return {'meta': dict(epoch=1, iter=5, seed=3), 'state_dict': {'a': torch.rand(3)}, 'message_hub': {},
-            'optimizer': {}, **parts}
+    return {
+        'meta': dict(epoch=1, iter=5, seed=3),
+        'state_dict': {'a': torch.rand(3)},
+        'message_hub': {},
+        'optimizer': {},
+        **parts,
+    }
 
 
 @pytest.mark.parametrize('resume', ['auto', 'run/epoch_1.pth'])

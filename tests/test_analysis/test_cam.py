@@ -1,4 +1,5 @@
 """Class-activation maps of models whose evidence is known."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,8 @@ from mmrest.engine import UsageError
 
 
 class Backbone(nn.AvgPool2d):
-
     def forward(self, x):
-        return (super().forward(x), )
+        return (super().forward(x),)
 
 
 class Classifier(nn.Module):
@@ -41,8 +41,13 @@ def loaded():
     image = torch.zeros(3, 32, 32)
     image[0, 4:12, 4:12] = 1  # red above on the left, green below on the right
     image[1, 20:28, 20:28] = 1
-    return LoadedModel('by hand', Classifier().eval(), lambda _: dict(inputs=image, data_samples=BaseDataElement()),
-                   'mmpretrain', ('red', 'green'))
+    return LoadedModel(
+        'by hand',
+        Classifier().eval(),
+        lambda _: dict(inputs=image, data_samples=BaseDataElement()),
+        'mmpretrain',
+        ('red', 'green'),
+    )
 
 
 @pytest.mark.parametrize('method', [m for m in METHODS if m != 'eigencam'])  # which does not know classes
@@ -56,11 +61,11 @@ def test_the_map_is_where_the_evidence_is(grad_cam, loaded, method, label, place
 
 
 def test_the_class_is_given_by_name(grad_cam, loaded):
-    record, = measure_cam([loaded], ['image'], class_name='green')
+    (record,) = measure_cam([loaded], ['image'], class_name='green')
     assert record['class_name'] == 'green' and record['activations'][0].cam[24, 24] > record['activations'][0].cam[8, 8]
     with pytest.raises(UsageError, match="no class 'blue'. by hand has: red, green"):
         measure_cam([loaded], ['image'], class_name='blue')
-    other = LoadedModel('other', loaded.model, loaded.pipeline, 'mmpretrain', ('red', ))
+    other = LoadedModel('other', loaded.model, loaded.pipeline, 'mmpretrain', ('red',))
     with pytest.raises(UsageError, match='other has other classes'):
         measure_cam([loaded, other], ['image'])
     with pytest.raises(UsageError, match='no stage 3'):
@@ -69,8 +74,9 @@ def test_the_class_is_given_by_name(grad_cam, loaded):
 
 def test_evidence_in_a_label_map():
     logits = torch.tensor([[[2.0, 1, 0, 0]], [[0, 0, 3, 5]], [[0, 0, 0, 0]]], requires_grad=True)
-    result = BaseDataElement(seg_logits=BaseDataElement(data=logits),
-                             pred_sem_seg=BaseDataElement(data=logits.argmax(0, keepdim=True)))
+    result = BaseDataElement(
+        seg_logits=BaseDataElement(data=logits), pred_sem_seg=BaseDataElement(data=logits.argmax(0, keepdim=True))
+    )
     number, share, region = evidence(result, 1, 0.3)
     assert number.item() == 4 and number.requires_grad and share == 0.5
     assert region.tolist() == [[False, False, True, True]]
@@ -90,12 +96,12 @@ def test_share_inside():
 
 def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
     loaded = init_model(str(configs['ResT']), str(checkpoint))
-    record, = measure_cam([loaded], find_images(shapes / 'images/val', 1), score_thr=0.0)
-    found, = record['activations']
+    (record,) = measure_cam([loaded], find_images(shapes / 'images/val', 1), score_thr=0.0)
+    (found,) = record['activations']
     assert found.cam.shape == tuple(loaded.prepare(record['path'])['inputs'].shape[-2:]) == found.region.shape
     assert 0 <= found.cam.min() <= found.cam.max() <= 1 and found.cam.std() > 0 and found.region.any()
     assert not loaded.backbone._forward_hooks, 'nothing is left on the model'
-    nothing, = measure_cam([loaded], [record['path']], class_name='disc', score_thr=1.0)
+    (nothing,) = measure_cam([loaded], [record['path']], class_name='disc', score_thr=1.0)
     assert nothing['activations'][0].cam is None
 
 

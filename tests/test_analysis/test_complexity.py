@@ -1,4 +1,5 @@
 """Counted multiply-accumulates against figures derived by hand."""
+
 import pytest
 import torch
 from torch import nn
@@ -34,8 +35,9 @@ def derive(style, padded=False):
     return macs
 
 
-@pytest.mark.parametrize('style, giga, giga_padded', [
-    ('global', 46.1, 46.1), ('win', 2.8, 3.8), ('cwin', 2.8, 3.8), ('hwin', 24.5, 24.9)])
+@pytest.mark.parametrize(
+    'style, giga, giga_padded', [('global', 46.1, 46.1), ('win', 2.8, 3.8), ('cwin', 2.8, 3.8), ('hwin', 24.5, 24.9)]
+)
 def test_styles_of_restv2_tiny(style, giga, giga_padded):
     counted = count_attention_macs(ResTv2('tiny', style=style), (800, 1280))
     assert counted == derive(style)
@@ -53,7 +55,7 @@ def test_the_convolutions_of_cwin():
 
 
 def test_rest_is_counted_with_head_mixing():
-    small = dict(embed_dims=(8, ), depths=(2, ), num_heads=(2, ), sr_ratios=(2, ))
+    small = dict(embed_dims=(8,), depths=(2,), num_heads=(2,), sr_ratios=(2,))
     assert count_attention_macs(ResT(small, out_indices=0), (32, 48)) == 2 * 2 * (8 * 12) * (4 * 6) * 8
 
 
@@ -83,10 +85,18 @@ def test_the_figures_of_restv2_have_attention_in_them(arch, i, size):
     assert layers / 1e9 < 0.98 * RESTV2[arch][i]
 
 
-@pytest.mark.parametrize('backbone, kwargs', [
-    (ResT, {}), (ResTAblation, dict(attention='msa')), (ResTAblation, dict(head_interaction='conv')),
-    (ResT, dict(attn_impl='chunked')),
-    (ResTv2, {}), (ResTv2, dict(style='win', window_sizes=(8, 4)))], ids=str)
+@pytest.mark.parametrize(
+    'backbone, kwargs',
+    [
+        (ResT, {}),
+        (ResTAblation, dict(attention='msa')),
+        (ResTAblation, dict(head_interaction='conv')),
+        (ResT, dict(attn_impl='chunked')),
+        (ResTv2, {}),
+        (ResTv2, dict(style='win', window_sizes=(8, 4))),
+    ],
+    ids=str,
+)
 def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
     """By hooks on layers, and for attention by the formula, without the counter of torch."""
     model = backbone(SMALL, out_indices=(0, 1), **kwargs).eval()
@@ -96,8 +106,9 @@ def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
         nonlocal layers
         layers += output.numel() * (module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel())
 
-    handles = [module.register_forward_hook(add) for module in model.modules()
-               if type(module) in (nn.Linear, nn.Conv2d)]
+    handles = [
+        module.register_forward_hook(add) for module in model.modules() if type(module) in (nn.Linear, nn.Conv2d)
+    ]
     with torch.no_grad():
         model(torch.rand(1, 3, 64, 96))
     for handle in handles:

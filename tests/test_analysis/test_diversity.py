@@ -1,4 +1,5 @@
 """Similarity of heads, on maps made by hand and on the formula map by map."""
+
 import pytest
 import torch
 from torch import nn
@@ -56,7 +57,11 @@ def test_of_a_model(configs, checkpoint, shapes):
     images = find_images(shapes / 'images/val', 2)
     layers = measure_diversity(init_model(str(configs['ResT']), str(checkpoint)), images)
     assert [(layer['name'], layer['num_heads']) for layer in layers] == [
-        ('stage2.0.attn', 2), ('stage3.0.attn', 4), ('stage3.1.attn', 4), ('stage4.0.attn', 8)]
+        ('stage2.0.attn', 2),
+        ('stage3.0.attn', 4),
+        ('stage3.1.attn', 4),
+        ('stage4.0.attn', 8),
+    ]
     assert all(set(layer['mean']) == set(STEPS) for layer in layers)
     assert all(-1 <= value <= 1 for layer in layers for value in layer['mean'].values())
     v2 = measure_diversity(init_model(str(configs['ResTv2']), 'none'), images)
@@ -64,9 +69,12 @@ def test_of_a_model(configs, checkpoint, shapes):
 
 
 def test_a_backbone_without_such_attention_is_refused(configs, shapes, tmp_path):
-    (tmp_path / 'resnet.py').write_text(f"_base_ = '{configs['ResT']}'\n" + """
+    (tmp_path / 'resnet.py').write_text(
+        f"_base_ = '{configs['ResT']}'\n"
+        + """
 model = dict(backbone=dict(_delete_=True, type='ResNet', depth=18, out_indices=(1, 2, 3)),
              neck=dict(in_channels=[128, 256, 512]))
-""")
+"""
+    )
     with pytest.raises(UsageError, match='none of the attention'):
         measure_diversity(init_model(str(tmp_path / 'resnet.py'), 'none'), find_images(shapes, 1))

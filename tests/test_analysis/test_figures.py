@@ -1,4 +1,5 @@
 """Curves and pictures of a run."""
+
 import json
 
 import cv2
@@ -46,11 +47,15 @@ def test_predictions_beside_ground_truth(shapes, tmp_path):
     content = json.loads((shapes / 'annotations/instances_val.json').read_text())
 
     def draw(scores, name):
-        found = dict(bboxes=np.array([[4.0, 4, 40, 40]] * len(scores)), scores=np.array(scores),
-                     labels=np.zeros(len(scores), int))
+        found = dict(
+            bboxes=np.array([[4.0, 4, 40, 40]] * len(scores)),
+            scores=np.array(scores),
+            labels=np.zeros(len(scores), int),
+        )
         predictions = [dict(img_id=image['id'], pred_instances=found) for image in content['images']]
-        out = plot_predictions(shapes / 'annotations/instances_val.json', shapes / 'images/val', predictions,
-                               tmp_path / name)
+        out = plot_predictions(
+            shapes / 'annotations/instances_val.json', shapes / 'images/val', predictions, tmp_path / name
+        )
         return cv2.imread(str(out))
 
     sure, unsure, none = draw([0.9], 'a.png'), draw([0.1], 'b.png'), draw([], 'c.png')

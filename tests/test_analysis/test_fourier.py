@@ -1,4 +1,5 @@
 """Spectra of maps made by hand, and of models."""
+
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ def test_a_single_bright_pixel_holds_all_frequencies_alike(shape):
     maps = torch.zeros(1, 1, *shape)
     maps[..., 0, 0] = 1
     values = amplitude(maps)
-    assert values.shape == (NUM_FREQUENCIES, ) and values.abs().max() < 1e-9
+    assert values.shape == (NUM_FREQUENCIES,) and values.abs().max() < 1e-9
 
 
 def test_smooth_maps_fall_off_and_checkerboards_rise():
@@ -48,9 +49,12 @@ def test_inside_windows_only_the_output_is_a_map(configs, shapes):
 
 
 def test_any_other_backbone_by_its_outputs(configs, shapes, tmp_path):
-    (tmp_path / 'resnet.py').write_text(f"_base_ = '{configs['ResT']}'\n" + """
+    (tmp_path / 'resnet.py').write_text(
+        f"_base_ = '{configs['ResT']}'\n"
+        + """
 model = dict(backbone=dict(_delete_=True, type='ResNet', depth=18, out_indices=(1, 2, 3)),
              neck=dict(in_channels=[128, 256, 512]))
-""")
+"""
+    )
     found = measure_fourier(init_model(str(tmp_path / 'resnet.py'), 'none'), find_images(shapes, 1))
     assert {kind: list(names) for kind, names in found.items()} == {OUTPUT: ['output 1', 'output 2', 'output 3']}

@@ -1,4 +1,5 @@
 """Receptive fields of networks whose field is known."""
+
 import pytest
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ class Backbone(nn.Module):
     def forward(self, x):
         first = self.first(x)
         second = self.second(first)
-        return first, nn.functional.layer_norm(second.movedim(1, -1), (4, )).movedim(-1, 1)
+        return first, nn.functional.layer_norm(second.movedim(1, -1), (4,)).movedim(-1, 1)
 
 
 @pytest.fixture

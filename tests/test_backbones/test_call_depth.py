@@ -1,4 +1,5 @@
 """The way from a backbone's forward to the product of attention is short enough to read."""
+
 import traceback
 from pathlib import Path
 

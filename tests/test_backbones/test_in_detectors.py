@@ -1,4 +1,5 @@
 """The backbones inside mmdet's detectors: a training step with every style, and a prediction."""
+
 import pytest
 import torch
 
@@ -13,8 +14,10 @@ from mmengine.hub import get_config  # noqa: E402
 
 import mmrest  # noqa: E402, F401  (registers the backbones)
 
-BACKBONES = [dict(type='ResT'), *(dict(type='ResTv2', style=style, window_sizes=(8, 4, 2, 1))
-                                  for style in ('global', 'win', 'cwin', 'hwin'))]
+BACKBONES = [
+    dict(type='ResT'),
+    *(dict(type='ResTv2', style=style, window_sizes=(8, 4, 2, 1)) for style in ('global', 'win', 'cwin', 'hwin')),
+]
 
 
 def build(kind: str, backbone: dict, arch: dict):
@@ -32,8 +35,9 @@ def build(kind: str, backbone: dict, arch: dict):
 def test_training_step_and_prediction(kind, backbone, tiny):
     model = build(kind, backbone, tiny)
     model.init_weights()
-    data = demo_mm_inputs(2, image_shapes=[(3, 96, 128), (3, 70, 101)], num_items=[2, 1], num_classes=80,
-                          with_mask=True)
+    data = demo_mm_inputs(
+        2, image_shapes=[(3, 96, 128), (3, 70, 101)], num_items=[2, 1], num_classes=80, with_mask=True
+    )
     loss, _ = model.parse_losses(model.train()(**model.data_preprocessor(data, True), mode='loss'))
     loss.backward()
     assert loss.isfinite()

@@ -1,4 +1,5 @@
 """What tools do to layers of torch works on every layer of a backbone, as in one that calls them all by the formula."""
+
 import itertools
 from functools import partial
 
@@ -59,11 +60,14 @@ CHANGES = {
     'spectral_norm': on_each(nn.utils.spectral_norm, PRODUCTS),
     'parametrized weight_norm': on_each(parametrizations.weight_norm, PRODUCTS),
     'parametrized spectral_norm': on_each(parametrizations.spectral_norm, PRODUCTS),
-    'orthogonal': on_each(parametrizations.orthogonal, (nn.Linear, )),
-    'other inputs': on_each(lambda layer: layer.register_forward_pre_hook(lambda module, args: (0.9 * args[0], ))),
+    'orthogonal': on_each(parametrizations.orthogonal, (nn.Linear,)),
+    'other inputs': on_each(lambda layer: layer.register_forward_pre_hook(lambda module, args: (0.9 * args[0],))),
     'other outputs': on_each(lambda layer: layer.register_forward_hook(lambda module, args, out: 0.9 * out)),
-    'other gradients': on_each(lambda layer: layer.register_full_backward_hook(
-        lambda module, grads, _: (None if grads[0] is None else 0.9 * grads[0], ))),
+    'other gradients': on_each(
+        lambda layer: layer.register_full_backward_hook(
+            lambda module, grads, _: (None if grads[0] is None else 0.9 * grads[0],)
+        )
+    ),
     'forward set': on_each(set_forward),
     'wrapped': wrap,
 }
@@ -72,8 +76,9 @@ CHANGES = {
 def grid():
     """All changes with all backbones and options; by default those in which every pair of the three occurs."""
     names = ['ResT', 'ResTv2', 'windows']
-    for (i, change), (j, backbone), (k, options) in itertools.product(enumerate(CHANGES), enumerate(BACKBONES),
-                                                                      enumerate(OPTIONS)):
+    for (i, change), (j, backbone), (k, options) in itertools.product(
+        enumerate(CHANGES), enumerate(BACKBONES), enumerate(OPTIONS)
+    ):
         takes_steps = 'spectral_norm' in change  # of a power iteration, of which recomputation takes one more
         if takes_steps and options.get('with_cp'):
             continue
@@ -87,9 +92,24 @@ def test_every_layer_can_be_changed(tiny, change, backbone, options):
     check(backbone, tiny, CHANGES[change], **options)
 
 
-ALONE = ['stem.conv1', 'stem.norm1', 'stem.conv3', 'patch_embed_2.norm', 'patch_embed_2.pos.pa_conv', 'stage2.0.norm1',
-         'stage2.0.norm2', 'stage2.0.attn.q', 'stage2.0.attn.kv', 'stage2.0.attn.proj', 'stage2.0.attn.sr',
-         'stage2.0.attn.sr_norm', 'stage2.0.attn.transform_conv', 'stage2.0.mlp.fc1', 'stage2.0.mlp.fc2', 'norm2']
+ALONE = [
+    'stem.conv1',
+    'stem.norm1',
+    'stem.conv3',
+    'patch_embed_2.norm',
+    'patch_embed_2.pos.pa_conv',
+    'stage2.0.norm1',
+    'stage2.0.norm2',
+    'stage2.0.attn.q',
+    'stage2.0.attn.kv',
+    'stage2.0.attn.proj',
+    'stage2.0.attn.sr',
+    'stage2.0.attn.sr_norm',
+    'stage2.0.attn.transform_conv',
+    'stage2.0.mlp.fc1',
+    'stage2.0.mlp.fc2',
+    'norm2',
+]
 
 
 @pytest.mark.parametrize('name', ALONE)
@@ -114,7 +134,7 @@ def test_another_activation_function(tiny, change, monkeypatch):
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 7)
 
     def replace(model):
-        for name in layers(model, (nn.GELU, )):
+        for name in layers(model, (nn.GELU,)):
             model.set_submodule(name, change)
 
     check(ResT, tiny, replace, ffn_recompute=True)
@@ -129,8 +149,9 @@ def test_another_interaction_of_heads(tiny, conv):
     check(ResT, tiny, replace)
 
 
-@pytest.mark.parametrize('conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'),
-                                  dict(padding='same')], ids=str)
+@pytest.mark.parametrize(
+    'conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'), dict(padding='same')], ids=str
+)
 def test_another_convolution_before_a_norm(tiny, conv):
     def replace(model):
         torch.manual_seed(1)

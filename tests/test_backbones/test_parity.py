@@ -1,4 +1,5 @@
 """The backbones against values computed by others: the published models, and a plain NumPy statement of ResT."""
+
 import json
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import torch.nn.functional as F
 
 from mmrest import ResT, ResTv2
 
-GOLDEN = ['rest_lite-classification', 'rest_base-classification', 'rest_lite-detectron2', 'restv2_tiny-classification',
-          'restv2_tiny-detectron2']
+GOLDEN = [
+    'rest_lite-classification',
+    'rest_base-classification',
+    'rest_lite-detectron2',
+    'restv2_tiny-classification',
+    'restv2_tiny-detectron2',
+]
 # The published code gives a single image a memory layout in which PyTorch's BatchNorm on a CPU reads its gradient
 # in the wrong order (mmrest.layers.to_map). The stored gradients of this case, from this parameter backwards, have
 # that error: the derivative of the stored outputs, by finite differences, is another.
@@ -58,8 +64,9 @@ def load_golden(external: Path, name: str, monkeypatch):
 def classify(model, image, weights):
     """Raw stage outputs and logits: what the published classifier computes with this backbone."""
     raw = []
-    handles = [getattr(model, f'norm{i + 1}').register_forward_pre_hook(lambda _, args: raw.append(args[0]))
-               for i in range(4)]
+    handles = [
+        getattr(model, f'norm{i + 1}').register_forward_pre_hook(lambda _, args: raw.append(args[0])) for i in range(4)
+    ]
     outs = model(image)
     for handle in handles:
         handle.remove()
@@ -69,8 +76,10 @@ def classify(model, image, weights):
         tokens = F.layer_norm(raw[-1], raw[-1].shape[-1:], weights['norm.weight'], weights['norm.bias'], eps=1e-6)
         last = tokens.transpose(1, 2).unflatten(2, last.shape[2:])
     pooled = last.mean(dim=(2, 3))
-    named = {f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, out.shape[2:])
-             for i, (tokens, out) in enumerate(zip(raw, outs))}
+    named = {
+        f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, out.shape[2:])
+        for i, (tokens, out) in enumerate(zip(raw, outs))
+    }
     return {**named, 'logits': pooled @ weights['head.weight'].T + weights['head.bias']}
 
 
@@ -115,8 +124,9 @@ def test_equals_published_model(name, external, monkeypatch):
     for key, out in outputs.items():
         assert golden.worst(values, key, out.detach().numpy()) < 1e-9, key
 
-    factors = {key: torch.from_numpy(golden.image(values['seed'] + 1, out.shape, tag=key))
-               for key, out in outputs.items()}
+    factors = {
+        key: torch.from_numpy(golden.image(values['seed'] + 1, out.shape, tag=key)) for key, out in outputs.items()
+    }
 
     def total(outputs):
         return sum((out * factors[key]).mean() for key, out in outputs.items())
@@ -126,7 +136,7 @@ def test_equals_published_model(name, external, monkeypatch):
     grads.update({key: tensor.grad for key, tensor in head.items()})
     order = list(grads)
     first = STORED_WRONG_BEFORE.get(name)
-    doubted = dict.fromkeys(order[:order.index(first)] if first else ())
+    doubted = dict.fromkeys(order[: order.index(first)] if first else ())
     if doubted:  # along the gradient, the derivative is its norm
         check_along_gradient(lambda: total(compute()), [dict(model.named_parameters())[key] for key in doubted])
     for key, norm in values['grads'].items():

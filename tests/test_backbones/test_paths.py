@@ -1,4 +1,5 @@
 """Whole backbones by every path: attention, recomputation, autocast, compilation, export, several processes."""
+
 import sys
 
 import pytest
@@ -10,16 +11,25 @@ from mmrest import ResT, ResTv2
 from mmrest.layers import HeadAttention
 
 # The implementation that a size would not choose is forced; float64, so that nothing hides in rounding.
-OPTIONS = [dict(attn_impl='direct'), dict(attn_impl='chunked'), dict(ffn_recompute=True), dict(with_cp=True),
-           dict(with_cp=True, ffn_recompute=True, attn_impl='chunked')]
+OPTIONS = [
+    dict(attn_impl='direct'),
+    dict(attn_impl='chunked'),
+    dict(ffn_recompute=True),
+    dict(with_cp=True),
+    dict(with_cp=True, ffn_recompute=True, attn_impl='chunked'),
+]
 
 
 def pair(cls, arch, **options):
     """The same weights in the plain formula and with the options."""
     plain, other = cls(arch, attn_impl='reference').double(), cls(arch, **options).double()
     generator = torch.Generator().manual_seed(1)
-    state = {key: value + 0.2 * torch.rand(value.shape, generator=generator, dtype=value.dtype)
-             if value.is_floating_point() else value for key, value in plain.state_dict().items()}
+    state = {
+        key: value + 0.2 * torch.rand(value.shape, generator=generator, dtype=value.dtype)
+        if value.is_floating_point()
+        else value
+        for key, value in plain.state_dict().items()
+    }
     for model in (plain, other):
         model.load_state_dict(state)
     return plain, other
@@ -113,8 +123,9 @@ def test_dropout_of_the_map_takes_the_formula(tiny, monkeypatch):
 
 def test_the_switch(tiny, monkeypatch):
     def chosen(**kwargs):
-        return {m.attn_impl for cls in (ResT, ResTv2) for m in cls(tiny, **kwargs).modules()
-                if isinstance(m, HeadAttention)}
+        return {
+            m.attn_impl for cls in (ResT, ResTv2) for m in cls(tiny, **kwargs).modules() if isinstance(m, HeadAttention)
+        }
 
     assert chosen() == {'auto'} and chosen(attn_impl='reference') == {'reference'}
     with pytest.raises(ValueError, match="Unknown attn_impl 'flash': choose from auto, reference, direct, chunked"):
@@ -155,7 +166,7 @@ def test_export(tiny, cls):
     x = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         expected = model(x)
-        program, traced = torch.export.export(model, (x, )), torch.jit.trace(model, x, check_trace=False)
+        program, traced = torch.export.export(model, (x,)), torch.jit.trace(model, x, check_trace=False)
         assert 'mmrest' not in str(program.graph) and 'mmrest::' not in str(traced.inlined_graph)
         for outs in (program.module()(x), traced(x)):
             for out, plain in zip(outs, expected):
@@ -203,6 +214,7 @@ def test_distributed_without_looking_for_unused_parameters(tmp_path, repo):
 
 def _environment(repo):
     import os
+
     return {**os.environ, 'PYTHONPATH': str(repo), 'OMP_NUM_THREADS': '1'}
 
 
@@ -212,8 +224,10 @@ def _environment(repo):
 def test_gradients_of_two_images_are_the_sum_of_each(tiny, cls, size, with_cp):
     # Layouts that are ambiguous for a single image have led kernels to read gradients in the wrong order.
     model = cls(tiny, norm_eval=True, with_cp=with_cp).double().train()
-    weights = [torch.randn(1, c, *(-(-n // 2**(i + 2)) for n in size), dtype=torch.float64)
-               for i, c in enumerate(tiny['embed_dims'])]
+    weights = [
+        torch.randn(1, c, *(-(-n // 2 ** (i + 2)) for n in size), dtype=torch.float64)
+        for i, c in enumerate(tiny['embed_dims'])
+    ]
 
     def grads(x):
         model.zero_grad()

@@ -1,4 +1,5 @@
 """ResT: structure, sizes, training behaviour. Numbers are compared in test_rest_parity.py."""
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -14,7 +15,7 @@ PARAMETERS = dict(lite=10_508_300, small=13_679_708, base=30_327_052, large=51_6
 @pytest.mark.parametrize('arch', PARAMETERS)
 def test_parameter_counts_of_the_paper(arch):
     with torch.device('meta'):
-        model = ResT(arch, out_indices=(3, ))
+        model = ResT(arch, out_indices=(3,))
     classifier = model.out_channels[-1] * 1000 + 1000
     assert sum(p.numel() for p in model.parameters()) + classifier == PARAMETERS[arch]
 
@@ -24,14 +25,22 @@ def test_parameter_counts_of_the_paper(arch):
 def test_any_size_with_batch_one(tiny, size, training):
     outs = ResT(tiny).train(training)(torch.rand(1, 3, *size))
     assert [tuple(out.shape) for out in outs] == [
-        (1, c, *(-(-n // 2**(i + 2)) for n in size)) for i, c in enumerate(tiny['embed_dims'])]
+        (1, c, *(-(-n // 2 ** (i + 2)) for n in size)) for i, c in enumerate(tiny['embed_dims'])
+    ]
     assert all(out.isfinite().all() and out.is_contiguous() for out in outs)
 
 
-@pytest.mark.parametrize('out_indices, emitted', [
-    ((0, 1, 2, 3), (0, 1, 2, 3)), ((1, 2, 3), (1, 2, 3)), ((0, 2), (0, 2)),
-    (1, (1, )), (-1, (3, )), ((-2, -1), (2, 3)),
-])
+@pytest.mark.parametrize(
+    'out_indices, emitted',
+    [
+        ((0, 1, 2, 3), (0, 1, 2, 3)),
+        ((1, 2, 3), (1, 2, 3)),
+        ((0, 2), (0, 2)),
+        (1, (1,)),
+        (-1, (3,)),
+        ((-2, -1), (2, 3)),
+    ],
+)
 def test_out_indices(tiny, out_indices, emitted):
     model = ResT(tiny, out_indices=out_indices)
     outs = model(torch.rand(2, 3, 64, 64))
@@ -47,7 +56,7 @@ def test_out_indices(tiny, out_indices, emitted):
 
 def test_a_stage_is_the_same_whatever_is_emitted(tiny):
     whole = ResT(tiny, drop_path_rate=0.4)
-    part = ResT(tiny, drop_path_rate=0.4, out_indices=(1, ))
+    part = ResT(tiny, drop_path_rate=0.4, out_indices=(1,))
     part.load_state_dict(whole.state_dict(), strict=False)
     x = torch.rand(1, 3, 50, 50)
     assert torch.equal(whole.eval()(x)[1], part.eval()(x)[0])
@@ -77,8 +86,9 @@ def test_drop_path_rises_linearly_over_all_blocks(tiny):
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_frozen_stages(tiny, frozen_stages, with_cp):
     model = ResT(tiny, frozen_stages=frozen_stages, with_cp=with_cp).train()
-    prefixes = ('stem.', ) * (frozen_stages >= 0) + tuple(
-        f'{name}{i + 1}.' for i in range(max(frozen_stages, 0)) for name in ('patch_embed_', 'stage', 'norm'))
+    prefixes = ('stem.',) * (frozen_stages >= 0) + tuple(
+        f'{name}{i + 1}.' for i in range(max(frozen_stages, 0)) for name in ('patch_embed_', 'stage', 'norm')
+    )
     before = {k: v.clone() for k, v in model.state_dict().items()}
     outs = model(torch.rand(2, 3, 64, 64))
     if any(p.requires_grad for p in model.parameters()):
@@ -98,8 +108,9 @@ def test_norm_eval_fixes_batch_norm_statistics(tiny):
 
 
 def test_checkpointing_changes_nothing(tiny):
-    plain, saving = (ResT(tiny, with_cp=with_cp, drop_path_rate=0.3, drop_rate=0.1).double()
-                     for with_cp in (False, True))
+    plain, saving = (
+        ResT(tiny, with_cp=with_cp, drop_path_rate=0.3, drop_rate=0.1).double() for with_cp in (False, True)
+    )
     saving.load_state_dict(plain.state_dict())
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     for model in (plain, saving):
@@ -125,36 +136,39 @@ def test_initial_weights(tiny):
     big = ResT('lite')
     assert big.stage4[0].mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.03)
     # 81 positions of one channel, not of 64.
-    assert big.stage1[0].attn.sr.weight.std().item() == pytest.approx((2 / 81)**0.5, rel=0.05)
+    assert big.stage1[0].attn.sr.weight.std().item() == pytest.approx((2 / 81) ** 0.5, rel=0.05)
 
 
-@pytest.mark.parametrize('kwargs, message', [
-    (dict(arch='tiny'), "Unknown arch 'tiny': choose from lite, small, base, large"),
-    (dict(arch=dict(embed_dims=(8, ), depths=(1, ))), 'exactly the keys'),
-    (dict(arch=dict(embed_dims=(8, 16), depths=(1, ), num_heads=(1, ), sr_ratios=(1, ))), 'one value per stage'),
-    (dict(arch=dict(embed_dims=(8, ), depths=(0, ), num_heads=(1, ), sr_ratios=(1, ))), 'positive ints'),
-    (dict(arch=None), 'arch must be a name'),
-    (dict(out_norm='post'), "Unknown out_norm 'post'"),
-    (dict(out_indices=(0, 4)), 'out_indices'),
-    (dict(out_indices=(2, 1)), 'out_indices'),
-    (dict(out_indices=()), 'out_indices'),
-    (dict(frozen_stages=5), 'frozen_stages'),
-    (dict(frozen_stages='1'), 'frozen_stages'),
-    (dict(out_indices='01'), 'out_indices'),
-    (dict(out_indices=None), 'out_indices'),
-    (dict(out_indices=True), 'out_indices'),
-    (dict(out_indices=(0.0, 1.0)), 'out_indices'),
-    (dict(arch=dict(embed_dims=8, depths=1, num_heads=1, sr_ratios=1)), 'one value per stage'),
-    (dict(arch=dict(embed_dims=(8, ), depths=(1, ), num_heads=(1, ), sr_ratios=(3, )), out_indices=0), 'even, got 3'),
-    (dict(in_channels='a'), 'in_channels'),
-    (dict(in_channels=0), 'in_channels'),
-    (dict(mlp_ratio=-1), 'mlp_ratio'),
-    (dict(mlp_ratio=0.001), 'mlp_ratio'),
-    (dict(drop_rate=1), 'drop_rate'),
-    (dict(attn_drop_rate=-1), 'attn_drop_rate'),
-    (dict(drop_path_rate=-0.5), 'drop_path_rate'),
-    (dict(attn_impl='fast'), "attn_impl 'fast'"),
-])
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(arch='tiny'), "Unknown arch 'tiny': choose from lite, small, base, large"),
+        (dict(arch=dict(embed_dims=(8,), depths=(1,))), 'exactly the keys'),
+        (dict(arch=dict(embed_dims=(8, 16), depths=(1,), num_heads=(1,), sr_ratios=(1,))), 'one value per stage'),
+        (dict(arch=dict(embed_dims=(8,), depths=(0,), num_heads=(1,), sr_ratios=(1,))), 'positive ints'),
+        (dict(arch=None), 'arch must be a name'),
+        (dict(out_norm='post'), "Unknown out_norm 'post'"),
+        (dict(out_indices=(0, 4)), 'out_indices'),
+        (dict(out_indices=(2, 1)), 'out_indices'),
+        (dict(out_indices=()), 'out_indices'),
+        (dict(frozen_stages=5), 'frozen_stages'),
+        (dict(frozen_stages='1'), 'frozen_stages'),
+        (dict(out_indices='01'), 'out_indices'),
+        (dict(out_indices=None), 'out_indices'),
+        (dict(out_indices=True), 'out_indices'),
+        (dict(out_indices=(0.0, 1.0)), 'out_indices'),
+        (dict(arch=dict(embed_dims=8, depths=1, num_heads=1, sr_ratios=1)), 'one value per stage'),
+        (dict(arch=dict(embed_dims=(8,), depths=(1,), num_heads=(1,), sr_ratios=(3,)), out_indices=0), 'even, got 3'),
+        (dict(in_channels='a'), 'in_channels'),
+        (dict(in_channels=0), 'in_channels'),
+        (dict(mlp_ratio=-1), 'mlp_ratio'),
+        (dict(mlp_ratio=0.001), 'mlp_ratio'),
+        (dict(drop_rate=1), 'drop_rate'),
+        (dict(attn_drop_rate=-1), 'attn_drop_rate'),
+        (dict(drop_path_rate=-0.5), 'drop_path_rate'),
+        (dict(attn_impl='fast'), "attn_impl 'fast'"),
+    ],
+)
 def test_bad_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResT(**{'arch': 'lite', **kwargs})

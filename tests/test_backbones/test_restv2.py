@@ -1,4 +1,5 @@
 """ResTv2: what it adds to the shared base, above all its styles."""
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -30,7 +31,7 @@ def build(backbone=ResTv2, style='global', arch=TWO_STAGES, **kwargs):
 @pytest.mark.parametrize('arch', PARAMETERS)
 def test_parameter_counts_of_the_paper(arch):
     with torch.device('meta'):
-        model = ResTv2(arch, out_indices=(3, ))
+        model = ResTv2(arch, out_indices=(3,))
     assert sum(p.numel() for p in model.parameters()) + model.out_channels[-1] * 1000 + 1000 == PARAMETERS[arch]
 
 
@@ -41,7 +42,8 @@ def test_any_size_with_batch_one(tiny, style, size, training):
     model = ResTv2(tiny, style=style, window_sizes=(8, 4, 2, 1)).train(training)
     outs = model(torch.rand(1, 3, *size))
     assert [tuple(out.shape) for out in outs] == [
-        (1, c, *(-(-n // 2**(i + 2)) for n in size)) for i, c in enumerate(tiny['embed_dims'])]
+        (1, c, *(-(-n // 2 ** (i + 2)) for n in size)) for i, c in enumerate(tiny['embed_dims'])
+    ]
     sum(out.square().sum() for out in outs).backward()
     assert all(out.isfinite().all() for out in outs)
     assert all(p.grad is not None for p in model.parameters())
@@ -60,10 +62,10 @@ def loop_over_windows(model, x):
             for n in range(b):
                 for top in range(0, h, side):
                     for left in range(0, w, side):
-                        part = normed[n:n + 1, top:top + side, left:left + side]
+                        part = normed[n : n + 1, top : top + side, left : left + side]
                         size = part.shape[1:3]
                         out = super(type(block.attn), block.attn).forward(part.flatten(1, 2), size)
-                        attended[n:n + 1, top:top + side, left:left + side] = out.unflatten(1, size)
+                        attended[n : n + 1, top : top + side, left : left + side] = out.unflatten(1, size)
             x = x.permute(0, 2, 3, 1) + attended
             x = (x + block.mlp(block.norm2(x))).permute(0, 3, 1, 2)
         outs.append(getattr(model, f'norm{i + 1}')(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
@@ -120,23 +122,30 @@ def test_which_blocks_hwin_leaves_in_windows():
         return [[block.attn.window_size for block in getattr(model, f'stage{i + 1}')] for i in range(model.num_stages)]
 
     assert windows(out_indices=(0, 1)) == [[8, 8, None], [4, None]]
-    assert windows(out_indices=(1, )) == [[8, 8, 8], [4, None]]
-    assert windows(out_indices=(0, 1), hwin_global_stages=(0, )) == [[8, 8, None], [4, 4]]
+    assert windows(out_indices=(1,)) == [[8, 8, 8], [4, None]]
+    assert windows(out_indices=(0, 1), hwin_global_stages=(0,)) == [[8, 8, None], [4, 4]]
 
 
 @pytest.mark.parametrize('target', ['x', 'q', 'k', 'v', 'none'])
 @pytest.mark.parametrize('strategy', ['pixel_shuffle', 'nearest', 'bilinear'])
 @pytest.mark.parametrize('style', ['global', 'win'])
 def test_upsample_switches(target, strategy, style):
-    model = ResTv2Ablation(TWO_STAGES, style=style, window_sizes=WINDOWS, out_indices=(0, 1), upsample_target=target,
-                           upsample_strategy=strategy)
+    model = ResTv2Ablation(
+        TWO_STAGES,
+        style=style,
+        window_sizes=WINDOWS,
+        out_indices=(0, 1),
+        upsample_target=target,
+        upsample_strategy=strategy,
+    )
     outs = model(torch.rand(1, 3, 45, 70))
     sum(out.square().sum() for out in outs).backward()
     assert all(p.grad is not None for p in model.parameters())
     keys = set(model.state_dict())
     # The switch changes the branch, and nothing else.
-    assert keys ^ set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict()) <= {key for key in keys | set(
-        ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict()) if '.attn.up' in key}
+    assert keys ^ set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict()) <= {
+        key for key in keys | set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict()) if '.attn.up' in key
+    }
     assert any('attn.up_norm' in key for key in keys) == (target != 'none')
     assert any('attn.up.0' in key for key in keys) == (target != 'none' and strategy == 'pixel_shuffle')
 
@@ -163,36 +172,44 @@ def test_head_mixing_and_position_switches():
     default = set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict())
     mixing = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), head_mixing=True)
     assert {key.split('.attn.')[-1] for key in set(mixing.state_dict()) - default} == {
-        'transform_conv.weight', 'transform_conv.bias'}
+        'transform_conv.weight',
+        'transform_conv.bias',
+    }
     bare = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), position='none')
     assert {key.split('.')[1] for key in default - set(bare.state_dict())} == {'pos'}
     assert mixing(torch.rand(1, 3, 40, 40))[1].shape == bare(torch.rand(1, 3, 40, 40))[1].shape == (1, 16, 5, 5)
 
 
-@pytest.mark.parametrize('kwargs, message', [
-    (dict(arch='huge'), "Unknown arch 'huge': choose from tiny, small, base, large"),
-    (dict(style='swin'), "Unknown style 'swin': choose from global, win, cwin, hwin"),
-    (dict(style='win', window_sizes=(8, 8)), 'window_sizes'),
-    (dict(style='win', window_sizes=(8, 8, 0, 8)), 'window_sizes'),
-    (dict(style='hwin', hwin_global_stages=(4, )), 'hwin_global_stages'),
-    (dict(style='win', window_sizes=4), 'window_sizes'),
-    (dict(style='win', window_sizes=(4.5, 4, 4, 4)), 'window_sizes'),
-    (dict(style='hwin', hwin_global_stages=3), 'hwin_global_stages'),
-    (dict(in_channels=0), 'in_channels'),
-    (dict(attn_drop_rate=2), 'attn_drop_rate'),
-])
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(arch='huge'), "Unknown arch 'huge': choose from tiny, small, base, large"),
+        (dict(style='swin'), "Unknown style 'swin': choose from global, win, cwin, hwin"),
+        (dict(style='win', window_sizes=(8, 8)), 'window_sizes'),
+        (dict(style='win', window_sizes=(8, 8, 0, 8)), 'window_sizes'),
+        (dict(style='hwin', hwin_global_stages=(4,)), 'hwin_global_stages'),
+        (dict(style='win', window_sizes=4), 'window_sizes'),
+        (dict(style='win', window_sizes=(4.5, 4, 4, 4)), 'window_sizes'),
+        (dict(style='hwin', hwin_global_stages=3), 'hwin_global_stages'),
+        (dict(in_channels=0), 'in_channels'),
+        (dict(attn_drop_rate=2), 'attn_drop_rate'),
+    ],
+)
 def test_bad_arguments_are_named(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTv2(**{'arch': tiny, **kwargs})
 
 
-@pytest.mark.parametrize('kwargs, message', [
-    (dict(upsample_target='y'), 'upsample_target'),
-    (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
-    (dict(position='gps'), 'position'),
-    (dict(position='le'), "Unknown position 'le'"),
-    (dict(style='swin'), "Unknown style 'swin'"),
-])
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(upsample_target='y'), 'upsample_target'),
+        (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
+        (dict(position='gps'), 'position'),
+        (dict(position='le'), "Unknown position 'le'"),
+        (dict(style='swin'), "Unknown style 'swin'"),
+    ],
+)
 def test_bad_arguments_of_the_ablations_are_named(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTv2Ablation(tiny, **kwargs)
@@ -206,10 +223,12 @@ def test_registered_under_both_names(tiny, name):
 @pytest.mark.parametrize('norm', ['norm_{}', 'norm_{}.0'])
 def test_published_norm_names(tiny, norm):
     model = ResTv2(tiny)
-    state = {key: torch.rand_like(value) if value.is_floating_point() else value
-             for key, value in model.state_dict().items()}
-    published = {norm.format(key[4]) + key[5:] if key.startswith('norm') else key: value
-                 for key, value in state.items()}
+    state = {
+        key: torch.rand_like(value) if value.is_floating_point() else value for key, value in model.state_dict().items()
+    }
+    published = {
+        norm.format(key[4]) + key[5:] if key.startswith('norm') else key: value for key, value in state.items()
+    }
     assert published.keys() != state.keys()
     model.load_state_dict(published)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())

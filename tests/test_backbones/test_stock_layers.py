@@ -1,4 +1,5 @@
 """Tools that go by the exact type of layers of torch, and copies of whole models."""
+
 import copy
 import pickle
 from functools import partial
@@ -15,13 +16,30 @@ from mmrest.analysis.complexity import add_up, count_backbone
 from mmrest.benchmark.baselines import Baseline
 from mmrest.layers import DropPath, HeadAttention
 
-WITHOUT_PARAMETERS = (nn.GELU, nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.PixelShuffle,
-                      nn.Upsample, DropPath, HeadAttention)
+WITHOUT_PARAMETERS = (
+    nn.GELU,
+    nn.ReLU,
+    nn.Identity,
+    nn.Dropout,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.PixelShuffle,
+    nn.Upsample,
+    DropPath,
+    HeadAttention,
+)
 
 
-@pytest.mark.parametrize('options', [
-    dict(stem='resnet', reduction='avgpool', position='gl'), dict(stem='pvt', reduction='maxpool', position='gl_dw'),
-    dict(attention='msa', position='none'), {}], ids=str)
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(stem='resnet', reduction='avgpool', position='gl'),
+        dict(stem='pvt', reduction='maxpool', position='gl_dw'),
+        dict(attention='msa', position='none'),
+        {},
+    ],
+    ids=str,
+)
 def test_leaves_are_layers_of_torch_by_exact_type(tiny, options):
     models = [ResTAblation(tiny, **options), *(backbone(tiny) for backbone in BACKBONES)]
     for model in models:
@@ -55,7 +73,7 @@ def test_quantization(tiny, backbone):
     x = torch.randn(2, 3, *SIZE)
     plain, quantized = (quantization.quantize_dynamic(m, {nn.Linear}) for m in (plain, model))
     kinds = [type(module).__module__ for module in quantized.modules() if type(module).__name__ == 'Linear']
-    assert len(kinds) == len(layers(model, (nn.Linear, ))) and all('quantized.dynamic' in kind for kind in kinds)
+    assert len(kinds) == len(layers(model, (nn.Linear,))) and all('quantized.dynamic' in kind for kind in kinds)
     with torch.no_grad():
         for out, expected, exact in zip(quantized(x), plain(x), model(x)):
             assert (out - expected).std() < 1e-2 * exact.std() and (out - exact).std() < 0.2 * exact.std()
@@ -79,9 +97,17 @@ def test_training_for_quantization(tiny):
 
 @pytest.mark.parametrize('name', ['torch', 'mmcv'])
 def test_fusing_norms_into_convolutions(tiny, name):
-    for backbone, triples in ((ResT, ['stem.conv1 stem.norm1 stem.act1', 'stem.conv2 stem.norm2 stem.act2',
-                                      'patch_embed_2.conv patch_embed_2.norm']),
-                              (ResTv2, ['stem.proj.0 stem.proj.1 stem.proj.2', 'stem.proj.3 stem.proj.4'])):
+    for backbone, triples in (
+        (
+            ResT,
+            [
+                'stem.conv1 stem.norm1 stem.act1',
+                'stem.conv2 stem.norm2 stem.act2',
+                'patch_embed_2.conv patch_embed_2.norm',
+            ],
+        ),
+        (ResTv2, ['stem.proj.0 stem.proj.1 stem.proj.2', 'stem.proj.3 stem.proj.4']),
+    ):
         _, model = pair(backbone, tiny)
         model.eval()
         if name == 'torch':
@@ -89,7 +115,7 @@ def test_fusing_norms_into_convolutions(tiny, name):
         else:
             fused = pytest.importorskip('mmcv.cnn').fuse_conv_bn(copy.deepcopy(model))
         x = draw(1, 3, *SIZE)
-        assert len(layers(fused, (nn.BatchNorm2d, ))) < len(layers(model, (nn.BatchNorm2d, )))
+        assert len(layers(fused, (nn.BatchNorm2d,))) < len(layers(model, (nn.BatchNorm2d,)))
         for grad in (True, False):
             with torch.set_grad_enabled(grad):
                 for out, expected in zip(fused(x), model(x)):
@@ -142,10 +168,12 @@ def prepared(kind, tiny, tmp_path):
         model = ResT(tiny)
         model.stem.compile(backend='eager')
         return model
-    return {'frozen': partial(ResT, tiny, frozen_stages=2, norm_eval=True),
-            'recomputed': partial(ResTv2, tiny, with_cp=True, ffn_recompute=True),
-            'windows': partial(ResTv2, tiny, style='hwin', window_sizes=(4, 4, 4, 4)),
-            'baseline': lambda: Baseline(ResT(tiny), 'released')}[kind]()
+    return {
+        'frozen': partial(ResT, tiny, frozen_stages=2, norm_eval=True),
+        'recomputed': partial(ResTv2, tiny, with_cp=True, ffn_recompute=True),
+        'windows': partial(ResTv2, tiny, style='hwin', window_sizes=(4, 4, 4, 4)),
+        'baseline': lambda: Baseline(ResT(tiny), 'released'),
+    }[kind]()
 
 
 @pytest.mark.parametrize('kind', ['loaded', 'compiled', 'frozen', 'recomputed', 'windows', 'baseline'])
@@ -154,8 +182,11 @@ def test_a_backbone_is_a_plain_object(tiny, kind, tmp_path):
     x = torch.rand(2, 3, *SIZE)
     sum(out.sum() for out in model.train()(x)).backward()
     torch.save(model, tmp_path / 'whole.pth')
-    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)),
-              torch.load(tmp_path / 'whole.pth', weights_only=False)]
+    copies = [
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(tmp_path / 'whole.pth', weights_only=False),
+    ]
     model.eval()
     for other in copies:
         assert other.state_dict().keys() == model.state_dict().keys()

@@ -1,4 +1,5 @@
 """Derivatives other than by ``backward``, and models that somebody has hooks on: as with the plain formula."""
+
 import pytest
 import torch
 from torch import nn
@@ -8,8 +9,13 @@ from torch.nn.utils import prune
 from mmrest import ResT, ResTv2
 from mmrest.ops import emsa
 
-OPTIONS = [dict(attn_impl='direct'), dict(attn_impl='chunked'), dict(ffn_recompute=True), dict(with_cp=True),
-           dict(attn_impl='chunked', ffn_recompute=True, with_cp=True)]
+OPTIONS = [
+    dict(attn_impl='direct'),
+    dict(attn_impl='chunked'),
+    dict(ffn_recompute=True),
+    dict(with_cp=True),
+    dict(attn_impl='chunked', ffn_recompute=True, with_cp=True),
+]
 
 
 def draw(*shape):
@@ -25,8 +31,8 @@ def close(out, expected):
 def test_forward_mode_of_the_function(impl, mixing):
     q, k, v, tangent = draw(2, 4, 15, 8), draw(2, 4, 6, 8), draw(2, 4, 6, 8), draw(2, 4, 15, 8)
     mix = (draw(4, 4), draw(4)) if mixing else ()
-    expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q, ), (tangent, ))[1]
-    assert close(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q, ), (tangent, ))[1], expected)
+    expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q,), (tangent,))[1]
+    assert close(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q,), (tangent,))[1], expected)
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(q, tangent)
         out = torch.autograd.forward_ad.unpack_dual(emsa(dual, k, v, *mix, impl=impl))
@@ -44,11 +50,10 @@ def test_transforms_of_a_backbone(tiny, cls, options, train):
     plain = cls(tiny, norm_eval=True, attn_impl='reference').double().train(train)
     plain.load_state_dict(model.state_dict())
     x, tangent = draw(2, 3, 40, 36), draw(2, 3, 40, 36)
-    assert close(jvp(lambda x: model(x)[-1], (x, ), (tangent, ))[1],
-                 jvp(lambda x: plain(x)[-1], (x, ), (tangent, ))[1])
+    assert close(jvp(lambda x: model(x)[-1], (x,), (tangent,))[1], jvp(lambda x: plain(x)[-1], (x,), (tangent,))[1])
 
     def loss(params, x):
-        return sum(out.square().sum() for out in functional_call(model, params, (x, )))
+        return sum(out.square().sum() for out in functional_call(model, params, (x,)))
 
     params = {key: p.detach() for key, p in model.named_parameters()}
     grads = grad(loss)(params, x)
@@ -101,7 +106,8 @@ def test_what_hooks_keep_in_inference_stays(tiny, monkeypatch):
     names = ('stage1.0.norm2', 'stage1.0.mlp.fc1', 'stage1.0.mlp.act', 'patch_embed_2.pos.pa_conv', 'stage2.0.attn')
     for name in names:
         model.get_submodule(name).register_forward_hook(
-            lambda module, args, out, name=name: kept.setdefault(name, []).append((args[0], out)))
+            lambda module, args, out, name=name: kept.setdefault(name, []).append((args[0], out))
+        )
     x = draw(1, 3, 64, 48)
     model(x)
     expected, kept = kept, {}

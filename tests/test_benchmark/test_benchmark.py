@@ -1,4 +1,5 @@
 """The benchmark: what it compares, how it measures, and what it says to bad input."""
+
 import argparse
 import json
 import sys
@@ -89,12 +90,25 @@ def test_memory_in_a_process_of_its_own():
 
 
 def test_a_run_writes_what_it_measured(tmp_path, capsys):
-    rows = measure('rest-lite:released', 'rest-lite:chunked,with_cp', '--shape', '32x40', '33x33', '--rounds', 2,
-                   '--no-memory', '--out', tmp_path / 'new' / 'out.json', '--plot', tmp_path / 'plot.png')
+    rows = measure(
+        'rest-lite:released',
+        'rest-lite:chunked,with_cp',
+        '--shape',
+        '32x40',
+        '33x33',
+        '--rounds',
+        2,
+        '--no-memory',
+        '--out',
+        tmp_path / 'new' / 'out.json',
+        '--plot',
+        tmp_path / 'plot.png',
+    )
     stored = json.loads((tmp_path / 'new' / 'out.json').read_text())
     assert stored['threads'] == torch.get_num_threads() and len(stored['rows']) == len(rows) == 8
     assert {(row['mode'], tuple(row['shape'])) for row in rows} == {
-        (mode, shape) for mode in ('forward', 'train') for shape in ((32, 40), (33, 33))}
+        (mode, shape) for mode in ('forward', 'train') for shape in ((32, 40), (33, 33))
+    }
     assert all(len(row['all_seconds']) == 2 and row['images/s'] == 1 / row['seconds'] for row in rows)
     assert len(list(tmp_path.glob('plot_*.png'))) == 4
     assert 'rest-lite:released' in capsys.readouterr().out
@@ -102,13 +116,24 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_compiled():
-    row, = measure('rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory')
+    (row,) = measure('rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory')
     assert row['compiled'] and row['seconds'] > 0
 
 
 def test_attention_alone():
-    rows = measure('rest-lite', 'rest-lite:matmul', '--part', 'attention', '--shape', '64x64', '--rounds', 1,
-                   '--no-memory', '--dtype', 'float64')
+    rows = measure(
+        'rest-lite',
+        'rest-lite:matmul',
+        '--part',
+        'attention',
+        '--shape',
+        '64x64',
+        '--rounds',
+        1,
+        '--no-memory',
+        '--dtype',
+        'float64',
+    )
     assert len(rows) == 4 and all(row['seconds'] > 0 for row in rows)
 
 
@@ -117,8 +142,14 @@ def test_shares_of_operators(monkeypatch):
     rows = measure('rest-lite:chunked', '--shape', '64x64', '--profile')
     for row in rows:
         assert sum(row['shares'].values()) == pytest.approx(1)
-        assert {'matrix products of attention', 'linear layers', 'mixing of heads', 'convolutions', 'softmax',
-                'norms'} <= {kind for kind, share in row['shares'].items() if share > 0}
+        assert {
+            'matrix products of attention',
+            'linear layers',
+            'mixing of heads',
+            'convolutions',
+            'softmax',
+            'norms',
+        } <= {kind for kind, share in row['shares'].items() if share > 0}
 
 
 @pytest.mark.parametrize('model', ['rest-lite:chunked', 'rest-lite:direct', 'rest-lite:matmul', 'rest-lite:released'])
@@ -134,27 +165,33 @@ def test_heads_that_do_not_mix_have_no_share_of_it():
         assert {'mixing of heads', 'linear layers'}.isdisjoint(row['shares'])
 
 
-@pytest.mark.parametrize('name, shapes, kind', [
-    ('aten::bmm', [[2, 50, 32], [2, 32, 7]], 'matrix products of attention'),
-    ('aten::baddbmm_', [[8, 7, 64], [8, 7, 50], [8, 50, 64], [], []], 'matrix products of attention'),
-    ('aten::mm', [[8, 8], [8, 300]], 'mixing of heads'),
-    ('aten::bmm', [[2, 8, 8], [2, 8, 300], [2, 8, 300]], 'mixing of heads'),
-    ('aten::matmul', [[8, 8], [2, 8, 300], [2, 8, 300]], 'mixing of heads'),
-    ('aten::bmm', [[1, 8, 300], [1, 300, 8]], 'mixing of heads'),
-    ('aten::bmm', [[50, 8, 20], [50, 20, 8]], 'mixing of heads'),
-    ('aten::_slow_conv2d_backward', [[2, 8, 9, 9], [2, 8, 9, 9], [8, 8, 1, 1], [], []], 'mixing of heads'),
-    ('aten::matmul', [[2, 300, 64], [64, 16]], 'linear layers'),
-    ('aten::matmul', [[2, 8, 50, 64], [2, 8, 64, 20]], 'matrix products of attention'),
-    ('aten::_scaled_dot_product_flash_attention_for_cpu', [[1, 8, 9, 9], [1, 8, 9, 9], [1, 8, 9, 9]],
-     'matrix products of attention'),
-    ('aten::addmm', [[64], [300, 16], [16, 64]], 'linear layers'),
-    ('aten::mkldnn_convolution', [[1, 64, 300, 1], [128, 64, 1, 1], [128]], 'linear layers'),
-    ('aten::mkldnn_convolution', [[1, 64, 9, 9], [128, 64, 3, 3], []], 'convolutions'),
-    ('aten::convolution_backward', [[1, 64, 9, 9], [1, 64, 9, 9], [64, 1, 3, 3]], 'convolutions'),
-    ('aten::mkldnn_convolution_backward', [[1, 128, 9, 1], [1, 64, 9, 1], [128, 64, 1, 1]], 'linear layers'),
-    ('aten::_softmax_backward_data', [], 'softmax'),
-    ('mmrest::emsa_chunked', [], 'others'),
-])
+@pytest.mark.parametrize(
+    'name, shapes, kind',
+    [
+        ('aten::bmm', [[2, 50, 32], [2, 32, 7]], 'matrix products of attention'),
+        ('aten::baddbmm_', [[8, 7, 64], [8, 7, 50], [8, 50, 64], [], []], 'matrix products of attention'),
+        ('aten::mm', [[8, 8], [8, 300]], 'mixing of heads'),
+        ('aten::bmm', [[2, 8, 8], [2, 8, 300], [2, 8, 300]], 'mixing of heads'),
+        ('aten::matmul', [[8, 8], [2, 8, 300], [2, 8, 300]], 'mixing of heads'),
+        ('aten::bmm', [[1, 8, 300], [1, 300, 8]], 'mixing of heads'),
+        ('aten::bmm', [[50, 8, 20], [50, 20, 8]], 'mixing of heads'),
+        ('aten::_slow_conv2d_backward', [[2, 8, 9, 9], [2, 8, 9, 9], [8, 8, 1, 1], [], []], 'mixing of heads'),
+        ('aten::matmul', [[2, 300, 64], [64, 16]], 'linear layers'),
+        ('aten::matmul', [[2, 8, 50, 64], [2, 8, 64, 20]], 'matrix products of attention'),
+        (
+            'aten::_scaled_dot_product_flash_attention_for_cpu',
+            [[1, 8, 9, 9], [1, 8, 9, 9], [1, 8, 9, 9]],
+            'matrix products of attention',
+        ),
+        ('aten::addmm', [[64], [300, 16], [16, 64]], 'linear layers'),
+        ('aten::mkldnn_convolution', [[1, 64, 300, 1], [128, 64, 1, 1], [128]], 'linear layers'),
+        ('aten::mkldnn_convolution', [[1, 64, 9, 9], [128, 64, 3, 3], []], 'convolutions'),
+        ('aten::convolution_backward', [[1, 64, 9, 9], [1, 64, 9, 9], [64, 1, 3, 3]], 'convolutions'),
+        ('aten::mkldnn_convolution_backward', [[1, 128, 9, 1], [1, 64, 9, 1], [128, 64, 1, 1]], 'linear layers'),
+        ('aten::_softmax_backward_data', [], 'softmax'),
+        ('mmrest::emsa_chunked', [], 'others'),
+    ],
+)
 def test_kinds_of_operators(name, shapes, kind):
     assert _kind(name, shapes) == kind
 
@@ -175,6 +212,7 @@ def test_peers(part):
     peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
     try:
         import mmpretrain.models  # noqa: F401
+
         peers.append('convnext-t')
     except ImportError:  # mmpretrain itself, or torchvision, which it needs
         with pytest.raises(UsageError, match='needs mmpretrain'):
@@ -183,38 +221,41 @@ def test_peers(part):
     assert all(row['seconds'] > 0 for row in rows)
 
 
-@pytest.mark.parametrize('words, message', [
-    (['rest-tiny'], "Unknown model 'rest-tiny': choose from rest-lite"),
-    (['rest-lite:fast'], "unknown option 'fast'"),
-    (['swin-t:with_cp'], 'options are for backbones of this package only'),
-    (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
-    (['rest-lite', '--shape', '800'], 'height x width'),
-    (['rest-lite', '--shape', '0x5'], 'height x width'),
-    (['rest-lite', '--batch', '0'], '--batch must be 1'),
-    (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
-    (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
-    (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
-    (['rest-lite', '--profile', '--rounds', '5'], '--profile .*: leave --rounds out'),
-    (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
-    (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
-    (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
-    (['rest-lite', '--rounds', '0', '--no-memory'], 'nothing to measure'),
-    (['rest-lite', '--rounds', '-1'], '--rounds 0 or more'),
-    (['rest-lite', '--memory-limit', '0'], 'more than 0'),
-    (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
-    (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
-    (['rest-lite', '--sweep', '--shape', '800x1344'], '--sweep .*: leave --shape out'),
-    (['rest-lite', '--sweep', '--rounds', '0', '--no-memory'], 'leave --rounds and --no-memory out'),
-    (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
-    (['rest-lite', '--plot', 'x'], 'ends in .png'),
-    (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
-    (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
-    (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
-    (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
-    (['rest-lite', 'rest-lite:released', '--shape', '64x64', '32x32'], 'rest-lite:released, 32x32: .* larger maps'),
-    (['a.py:with_cp'], 'options are for backbones of this package only'),
-    (['a.py', '--part', 'attention'], 'attention alone'),
-])
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['rest-tiny'], "Unknown model 'rest-tiny': choose from rest-lite"),
+        (['rest-lite:fast'], "unknown option 'fast'"),
+        (['swin-t:with_cp'], 'options are for backbones of this package only'),
+        (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
+        (['rest-lite', '--shape', '800'], 'height x width'),
+        (['rest-lite', '--shape', '0x5'], 'height x width'),
+        (['rest-lite', '--batch', '0'], '--batch must be 1'),
+        (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
+        (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
+        (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
+        (['rest-lite', '--profile', '--rounds', '5'], '--profile .*: leave --rounds out'),
+        (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
+        (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
+        (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
+        (['rest-lite', '--rounds', '0', '--no-memory'], 'nothing to measure'),
+        (['rest-lite', '--rounds', '-1'], '--rounds 0 or more'),
+        (['rest-lite', '--memory-limit', '0'], 'more than 0'),
+        (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
+        (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
+        (['rest-lite', '--sweep', '--shape', '800x1344'], '--sweep .*: leave --shape out'),
+        (['rest-lite', '--sweep', '--rounds', '0', '--no-memory'], 'leave --rounds and --no-memory out'),
+        (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
+        (['rest-lite', '--plot', 'x'], 'ends in .png'),
+        (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
+        (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
+        (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
+        (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
+        (['rest-lite', 'rest-lite:released', '--shape', '64x64', '32x32'], 'rest-lite:released, 32x32: .* larger maps'),
+        (['a.py:with_cp'], 'options are for backbones of this package only'),
+        (['a.py', '--part', 'attention'], 'attention alone'),
+    ],
+)
 def test_bad_input_is_named(words, message, nothing_measured):
     with pytest.raises(UsageError, match=message):
         measure(*words)
@@ -255,8 +296,9 @@ def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
     assert '\nbackbone and model, forward' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('modes, files', [(['train'], ['sweep.png']),
-                                          (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])])
+@pytest.mark.parametrize(
+    'modes, files', [(['train'], ['sweep.png']), (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])]
+)
 def test_a_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
     monkeypatch.setattr('mmrest.benchmark.cli.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
     measure('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')

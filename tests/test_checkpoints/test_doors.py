@@ -1,4 +1,5 @@
 """Every door by which a checkpoint comes in: a file that would run code is refused, whatever libraries there are."""
+
 import os
 import sys
 from functools import partial
@@ -29,7 +30,7 @@ class Runs:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 @pytest.fixture(autouse=True)
@@ -49,29 +50,47 @@ def witness(tmp_path):
 
 
 def hostile(path, witness, **parts):
-    torch.save({'meta': dict(epoch=0, iter=0, seed=3), 'state_dict': {'a': torch.rand(3)}, 'message_hub': {},
-                'optimizer': {}, 'x': Runs(f'touch {witness}'), **parts}, path)
+    torch.save(
+        {
+            'meta': dict(epoch=0, iter=0, seed=3),
+            'state_dict': {'a': torch.rand(3)},
+            'message_hub': {},
+            'optimizer': {},
+            'x': Runs(f'touch {witness}'),
+            **parts,
+        },
+        path,
+    )
     return path
 
 
 # --- Tools ---
+
 
 def train(run, config, file, folder, *options):
     run('train', config, '--work-dir', folder / 'run', *options)
 
 
 TOOLS = {
-    'load_from': lambda run, config, file, folder: train(run, config, file, folder, '--cfg-options',
-                                                         f'load_from={file}'),
+    'load_from': lambda run, config, file, folder: train(
+        run, config, file, folder, '--cfg-options', f'load_from={file}'
+    ),
     'resume': lambda run, config, file, folder: train(run, config, file, folder, '--resume', file),
     'Pretrained': lambda run, config, file, folder: train(
-        run, config, file, folder, '--cfg-options', 'model.backbone.init_cfg.type=Pretrained',
-        f'model.backbone.init_cfg.checkpoint={file}'),
+        run,
+        config,
+        file,
+        folder,
+        '--cfg-options',
+        'model.backbone.init_cfg.type=Pretrained',
+        f'model.backbone.init_cfg.checkpoint={file}',
+    ),
     'test': lambda run, config, file, folder: run('test', config, file, '--work-dir', folder / 'run'),
     'convert': lambda run, config, file, folder: run('convert_checkpoint', file, folder / 'converted.pth'),
     'demo': lambda run, config, file, folder: run('demo', folder, '--config', config, '--checkpoint', file),
-    'export': lambda run, config, file, folder: run('export_onnx', config, '--checkpoint', file, '--out',
-                                                   folder / 'model.onnx'),
+    'export': lambda run, config, file, folder: run(
+        'export_onnx', config, '--checkpoint', file, '--out', folder / 'model.onnx'
+    ),
 }
 
 
@@ -80,9 +99,11 @@ def test_tools(tool, run, configs, checkpoint, shapes, witness, tmp_path, capsys
     state_dict = torch.load(checkpoint, weights_only=True)['state_dict']
     file = hostile(tmp_path / 'hostile.pth', witness, state_dict=state_dict)
     config = tmp_path / 'config.py'
-    config.write_text(f"_base_ = '{configs['ResT']}'\ndata = dict(dataset=dict(data_root='{shapes}/'))\n"
-                      'train_dataloader = val_dataloader = test_dataloader = data\n'
-                      f"val_evaluator = test_evaluator = dict(ann_file='{shapes}/annotations/instances_val.json')\n")
+    config.write_text(
+        f"_base_ = '{configs['ResT']}'\ndata = dict(dataset=dict(data_root='{shapes}/'))\n"
+        'train_dataloader = val_dataloader = test_dataloader = data\n'
+        f"val_evaluator = test_evaluator = dict(ann_file='{shapes}/annotations/instances_val.json')\n"
+    )
     with pytest.raises(SystemExit) as stopped:
         TOOLS[tool](run, config, file, tmp_path)
     message = capsys.readouterr().err
@@ -90,6 +111,7 @@ def test_tools(tool, run, configs, checkpoint, shapes, witness, tmp_path, capsys
 
 
 # --- Other programs, which import mmrest as custom_imports does ---
+
 
 class Model(BaseModel):
     def __init__(self):
@@ -101,16 +123,23 @@ class Model(BaseModel):
 
 
 def runner(folder):
-    return Runner(Model(), str(folder), DataLoader([0]), train_cfg=dict(by_epoch=True, max_epochs=1),
-                  optim_wrapper=dict(optimizer=dict(type='SGD', lr=1)), experiment_name=f'doors_{folder.name}')
+    return Runner(
+        Model(),
+        str(folder),
+        DataLoader([0]),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1)),
+        experiment_name=f'doors_{folder.name}',
+    )
 
 
 OTHERS = {
     'load_checkpoint': lambda file, folder: load_checkpoint(Model(), str(file)),
     'Runner.load_checkpoint': lambda file, folder: runner(folder).load_checkpoint(str(file)),
     'Runner.resume': lambda file, folder: runner(folder).resume(str(file)),
-    'Pretrained': lambda file, folder: ResT(TINY, init_cfg=dict(type='Pretrained',
-                                                                checkpoint=str(file))).init_weights(),
+    'Pretrained': lambda file, folder: ResT(
+        TINY, init_cfg=dict(type='Pretrained', checkpoint=str(file))
+    ).init_weights(),
 }
 
 
@@ -137,6 +166,7 @@ except mmrest.checkpoints.CheckpointError as error:
 
 def test_init_detector(witness, configs, tmp_path):
     from mmdet.apis import init_detector
+
     with pytest.raises(CheckpointError, match='would run code.*system'):
         init_detector(str(configs['ResT']), str(hostile(tmp_path / 'hostile.pth', witness)), device='cpu')
 
@@ -167,6 +197,7 @@ def test_storage_services(witness, tmp_path, monkeypatch):
             return super().get_local_path(str(tmp_path / filepath.split('://')[1]))
 
     from mmengine.fileio.backends.registry_utils import backends
+
     monkeypatch.setitem(backends, 'petrel', backends['local'])
     register_backend('petrel', Disk, force=True)
     hostile(tmp_path / 'hostile.pth', witness)
@@ -177,9 +208,14 @@ def test_storage_services(witness, tmp_path, monkeypatch):
 
 
 def test_the_python_that_mmengine_runs_when_it_resumes(witness, tmp_path):
-    torch.save({'meta': dict(epoch=0, iter=0, seed=3, config=f"open('{witness}', 'w').close()\n"),
-                'state_dict': {'a': torch.ones(3)},
-                'message_hub': dict(log_scalars={}, runtime_info={}, resumed_keys={})}, tmp_path / 'state.pth')
+    torch.save(
+        {
+            'meta': dict(epoch=0, iter=0, seed=3, config=f"open('{witness}', 'w').close()\n"),
+            'state_dict': {'a': torch.ones(3)},
+            'message_hub': dict(log_scalars={}, runtime_info={}, resumed_keys={}),
+        },
+        tmp_path / 'state.pth',
+    )
     resumed = runner(tmp_path)
     resumed.resume(str(tmp_path / 'state.pth'), resume_optimizer=False)
     assert torch.equal(resumed.model.a.data, torch.ones(3))
@@ -187,13 +223,22 @@ def test_the_python_that_mmengine_runs_when_it_resumes(witness, tmp_path):
 
 def test_what_training_saves_is_read(tmp_path):
     """mmengine's histories and NumPy's numbers, also where other libraries allow the originals by the same names."""
-    content = dict(state_dict=dict(a=torch.ones(3)), loss=HistoryBuffer([1.0, 2.5], [1, 1]), best=np.float64(0.5),
-                   ids=np.arange(4))
+    content = dict(
+        state_dict=dict(a=torch.ones(3)), loss=HistoryBuffer([1.0, 2.5], [1, 1]), best=np.float64(0.5), ids=np.arange(4)
+    )
     torch.save(content, tmp_path / 'file.pth')
     before = set(torch.serialization.get_safe_globals())
     core = np.core if np.__version__.startswith('1.') else np._core
-    originals = [getattr, np.dtype, np.ndarray, type(np.dtype('f8')), type(np.dtype('i8')), HistoryBuffer,
-                 core.multiarray.scalar, core.multiarray._reconstruct]
+    originals = [
+        getattr,
+        np.dtype,
+        np.ndarray,
+        type(np.dtype('f8')),
+        type(np.dtype('i8')),
+        HistoryBuffer,
+        core.multiarray.scalar,
+        core.multiarray._reconstruct,
+    ]
     torch.serialization.add_safe_globals(originals)
     try:
         allowed = set(torch.serialization.get_safe_globals())

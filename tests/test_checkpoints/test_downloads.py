@@ -1,4 +1,5 @@
 """Checkpoints from the network: no answer, another answer, half an answer."""
+
 import multiprocessing
 import os
 import pickle
@@ -24,6 +25,7 @@ def content():
 
 class Handler(BaseHTTPRequestHandler):
     """Answers by the name of the file."""
+
     asked: list = []
     body = b''
 
@@ -37,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(self.body)))
         self.end_headers()
         if name != 'none.pth':
-            self.wfile.write(self.body[:len(self.body) // 2 if name == 'cut.pth' else None])
+            self.wfile.write(self.body[: len(self.body) // 2 if name == 'cut.pth' else None])
 
     def log_message(self, *args):
         pass
@@ -46,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     from threading import Event
+
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     monkeypatch.setattr(Handler, 'asked', [])
     monkeypatch.setattr(Handler, 'body', content())
@@ -65,10 +68,13 @@ def closed():
         yield f'http://127.0.0.1:{taken.getsockname()[1]}/file.pth'
 
 
-FAILURES = [('none.pth', 'the server answers 404 Not Found'),
-            ('page.pth', 'the server answers with a web page, which may want a login'),
-            ('silent.pth', 'no answer for 0.3 seconds'), ('', 'the URL names no file'),
-            ('cut.pth', r'the answer ended after [\d,]+ of [\d,]+ bytes')]
+FAILURES = [
+    ('none.pth', 'the server answers 404 Not Found'),
+    ('page.pth', 'the server answers with a web page, which may want a login'),
+    ('silent.pth', 'no answer for 0.3 seconds'),
+    ('', 'the URL names no file'),
+    ('cut.pth', r'the answer ended after [\d,]+ of [\d,]+ bytes'),
+]
 
 
 @pytest.mark.parametrize('name, reason', FAILURES)
@@ -83,8 +89,9 @@ def test_what_is_no_file(server, monkeypatch, name, reason):
     assert not folder.is_dir() or not list(folder.iterdir()), 'nothing is left behind'
 
 
-@pytest.mark.parametrize('load', [CheckpointLoader.load_checkpoint, lambda url: load_pretrained(ResT(TINY), url),
-                                  download, check_url])
+@pytest.mark.parametrize(
+    'load', [CheckpointLoader.load_checkpoint, lambda url: load_pretrained(ResT(TINY), url), download, check_url]
+)
 def test_nobody_listens(closed, tmp_path, monkeypatch, load):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     with pytest.raises(DownloadError, match=f'^{closed} cannot be downloaded: Connection refused'):
@@ -107,8 +114,9 @@ def test_a_file_is_downloaded_once(server):
 def test_a_damaged_file_in_the_cache_says_where_it_comes_from(server):
     path = download(f'{server}/good.pth')
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=f'{path} is cut off .* It comes from {server}/good.pth; once it is '
-                       'removed'):
+    with pytest.raises(
+        CheckpointError, match=f'{path} is cut off .* It comes from {server}/good.pth; once it is removed'
+    ):
         load_pretrained(ResT(TINY), f'{server}/good.pth')
 
 
@@ -127,8 +135,14 @@ def test_errors_go_from_process_to_process():
 
 
 def rank(number, port, url, home, answers):
-    os.environ.update(TORCH_HOME=home, LOCAL_RANK=str(number), RANK=str(number), WORLD_SIZE='2',
-                      MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    os.environ.update(
+        TORCH_HOME=home,
+        LOCAL_RANK=str(number),
+        RANK=str(number),
+        WORLD_SIZE='2',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
     torch.distributed.init_process_group('gloo')
     try:
         answers.put(str(downloads.download_once(url)))
@@ -146,8 +160,10 @@ def test_two_processes(server, tmp_path, name):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    processes = [context.Process(target=rank, args=(number, port, f'{server}/{name}', str(tmp_path), answers))
-                 for number in range(2)]
+    processes = [
+        context.Process(target=rank, args=(number, port, f'{server}/{name}', str(tmp_path), answers))
+        for number in range(2)
+    ]
     for process in processes:
         process.start()
     got = [answers.get(timeout=60) for _ in processes]

@@ -1,4 +1,5 @@
 """From files in the layouts that people have to a backbone, with a report."""
+
 import argparse
 import copy
 import logging
@@ -12,11 +13,14 @@ from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, compare_state_dict, load_pretrained, unwrap_state_dict
 
 
-def published(model, norms=('norm', ), wrapper='', head=True):
+def published(model, norms=('norm',), wrapper='', head=True):
     """The state dict of a published file: own names for output norms, a classifier, a wrapper."""
     names = {'norm': 'norm4', 'norm1': 'norm1', 'norm2': 'norm2', 'norm3': 'norm3'}
-    state = {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in model.state_dict().items()
-             if not k.startswith('norm')}
+    state = {
+        k: torch.randn_like(v) if v.is_floating_point() else v
+        for k, v in model.state_dict().items()
+        if not k.startswith('norm')
+    }
     for norm in norms:
         for leaf in ('weight', 'bias'):
             state[f'{norm}.{leaf}'] = torch.randn_like(model.state_dict()[f'{names[norm]}.{leaf}'])
@@ -49,8 +53,10 @@ def test_report_names_every_key(tiny, tmp_path, caplog):
     state['stage4.0.attn.q.bias'] = torch.zeros(5)
     torch.save(state, tmp_path / 'file.pth')
     report = load_pretrained(model, str(tmp_path / 'file.pth'))
-    assert set(report.missing) == {'stage2.1.norm1.bias', *(f'norm{i}.{leaf}' for i in (1, 2, 3)
-                                                           for leaf in ('weight', 'bias'))}
+    assert set(report.missing) == {
+        'stage2.1.norm1.bias',
+        *(f'norm{i}.{leaf}' for i in (1, 2, 3) for leaf in ('weight', 'bias')),
+    }
     assert report.unexpected == ['head.weight', 'head.bias']
     assert report.mismatched == ['stage4.0.attn.q.bias (file (5,), model (32,))']
     assert len(report.matched) == len(model.state_dict()) - 8
@@ -65,8 +71,9 @@ def test_the_report_is_logged(tiny, tmp_path, monkeypatch, complete):
         del state['stage1.0.norm1.weight']
     torch.save(state, tmp_path / 'file.pth')
     logged = []
-    monkeypatch.setattr('mmrest.checkpoints.loading.print_log',
-                        lambda text, logger, level: logged.append((text, level)))
+    monkeypatch.setattr(
+        'mmrest.checkpoints.loading.print_log', lambda text, logger, level: logged.append((text, level))
+    )
     report = load_pretrained(ResT(tiny), str(tmp_path / 'file.pth'))
     assert report.complete == complete
     assert logged == [(str(report), logging.INFO if complete else logging.WARNING)]
@@ -116,13 +123,20 @@ def test_a_head_without_weights_is_not_tested(tiny):
     assert compare_state_dict(model, state).check(testing=True).untouched == ['auxiliary_head']
 
 
-@pytest.mark.parametrize('change, named', [
-    (dict(cls=nn.Conv2d(4, 3, 1)), r'head.cls.weight \(file \(3, 4, 1, 1\), model \(5, 4, 1, 1\)\)'),  # other classes
-    (dict(norm=None), 'head.norm.weight, head.norm.bias, head.norm.running_mean'),
-    (dict(cls=nn.Conv2d(4, 5, 1, bias=False)), 'head.cls.bias'),
-])
+@pytest.mark.parametrize(
+    'change, named',
+    [
+        (
+            dict(cls=nn.Conv2d(4, 3, 1)),
+            r'head.cls.weight \(file \(3, 4, 1, 1\), model \(5, 4, 1, 1\)\)',
+        ),  # other classes
+        (dict(norm=None), 'head.norm.weight, head.norm.bias, head.norm.running_mean'),
+        (dict(cls=nn.Conv2d(4, 5, 1, bias=False)), 'head.cls.bias'),
+    ],
+)
 def test_a_head_of_another_shape_is_not_tested(tiny, change, named):
     """It would be a random classifier's figures; training may begin so."""
+
     def build(**parts):
         model = detector(tiny)
         parts = dict(dict(cls=nn.Conv2d(4, 5, 1), norm=nn.BatchNorm2d(4)), **parts)
@@ -144,10 +158,11 @@ def test_a_head_of_another_shape_is_not_tested(tiny, change, named):
 @pytest.mark.parametrize('depths', [(1, 3, 1, 1), (1, 1, 1, 1)])
 def test_another_depth_is_said_and_a_warning(tiny, monkeypatch, depths):
     logged = []
-    monkeypatch.setattr('mmrest.checkpoints.loading.print_log',
-                        lambda text, logger, level: logged.append((text, level)))
+    monkeypatch.setattr(
+        'mmrest.checkpoints.loading.print_log', lambda text, logger, level: logged.append((text, level))
+    )
     compare_state_dict(detector(tiny), detector({**tiny, 'depths': depths}).state_dict()).check()
-    (text, level), = logged
+    ((text, level),) = logged
     assert f'another depth: backbone.stage2 has 2 blocks, in the file {depths[1]}' in text
     assert level == logging.WARNING
 
@@ -171,20 +186,28 @@ def test_a_subclass_with_parameters_of_its_own(tiny):
     model = Own(tiny)
     assert next(iter(model.state_dict())) == 'extra'
     assert model.load_state_dict(published(ResT(tiny), wrapper='backbone.', head=False), strict=False).missing_keys == [
-        'extra', *(f'norm{i}.{leaf}' for i in (1, 2, 3) for leaf in ('weight', 'bias'))]
+        'extra',
+        *(f'norm{i}.{leaf}' for i in (1, 2, 3) for leaf in ('weight', 'bias')),
+    ]
 
 
 def test_stages_that_are_not_built_are_unexpected(tiny, tmp_path):
     torch.save(published(ResT(tiny)), tmp_path / 'file.pth')
     report = load_pretrained(ResT(tiny, out_indices=(0, 1)), str(tmp_path / 'file.pth'))
     assert {key.split('.')[0] for key in report.unexpected} == {
-        'patch_embed_3', 'patch_embed_4', 'stage3', 'stage4', 'norm', 'head'}
+        'patch_embed_3',
+        'patch_embed_4',
+        'stage3',
+        'stage4',
+        'norm',
+        'head',
+    }
 
 
 def test_a_file_with_own_and_published_norms_keeps_both_apart(tiny):
     model = ResT(tiny)
     state = {f'backbone.{key}': torch.ones_like(value) for key, value in model.state_dict().items()}
-    state['backbone.norm.weight'] = torch.full((32, ), 9.0)
+    state['backbone.norm.weight'] = torch.full((32,), 9.0)
     for items in (list(state.items()), list(state.items())[::-1]):
         model.load_state_dict(dict(items), strict=False)
         assert (model.norm4.weight == 1).all()
@@ -204,6 +227,7 @@ def test_copies_translate_for_themselves(tiny):
 
 def test_published_norms_load_at_test_time_in_a_detector(tiny, tmp_path):
     """A whole model's file, read by mmengine as at test time, without init_weights."""
+
     def detector():
         model = nn.Module()
         model.backbone, model.neck = ResT(tiny, out_norm='trunk'), nn.Linear(2, 2)

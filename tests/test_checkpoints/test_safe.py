@@ -1,4 +1,5 @@
 """Files of every kind: the good are read, the broken are named, and none is run."""
+
 import argparse
 import os
 import pickle
@@ -24,14 +25,24 @@ class Runs:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 def test_tensors_and_what_stands_beside_them(tmp_path):
     buffer = HistoryBuffer([1.0, 2.5], [1, 1])
-    torch.save({'model': OrderedDict(a=torch.arange(3)), 'args': argparse.Namespace(lr=0.1, names=['x']),
-                'loss': buffer, 'best': np.float64(0.5), 'count': np.int64(3), 'ids': np.arange(4),
-                'half': np.float32(0.25), 'flag': np.bool_(True)}, tmp_path / 'file.pth')
+    torch.save(
+        {
+            'model': OrderedDict(a=torch.arange(3)),
+            'args': argparse.Namespace(lr=0.1, names=['x']),
+            'loss': buffer,
+            'best': np.float64(0.5),
+            'count': np.int64(3),
+            'ids': np.arange(4),
+            'half': np.float32(0.25),
+            'flag': np.bool_(True),
+        },
+        tmp_path / 'file.pth',
+    )
     loaded = load_file(tmp_path / 'file.pth')
     assert torch.equal(loaded['model']['a'], torch.arange(3))
     assert loaded['args'] == argparse.Namespace(lr=0.1, names=['x'])
@@ -48,8 +59,11 @@ def test_legacy_format(tmp_path):
 @pytest.mark.parametrize('new_format', [True, False])
 def test_a_file_that_would_run_code_is_refused(tmp_path, new_format):
     witness = tmp_path / 'it_ran'
-    torch.save({'model': {'a': torch.ones(2)}, 'x': Runs(f'touch {witness}')}, tmp_path / 'evil.pth',
-               _use_new_zipfile_serialization=new_format)
+    torch.save(
+        {'model': {'a': torch.ones(2)}, 'x': Runs(f'touch {witness}')},
+        tmp_path / 'evil.pth',
+        _use_new_zipfile_serialization=new_format,
+    )
     with pytest.raises(CheckpointError, match='refused.*would run code.*system'):
         load_file(tmp_path / 'evil.pth')
     assert not witness.exists()
@@ -73,8 +87,10 @@ class Calls:
         return self.reduced
 
 
-@pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'register_statistics'),
-                                         (argparse.Namespace, '__class__')])
+@pytest.mark.parametrize(
+    'owner, name',
+    [(HistoryBuffer, '__init__'), (HistoryBuffer, 'register_statistics'), (argparse.Namespace, '__class__')],
+)
 def test_getattr_fetches_nothing(tmp_path, owner, name):
     torch.save({'x': Calls(getattr, owner, name)}, tmp_path / 'evil.pth')
     with pytest.raises(CheckpointError, match='refused'):
@@ -86,7 +102,7 @@ def test_getattr_fetches_nothing(tmp_path, owner, name):
 DTYPES = [
     Calls(np.dtype, 'O', False, True),
     Calls(np.dtype, 'S8', False, True, state=(3, '|', None, None, None, -5, 1, 0)),
-    Calls(np.dtype, 'f8', False, True, state=(3, '<', (np.dtype('i1'), (1000, )), None, None, 8, 1, 0)),
+    Calls(np.dtype, 'f8', False, True, state=(3, '<', (np.dtype('i1'), (1000,)), None, None, 8, 1, 0)),
     Calls(np.dtype, 'f8', False, True, state=(3, '<', None, None, None, 1 << 20, -1, 0)),
     Calls(np.dtype, 'V8', False, True),
 ]
@@ -126,15 +142,18 @@ def test_what_was_loaded_can_be_saved_again(tmp_path):
     assert np.array_equal(loaded['a'], np.arange(6.0).reshape(2, 3))
 
 
-@pytest.mark.parametrize('content, message', [
-    (b'', 'empty'),
-    (b'<!DOCTYPE html><html>log in</html>', 'web page'),
-    (b'\n <html>', 'web page'),
-    (b'version https://git-lfs.github.com/spec/v1\noid', 'git-lfs pointer'),
-    (b'not a checkpoint at all', 'not a PyTorch checkpoint'),
-    (b'something else', 'not a PyTorch checkpoint'),
-    (b'\x00' * 100, 'not a PyTorch checkpoint'),
-])
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'', 'empty'),
+        (b'<!DOCTYPE html><html>log in</html>', 'web page'),
+        (b'\n <html>', 'web page'),
+        (b'version https://git-lfs.github.com/spec/v1\noid', 'git-lfs pointer'),
+        (b'not a checkpoint at all', 'not a PyTorch checkpoint'),
+        (b'something else', 'not a PyTorch checkpoint'),
+        (b'\x00' * 100, 'not a PyTorch checkpoint'),
+    ],
+)
 def test_files_that_are_something_else(tmp_path, content, message):
     path = tmp_path / 'file.pth'
     path.write_bytes(content)
@@ -149,7 +168,7 @@ def test_truncated_files(tmp_path, new_format, message, part):
     path = tmp_path / 'file.pth'
     torch.save({'a': torch.rand(1000)}, path, _use_new_zipfile_serialization=new_format)
     content = path.read_bytes()
-    path.write_bytes(content[:int(part * len(content))])
+    path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(CheckpointError, match=message):
         load_file(path)
 

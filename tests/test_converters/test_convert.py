@@ -1,4 +1,5 @@
 """Published files in every layout are recognized and converted; what is none of them is refused and named."""
+
 import re
 
 import detectron2_heads
@@ -16,23 +17,39 @@ from mmrest.converters.conversion import convert
 from mmrest.converters.detectron2 import reorder_anchors
 from mmrest.converters.layouts import DETECTOR_LARGE, recognize
 
-ARCHS = [*(('rest', name, arch) for name, arch in REST.items()),
-         *(('restv2', name, arch) for name, arch in RESTV2.items()),
-         ('restv2', 'large-detectron2', DETECTOR_LARGE)]
-TARGETS = {'classification': 'classifier', 'detectron2-retinanet': 'retinanet', 'detectron2-mask_rcnn': 'mask_rcnn',
-           'mmseg-upernet': 'upernet'}
-LAYOUTS = [(version, layout) for version in ('rest', 'restv2') for layout in TARGETS
-           if (version, layout) != ('rest', 'mmseg-upernet')]
+ARCHS = [
+    *(('rest', name, arch) for name, arch in REST.items()),
+    *(('restv2', name, arch) for name, arch in RESTV2.items()),
+    ('restv2', 'large-detectron2', DETECTOR_LARGE),
+]
+TARGETS = {
+    'classification': 'classifier',
+    'detectron2-retinanet': 'retinanet',
+    'detectron2-mask_rcnn': 'mask_rcnn',
+    'mmseg-upernet': 'upernet',
+}
+LAYOUTS = [
+    (version, layout)
+    for version in ('rest', 'restv2')
+    for layout in TARGETS
+    if (version, layout) != ('rest', 'mmseg-upernet')
+]
 
 
-@pytest.mark.parametrize('version, name, arch, layout', [
-    pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
-    for version, name, arch in ARCHS for layout in TARGETS if (version, layout) in LAYOUTS])
+@pytest.mark.parametrize(
+    'version, name, arch, layout',
+    [
+        pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
+        for version, name, arch in ARCHS
+        for layout in TARGETS
+        if (version, layout) in LAYOUTS
+    ],
+)
 def test_every_architecture_is_recognized_in_every_layout(version, name, arch, layout):
     contents = recognize(make(layout, version, arch, device='meta'))
     assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
     assert contents.settings == arch and contents.name == f'{version}_{name}'
-    stages = {'classification': (4, ) if version == 'rest' else (), 'detectron2-retinanet': (2, 3, 4)}
+    stages = {'classification': (4,) if version == 'rest' else (), 'detectron2-retinanet': (2, 3, 4)}
     assert contents.norms == stages.get(layout, (1, 2, 3, 4))
 
 
@@ -59,9 +76,12 @@ def expected_backbone(version: str, layout: str, state_dict: dict) -> dict:
     prefix = {'classification': '', 'mmseg-upernet': 'backbone.'}.get(layout, 'backbone.bottom_up.')
     norms = files.NORMS[version, layout.split('-')[0]]
     renamed = {f'{old}.{leaf}': f'norm{i}.{leaf}' for i, old in norms.items() for leaf in ('weight', 'bias')}
-    heads = ('head.', 'norm.') if version == 'restv2' else ('head.', )
-    return {renamed.get(key[len(prefix):], key[len(prefix):]): value for key, value in state_dict.items()
-            if key.startswith(prefix) and not (layout == 'classification' and key.startswith(heads))}
+    heads = ('head.', 'norm.') if version == 'restv2' else ('head.',)
+    return {
+        renamed.get(key[len(prefix) :], key[len(prefix) :]): value
+        for key, value in state_dict.items()
+        if key.startswith(prefix) and not (layout == 'classification' and key.startswith(heads))
+    }
 
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
@@ -122,8 +142,13 @@ def test_report(tiny, tmp_path):
     assert 'averaged weights' in str(convert({'model': make('classification', 'restv2', tiny), 'model_ema': {}}))
 
 
-@pytest.mark.parametrize('version, mean, std', [('rest', (103.53, 116.28, 123.675), (1., 1., 1.)),
-                                                ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))])
+@pytest.mark.parametrize(
+    'version, mean, std',
+    [
+        ('rest', (103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
+        ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    ],
+)
 def test_what_old_files_say_of_their_images(tiny, version, mean, std):
     state_dict = make('detectron2-mask_rcnn', version, tiny)
     state_dict['pixel_mean'] = torch.tensor(mean).view(3, 1, 1)
@@ -135,11 +160,12 @@ def test_what_old_files_say_of_their_images(tiny, version, mean, std):
     assert 'WARNING: the published config has' in str(convert(state_dict))
 
 
-@pytest.mark.parametrize('layout, prefix', [('detectron2-retinanet', ''),
-                                            ('detectron2-mask_rcnn', 'proposal_generator.')])
+@pytest.mark.parametrize(
+    'layout, prefix', [('detectron2-retinanet', ''), ('detectron2-mask_rcnn', 'proposal_generator.')]
+)
 def test_anchors_in_old_files_are_checked(tiny, layout, prefix):
     state_dict = make(layout, 'rest', tiny)
-    octaves = (1, 2**(1 / 3), 2**(2 / 3)) if 'retinanet' in layout else (1, )
+    octaves = (1, 2 ** (1 / 3), 2 ** (2 / 3)) if 'retinanet' in layout else (1,)
     keys = [f'{prefix}anchor_generator.cell_anchors.{i}' for i in range(5)]
     for i, key in enumerate(keys):
         sizes = [32 * 2**i * octave for octave in octaves]
@@ -168,21 +194,33 @@ REFUSED = {
     'no channels': (lambda s: {**s, 'backbone.bottom_up.stage2.0.norm1.weight': torch.tensor(1.0)}, 'fit no network'),
     'heads that do not divide': (
         lambda s: {**s, 'backbone.bottom_up.stage2.0.attn.transform_conv.weight': torch.zeros(3, 3, 1, 1)},
-        'fit no network: embed_dims .16. must be a multiple of num_heads .3.'),
-    'part of a block is missing': (lambda s: without(s, r'stage2\.0\.mlp'),
-                                   'lacks 4 tensors, e.g. stage2.0.mlp.fc1.weight'),
+        'fit no network: embed_dims .16. must be a multiple of num_heads .3.',
+    ),
+    'part of a block is missing': (
+        lambda s: without(s, r'stage2\.0\.mlp'),
+        'lacks 4 tensors, e.g. stage2.0.mlp.fc1.weight',
+    ),
     'another stem': (lambda s: without(s, r'stem\.conv2'), 'lacks 1 tensors, e.g. stem.conv2.weight'),
-    'another shape': (lambda s: {**s, 'backbone.bottom_up.stage1.0.attn.q.weight': torch.zeros(3, 3)},
-                      'has of another shape 1 tensors, e.g. stage1.0.attn.q.weight \\(3, 3\\) instead of \\(8, 8\\)'),
+    'another shape': (
+        lambda s: {**s, 'backbone.bottom_up.stage1.0.attn.q.weight': torch.zeros(3, 3)},
+        'has of another shape 1 tensors, e.g. stage1.0.attn.q.weight \\(3, 3\\) instead of \\(8, 8\\)',
+    ),
     'unknown in the backbone': (lambda s: more(s, 'backbone.bottom_up.stage1.0.gamma'), 'has unknown 1 tensors'),
-    'two backbones': (lambda s: {**s, **{f'teacher.{key}': value for key, value in s.items()}},
-                      'several backbones: rest under "backbone.bottom_up.", rest under "teacher.backbone'),
+    'two backbones': (
+        lambda s: {**s, **{f'teacher.{key}': value for key, value in s.items()}},
+        'several backbones: rest under "backbone.bottom_up.", rest under "teacher.backbone',
+    ),
     'a norm in the neck': (lambda s: more(s, 'backbone.fpn_lateral3.norm.weight'), 'has besides 1 tensors'),
     'no box head': (lambda s: without(s, 'box_head'), 'lacks 4 tensors, e.g. roi_heads.box_head.fc1.weight'),
     'no mask head': (lambda s: without(s, 'mask_head'), 'not recognized as a whole.*--to backbone'),
-    'five anchors': (lambda s: {**s, 'proposal_generator.rpn_head.objectness_logits.weight': torch.zeros(5, 16, 1, 1),
-                                'proposal_generator.rpn_head.objectness_logits.bias': torch.zeros(5)},
-                     "numbers of channels.*'rpn_head.rpn_cls': 5"),
+    'five anchors': (
+        lambda s: {
+            **s,
+            'proposal_generator.rpn_head.objectness_logits.weight': torch.zeros(5, 16, 1, 1),
+            'proposal_generator.rpn_head.objectness_logits.bias': torch.zeros(5),
+        },
+        "numbers of channels.*'rpn_head.rpn_cls': 5",
+    ),
 }
 
 

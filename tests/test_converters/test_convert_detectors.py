@@ -1,4 +1,5 @@
 """Converted detectors compute what detectron2's definition says, in the models of the published configs."""
+
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -16,8 +17,10 @@ pytest.importorskip('mmdet')
 
 CLASSES, CHANNELS, HIDDEN = 3, 16, 32
 IMAGE = (61, 90)  # padded to 64 x 96
-CONFIGS = {'rest': {'retinanet': 'retinanet_rest_small_fpn_1x_coco', 'mask_rcnn': 'mask_rcnn_rest_small_fpn_1x_coco'},
-           'restv2': {'mask_rcnn': 'mask_rcnn_restv2_tiny_fpn_3x_coco'}}
+CONFIGS = {
+    'rest': {'retinanet': 'retinanet_rest_small_fpn_1x_coco', 'mask_rcnn': 'mask_rcnn_rest_small_fpn_1x_coco'},
+    'restv2': {'mask_rcnn': 'mask_rcnn_restv2_tiny_fpn_3x_coco'},
+}
 CASES = [('rest', 'retinanet'), ('rest', 'mask_rcnn'), ('restv2', 'mask_rcnn')]
 
 
@@ -76,6 +79,7 @@ def converted(request, tiny, repo, monkeypatch):
     assert compare_state_dict(model, conversion.state_dict).complete
 
     from mmdet.structures import DetDataSample
+
     image, x = prepare(version)
     sample = DetDataSample(metainfo=dict(img_shape=IMAGE, ori_shape=IMAGE, scale_factor=(1.0, 1.0)))
     data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample]))
@@ -84,8 +88,16 @@ def converted(request, tiny, repo, monkeypatch):
         # The backbone has tests of its own; its stages are 2 to 4 with RetinaNet.
         maps = dict(zip((3, 4, 5) if kind == 'retinanet' else (2, 3, 4, 5), model.backbone(x)))
         pyramid = detectron2.fpn(w, maps, kind == 'retinanet')
-        yield SimpleNamespace(version=version, kind=kind, w=w, model=model, sample=data['data_samples'][0], x=x,
-                              pyramid=pyramid, ours=model.extract_feat(x))
+        yield SimpleNamespace(
+            version=version,
+            kind=kind,
+            w=w,
+            model=model,
+            sample=data['data_samples'][0],
+            x=x,
+            pyramid=pyramid,
+            ours=model.extract_feat(x),
+        )
 
 
 def assert_equal(ours, theirs, tolerance=1e-9):
@@ -100,8 +112,9 @@ def flatten(x: torch.Tensor, values: int) -> torch.Tensor:
 
 def match(level: int, shape, sizes, generator) -> tuple[torch.Tensor, torch.Tensor]:
     """mmdet's anchors of a level, and for each the row of the same anchor in detectron2's order."""
-    ours = generator.single_level_grid_priors(tuple(shape), generator.strides.index((2**level, 2**level)),
-                                              dtype=torch.float32, device='cpu').double()
+    ours = generator.single_level_grid_priors(
+        tuple(shape), generator.strides.index((2**level, 2**level)), dtype=torch.float32, device='cpu'
+    ).double()
     theirs = detectron2.anchors(level, shape, sizes)
     distance = torch.cdist(ours, theirs)
     rows = distance.argmin(dim=1)
@@ -142,9 +155,10 @@ def test_outputs_and_boxes_of_every_anchor(converted):
 
 @pytest.mark.parametrize('converted', [('rest', 'retinanet')], indirect=True, ids='-'.join)
 def test_detections_of_retinanet(converted):
-    result, = converted.model.bbox_head.predict(converted.ours, [converted.sample], rescale=False)
-    boxes, scores, classes = detectron2.retinanet_inference(converted.w, converted.pyramid, CLASSES, IMAGE,
-                                                            clip_first=True)
+    (result,) = converted.model.bbox_head.predict(converted.ours, [converted.sample], rescale=False)
+    boxes, scores, classes = detectron2.retinanet_inference(
+        converted.w, converted.pyramid, CLASSES, IMAGE, clip_first=True
+    )
     assert len(result) == len(boxes) == 100
     assert_equal(result.scores, scores)
     assert (result.labels == classes).all() and len(classes.unique()) == CLASSES
@@ -156,7 +170,7 @@ MASK_RCNN = pytest.mark.parametrize('converted', CASES[1:], indirect=True, ids='
 
 @MASK_RCNN
 def test_proposals(converted):
-    result, = converted.model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
+    (result,) = converted.model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
     boxes, objectness = detectron2.proposals(converted.w, converted.pyramid, IMAGE)
     assert len(result) == len(boxes) > 50
     assert_equal(result.scores, objectness.sigmoid())
@@ -167,9 +181,17 @@ def test_proposals(converted):
 def test_heads_on_regions(converted):
     """The same regions, pooled by each: class logits, deltas, boxes and masks."""
     head = converted.model.roi_head
-    boxes = torch.tensor([[3.0, 4.0, 40.5, 33.0], [0.0, 0.0, 89.0, 60.0], [50.2, 7.7, 55.1, 30.0],
-                          [-200.0, -300.0, 400.0, 300.0], [10.0, 10.0, 170.0, 240.0], [20.0, 20.0, 20.0, 30.0]],
-                         dtype=torch.float64)
+    boxes = torch.tensor(
+        [
+            [3.0, 4.0, 40.5, 33.0],
+            [0.0, 0.0, 89.0, 60.0],
+            [50.2, 7.7, 55.1, 30.0],
+            [-200.0, -300.0, 400.0, 300.0],
+            [10.0, 10.0, 170.0, 240.0],
+            [20.0, 20.0, 20.0, 30.0],
+        ],
+        dtype=torch.float64,
+    )
     levels = {min(max(int(4 + torch.log2(((b[2] - b[0]) * (b[3] - b[1])).sqrt() / 224)), 2), 5) for b in boxes[:-1]}
     assert len(levels) > 2
     rois = torch.cat([torch.zeros(len(boxes), 1).double(), boxes], dim=1)
@@ -188,8 +210,8 @@ def test_heads_on_regions(converted):
 @MASK_RCNN
 def test_detections_of_mask_rcnn(converted):
     model = converted.model
-    found, = model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
-    result, = model.roi_head.predict_bbox(converted.ours, [converted.sample.metainfo], [found], model.test_cfg.rcnn)
+    (found,) = model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
+    (result,) = model.roi_head.predict_bbox(converted.ours, [converted.sample.metainfo], [found], model.test_cfg.rcnn)
     boxes, scores, classes, masks = detectron2.mask_rcnn_inference(converted.w, converted.pyramid, IMAGE)
     assert len(result) == len(boxes) > 20
     assert (result.labels == classes).all()

@@ -1,4 +1,5 @@
 """From file to file: what is written, what is refused, and the tool that does it."""
+
 import hashlib
 import os
 import re
@@ -28,11 +29,19 @@ def test_a_written_file_is_read_by_all(source, tmp_path):
     conversion = convert_file(source, tmp_path / 'ours.pth')
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     assert conversion.sha256 == digest and digest in str(conversion)
-    for loaded in (load_file(tmp_path / 'ours.pth'), torch.load(tmp_path / 'ours.pth', weights_only=True),
-                   CheckpointLoader.load_checkpoint(str(tmp_path / 'ours.pth'), map_location='cpu')):
+    for loaded in (
+        load_file(tmp_path / 'ours.pth'),
+        torch.load(tmp_path / 'ours.pth', weights_only=True),
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'ours.pth'), map_location='cpu'),
+    ):
         assert loaded['meta'] == dict(
-            conversion.meta, source='theirs.pth', source_sha256=digest, layout='detectron2-retinanet',
-            arch='rest_custom', target='retinanet')
+            conversion.meta,
+            source='theirs.pth',
+            source_sha256=digest,
+            layout='detectron2-retinanet',
+            arch='rest_custom',
+            target='retinanet',
+        )
         assert loaded['meta']['settings']['embed_dims'] == [8, 16, 24, 32]
         assert loaded['state_dict'].keys() == conversion.state_dict.keys()
         assert all(torch.equal(value, conversion.state_dict[key]) for key, value in loaded['state_dict'].items())
@@ -81,7 +90,7 @@ class Runs:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 def break_file(kind: str, path) -> None:
@@ -93,13 +102,25 @@ def break_file(kind: str, path) -> None:
     elif kind == 'missing':
         path.unlink()
     else:
-        path.write_bytes({'truncated': content[:len(content) // 2], 'empty': b'', 'no checkpoint': b'something else',
-                          'a web page': b'<!DOCTYPE html>log in'}[kind])
+        path.write_bytes(
+            {
+                'truncated': content[: len(content) // 2],
+                'empty': b'',
+                'no checkpoint': b'something else',
+                'a web page': b'<!DOCTYPE html>log in',
+            }[kind]
+        )
 
 
-BROKEN = {'truncated': 'cut off', 'empty': 'is empty', 'a web page': 'web page',
-          'no checkpoint': 'not a PyTorch checkpoint', 'missing': 'no checkpoint file',
-          'another network': 'neither ResT nor ResTv2', 'malicious': 'refused: loading it would run code.*system'}
+BROKEN = {
+    'truncated': 'cut off',
+    'empty': 'is empty',
+    'a web page': 'web page',
+    'no checkpoint': 'not a PyTorch checkpoint',
+    'missing': 'no checkpoint file',
+    'another network': 'neither ResT nor ResTv2',
+    'malicious': 'refused: loading it would run code.*system',
+}
 
 
 @pytest.mark.parametrize('kind', BROKEN)
@@ -153,38 +174,59 @@ def small_heads(layout: str) -> dict:
     """Settings of the heads that fit ``published_files.SMALL``."""
     dims = [8, 16, 24, 32]
     if layout == 'detectron2-retinanet':
-        return dict(neck=dict(in_channels=dims[1:], out_channels=16),
-                    bbox_head=dict(in_channels=16, feat_channels=16, num_classes=4))
+        return dict(
+            neck=dict(in_channels=dims[1:], out_channels=16),
+            bbox_head=dict(in_channels=16, feat_channels=16, num_classes=4),
+        )
     if layout == 'detectron2-mask_rcnn':
-        return dict(neck=dict(in_channels=dims, out_channels=16), rpn_head=dict(in_channels=16, feat_channels=16),
-                    roi_head=dict(
-                        bbox_roi_extractor=dict(out_channels=16), mask_roi_extractor=dict(out_channels=16),
-                        bbox_head=dict(in_channels=16, fc_out_channels=32, num_classes=4),
-                        mask_head=dict(in_channels=16, conv_out_channels=16, num_classes=4)))
-    return dict(decode_head=dict(in_channels=dims, channels=16, num_classes=5),
-                auxiliary_head=dict(in_channels=dims[2], channels=8, num_classes=5))
+        return dict(
+            neck=dict(in_channels=dims, out_channels=16),
+            rpn_head=dict(in_channels=16, feat_channels=16),
+            roi_head=dict(
+                bbox_roi_extractor=dict(out_channels=16),
+                mask_roi_extractor=dict(out_channels=16),
+                bbox_head=dict(in_channels=16, fc_out_channels=32, num_classes=4),
+                mask_head=dict(in_channels=16, conv_out_channels=16, num_classes=4),
+            ),
+        )
+    return dict(
+        decode_head=dict(in_channels=dims, channels=16, num_classes=5),
+        auxiliary_head=dict(in_channels=dims[2], channels=8, num_classes=5),
+    )
 
 
-@pytest.mark.parametrize('version, layout, name, metric', [
-    pytest.param('rest', 'detectron2-retinanet', 'retinanet_rest_small_fpn_1x_coco', 'bbox_mAP',
-                 marks=pytest.mark.slow),
-    pytest.param('restv2', 'detectron2-mask_rcnn', 'mask_rcnn_restv2_tiny_fpn_3x_coco', 'segm_mAP',
-                 marks=pytest.mark.slow),
-    pytest.param('restv2', 'mmseg-upernet', 'upernet_restv2_tiny_512x512_160k_ade20k', 'mIoU', marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    'version, layout, name, metric',
+    [
+        pytest.param(
+            'rest', 'detectron2-retinanet', 'retinanet_rest_small_fpn_1x_coco', 'bbox_mAP', marks=pytest.mark.slow
+        ),
+        pytest.param(
+            'restv2', 'detectron2-mask_rcnn', 'mask_rcnn_restv2_tiny_fpn_3x_coco', 'segm_mAP', marks=pytest.mark.slow
+        ),
+        pytest.param(
+            'restv2', 'mmseg-upernet', 'upernet_restv2_tiny_512x512_160k_ade20k', 'mIoU', marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_from_the_authors_file_to_a_figure(repo, tiny, shapes, tmp_path, version, layout, name, metric):
     """The two commands that users type, on drawn images with an untrained network."""
     pytest.importorskip('mmcv._ext')
     classes = dict(num_classes=5 if layout == 'mmseg-upernet' else 4)
-    state_dict = files.fill(files.WHOLE[layout](version, tiny, **{**files.SMALL[layout], **classes}),
-                            dtype=torch.float32)
+    state_dict = files.fill(
+        files.WHOLE[layout](version, tiny, **{**files.SMALL[layout], **classes}), dtype=torch.float32
+    )
     save(state_dict, tmp_path / 'theirs.pth', layout)
     run_process([sys.executable, repo / 'tools/convert_checkpoint.py', 'theirs.pth', 'ours.pth'], tmp_path)
     data = SEGMENTATION if layout == 'mmseg-upernet' else DETECTION
-    (tmp_path / 'small.py').write_text((CONFIG + data).format(
-        repo=repo, name=name, arch=tiny, heads=small_heads(layout), data=shapes, classes=CLASSES))
-    options = ['--tta'] if layout == 'mmseg-upernet' else [
-        '--cfg-options', 'test_dataloader.dataset.pipeline.1.scale=(96,96)']
+    (tmp_path / 'small.py').write_text(
+        (CONFIG + data).format(repo=repo, name=name, arch=tiny, heads=small_heads(layout), data=shapes, classes=CLASSES)
+    )
+    options = (
+        ['--tta']
+        if layout == 'mmseg-upernet'
+        else ['--cfg-options', 'test_dataloader.dataset.pipeline.1.scale=(96,96)']
+    )
     out = run_process([sys.executable, repo / 'tools/test.py', 'small.py', 'ours.pth', *options], tmp_path)
     assert f"{len(state_dict)} tensors, 100.0% of the model's values, loaded from ours.pth" in out
     assert metric in out and not re.search(r'\d (missing|unexpected|mismatched):', out)

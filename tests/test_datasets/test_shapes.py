@@ -1,4 +1,5 @@
 """The shapes data set: what is drawn, what is written, and when it is drawn again."""
+
 from __future__ import annotations
 
 import json
@@ -48,7 +49,12 @@ def test_layout(root):
         expected |= {f'{kind}/{split}/{i:06d}.png' for kind in ('images', 'labels') for i in range(count)}
     assert set(read_files(root)) == expected
     assert json.loads((root / 'shapes.json').read_text()) == {
-        'format_version': 1, 'num_train': 14, 'num_val': 5, 'size': [96, 128], 'seed': 3}
+        'format_version': 1,
+        'num_train': 14,
+        'num_val': 5,
+        'size': [96, 128],
+        'seed': 3,
+    }
 
 
 def test_reproducible(root, tmp_path):
@@ -62,12 +68,16 @@ def test_images_do_not_depend_on_the_counts(root, tmp_path):
     assert pictures == {name: content for name, content in read_files(root).items() if name in pictures}
     few, many = load_json(fewer, 'val'), load_json(root, 'val')
     assert few['images'] == many['images'][:3]
-    assert few['annotations'] == many['annotations'][:len(few['annotations'])]
+    assert few['annotations'] == many['annotations'][: len(few['annotations'])]
 
 
 def test_seed_split_and_index_matter():
-    images = [draw_image(seed=seed, index=index, split=split).image.tobytes()
-              for seed in (0, 1) for index in (2, 3) for split in SPLITS]
+    images = [
+        draw_image(seed=seed, index=index, split=split).image.tobytes()
+        for seed in (0, 1)
+        for index in (2, 3)
+        for split in SPLITS
+    ]
     assert len(set(images)) == len(images)
 
 
@@ -100,8 +110,10 @@ def test_annotations_agree_with_masks_and_label_maps(root, split):
             decoded = coco.annToMask(annotation).astype(bool)
             assert (decoded & instance.mask).sum() > 0.97 * (decoded | instance.mask).sum()
             assert annotation['area'] == instance.mask.sum()
-            assert annotation['bbox'] == coco_mask.toBbox(
-                coco_mask.encode(np.asfortranarray(instance.mask, np.uint8))).tolist()
+            assert (
+                annotation['bbox']
+                == coco_mask.toBbox(coco_mask.encode(np.asfortranarray(instance.mask, np.uint8))).tolist()
+            )
             x, y, w, h = annotation['bbox']
             assert x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 128 and y + h <= 96
             assert not rebuilt[instance.mask].any(), 'visible masks overlap'
@@ -160,8 +172,9 @@ def test_later_shapes_cover_earlier_ones():
 
 def test_no_shape_is_mostly_hidden(monkeypatch):
     # The second would hide most of the first, the third hides little of it, the fourth is too small to see.
-    proposals = iter([disc((32, 32), 14, 1), disc((32, 32), 13, 2), disc((32, 32), 5, 3), disc((9, 9), 3, 2),
-                      disc((9, 9), 8, 4)])
+    proposals = iter(
+        [disc((32, 32), 14, 1), disc((32, 32), 13, 2), disc((32, 32), 5, 3), disc((9, 9), 3, 2), disc((9, 9), 8, 4)]
+    )
     monkeypatch.setattr(shapes, '_random_shape', lambda rng, size: next(proposals))
     monkeypatch.setattr(shapes, 'COUNT_WEIGHTS', (0, 0, 1))
     layers = shapes._lay_out(np.random.default_rng(0), (64, 64), with_crowd=False)
@@ -176,7 +189,7 @@ def test_shapes_occlude_each_other_and_stay_in_sight():
         assert 1 <= len(drawn.instances) == len(layers) <= 5
         for i, (layer, instance) in enumerate(zip(layers, drawn.instances)):
             assert instance.mask.sum() >= max(0.35 * layer.mask.sum(), 40)
-            for over in drawn.instances[i + 1:]:
+            for over in drawn.instances[i + 1 :]:
                 shared = layer.mask & over.mask
                 if shared.sum() >= 40:
                     overlaps += 1
@@ -217,8 +230,10 @@ def test_polygons_and_rle_of_odd_masks(name):
         mask[2:38, 2:28] = np.random.RandomState(0).rand(36, 26) < 0.6
     polygons = shapes._to_polygons(mask)
     assert polygons and all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
-    for rle in (coco_mask.merge(coco_mask.frPyObjects(polygons, 40, 30)),
-                coco_mask.frPyObjects(shapes._to_rle(mask), 40, 30)):
+    for rle in (
+        coco_mask.merge(coco_mask.frPyObjects(polygons, 40, 30)),
+        coco_mask.frPyObjects(shapes._to_rle(mask), 40, 30),
+    ):
         assert np.array_equal(coco_mask.decode(rle).astype(bool), mask)
 
 
@@ -271,8 +286,9 @@ def test_interrupted_drawing_is_repaired(tmp_path):
     assert read_files(draw_shapes(root, 3, 2, (32, 32))) == whole
 
 
-@pytest.mark.parametrize('name', ['images/val/000001.png', 'labels/train/000002.png',
-                                  'annotations/instances_val.json', 'shapes.json'])
+@pytest.mark.parametrize(
+    'name', ['images/val/000001.png', 'labels/train/000002.png', 'annotations/instances_val.json', 'shapes.json']
+)
 def test_missing_file_is_drawn_again(tmp_path, name):
     draw_shapes(tmp_path, 3, 2, (32, 32))
     before = read_files(tmp_path)
@@ -292,28 +308,34 @@ def test_files_of_something_else_are_kept(tmp_path, name, overwrite):
     assert read_files(tmp_path) == {name: b'mine'}
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ({'size': (31, 64)}, 'side of size'),
-    ({'size': (64, 64.)}, 'side of size'),
-    ({'size': 64}, 'height, width'),
-    ({'size': (64, 64, 3)}, 'height, width'),
-    ({'seed': -1}, 'seed'),
-    ({'num_train': 1}, 'num_train'),
-    ({'num_val': -3}, 'num_val'),
-    ({'num_val': 2.5}, 'num_val'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ({'size': (31, 64)}, 'side of size'),
+        ({'size': (64, 64.0)}, 'side of size'),
+        ({'size': 64}, 'height, width'),
+        ({'size': (64, 64, 3)}, 'height, width'),
+        ({'seed': -1}, 'seed'),
+        ({'num_train': 1}, 'num_train'),
+        ({'num_val': -3}, 'num_val'),
+        ({'num_val': 2.5}, 'num_val'),
+    ],
+)
 def test_bad_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         draw_shapes(tmp_path, **{'num_train': 2, 'num_val': 2, 'size': (32, 32), **arguments})
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ({'index': -1}, 'index'),
-    ({'split': 'test'}, 'split'),
-    ({'size': (0, 0)}, 'size'),
-    ({'seed': -1}, 'seed'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ({'index': -1}, 'index'),
+        ({'split': 'test'}, 'split'),
+        ({'size': (0, 0)}, 'size'),
+        ({'seed': -1}, 'seed'),
+    ],
+)
 def test_bad_arguments_of_one_image(arguments, message):
     with pytest.raises(ValueError, match=message):
         draw_image(**arguments)

@@ -1,4 +1,5 @@
 """The matrix of environments: constraints of a cell, its record, and the table that README.md has of it."""
+
 import json
 import re
 import sys
@@ -21,18 +22,39 @@ REPORT = """<?xml version="1.0"?><testsuites><testsuite name="pytest">
 <testcase classname="" name="tests.test_b"><error message="collection failure">ImportError: no x
 more</error></testcase></testsuite></testsuites>"""
 ENTRY = dict(
-    date='2026-12-01', operators='mmrest', processor='A processor', tests='matrix', passed=20, failed=1, skipped=2,
-    failures={'tests.test_a::test_bad': 'assert 1 == 2'}, install_seconds=90, megabytes=6000,
-    versions={'python': '3.12.1', 'torch': 'torch 2.14.1', 'numpy': 'numpy 2.5.5',
-              'opencv': 'opencv-python 5.0.0.93, opencv-python-headless 5.0.0.93', 'mmengine': 'onedl-mmengine 0.10.12',
-              'mmcv': 'mmcv-lite 2.1.0', 'mmdet': 'mmdet 3.3.0', 'mmseg': 'mmsegmentation 1.2.2'})
+    date='2026-12-01',
+    operators='mmrest',
+    processor='A processor',
+    tests='matrix',
+    passed=20,
+    failed=1,
+    skipped=2,
+    failures={'tests.test_a::test_bad': 'assert 1 == 2'},
+    install_seconds=90,
+    megabytes=6000,
+    versions={
+        'python': '3.12.1',
+        'torch': 'torch 2.14.1',
+        'numpy': 'numpy 2.5.5',
+        'opencv': 'opencv-python 5.0.0.93, opencv-python-headless 5.0.0.93',
+        'mmengine': 'onedl-mmengine 0.10.12',
+        'mmcv': 'mmcv-lite 2.1.0',
+        'mmdet': 'mmdet 3.3.0',
+        'mmseg': 'mmsegmentation 1.2.2',
+    },
+)
 
 
 def test_constraints_of_a_cell():
-    cell = matrix.Cell('3.11', pins=('numpy==1.26.4', 'mmcv==2.1.0'), free=('Opencv_Python', ))
+    cell = matrix.Cell('3.11', pins=('numpy==1.26.4', 'mmcv==2.1.0'), free=('Opencv_Python',))
     text = "# numpy==0\ntorch==2\nmmcv-lite==2.1.0\nnumpy==2; python_version < '3.11'\nnumpy==3\nopencv-python==5\n"
-    assert matrix.constraints_of(cell, text).split('\n') == ['torch==2', 'mmcv-lite==2.1.0', 'numpy==1.26.4',
-                                                             'mmcv==2.1.0', '']
+    assert matrix.constraints_of(cell, text).split('\n') == [
+        'torch==2',
+        'mmcv-lite==2.1.0',
+        'numpy==1.26.4',
+        'mmcv==2.1.0',
+        '',
+    ]
 
 
 @pytest.mark.parametrize('name', matrix.CELLS)
@@ -69,8 +91,11 @@ def test_a_python_is_found_and_asked_for_its_version(tmp_path):
 def test_results_of_a_report(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
     assert matrix.results(tmp_path / 'junit.xml') == dict(
-        passed=1, failed=2, skipped=1, failures={'tests.test_a::test_bad[1]': 'assert 1 == 2',
-                                                 'tests.test_b': 'collection failure'})
+        passed=1,
+        failed=2,
+        skipped=1,
+        failures={'tests.test_a::test_bad[1]': 'assert 1 == 2', 'tests.test_b': 'collection failure'},
+    )
 
 
 def test_entry_of_this_environment(tmp_path):
@@ -94,8 +119,10 @@ def test_an_entry_replaces_its_own(tmp_path):
 def test_table():
     header, _, *rows = version_table.render({'py312-default': ENTRY}).splitlines()
     assert header.startswith('| Python | torch, torchvision |')
-    assert rows == ['| 3.12.1 | 2.14.1, - | 2.5.5, 5.0.0.93 | onedl-mmengine 0.10.12 | mmcv-lite 2.1.0, by mmrest | '
-                    '3.3.0, 1.2.2, - | selected: 20 passed, 1 failed, 2 skipped | 2026-12-01 |']
+    assert rows == [
+        '| 3.12.1 | 2.14.1, - | 2.5.5, 5.0.0.93 | onedl-mmengine 0.10.12 | mmcv-lite 2.1.0, by mmrest | '
+        '3.3.0, 1.2.2, - | selected: 20 passed, 1 failed, 2 skipped | 2026-12-01 |'
+    ]
 
 
 def test_writing_the_table(tmp_path, capsys):
@@ -116,5 +143,6 @@ def test_the_readme_has_the_table_of_the_record():
     text = (REPO / 'README.md').read_text(encoding='utf-8')
     if version_table.BEGIN not in text:
         pytest.skip('README.md has no place for the table')
-    assert text == version_table.put_in(text, version_table.render(matrix.read())), \
+    assert text == version_table.put_in(text, version_table.render(matrix.read())), (
         'run: python .dev_scripts/version_table.py --write'
+    )

@@ -1,4 +1,5 @@
 """The model index and the model zoo page: complete, made from the configs, and with the figures of the papers."""
+
 import json
 import re
 import sys
@@ -53,8 +54,9 @@ def test_figures_are_said_to_be_whose_they_are(index):
     assert set(FIGURES) <= {Path(path).stem.removesuffix('_3rdparty') for path in index}
     for path, model in index.items():
         stem = Path(path).stem
-        expected = MEASURED.get(stem) or {key: value for key, value in printed(stem).items()
-                                          if key not in (PARAMS, GMACS)}
+        expected = MEASURED.get(stem) or {
+            key: value for key, value in printed(stem).items() if key not in (PARAMS, GMACS)
+        }
         assert metrics(model) == expected, stem
         whose = model['Metadata'].get('Figures', '')
         assert whose.startswith('measured by mmrest' if stem in MEASURED else 'printed by' if expected else ''), stem
@@ -66,10 +68,12 @@ def test_figures_are_those_of_the_papers(external):
     tables = json.loads((external / 'spec/paper_tables.json').read_text())
     expected = {}
     renamed = {'AP': 'box AP', 'params_M': PARAMS, 'mIoU ms+flip': MIOU, 'GFLOPs_512x2048': GMACS}
-    for key, name in (('retinanet_1x_coco', 'retinanet_{}_fpn_1x_coco'),
-                      ('mask_rcnn_1x_coco', 'mask_rcnn_{}_fpn_1x_coco'),
-                      ('mask_rcnn_3x_coco', 'mask_rcnn_{}_fpn_3x_coco'),
-                      ('upernet_160k_ade20k_512', 'upernet_{}_512x512_160k_ade20k')):
+    for key, name in (
+        ('retinanet_1x_coco', 'retinanet_{}_fpn_1x_coco'),
+        ('mask_rcnn_1x_coco', 'mask_rcnn_{}_fpn_1x_coco'),
+        ('mask_rcnn_3x_coco', 'mask_rcnn_{}_fpn_3x_coco'),
+        ('upernet_160k_ade20k_512', 'upernet_{}_512x512_160k_ade20k'),
+    ):
         columns = [renamed.get(column, column) for column in tables[key]['columns']]
         columns = [f'box {column}' if column.startswith('AP') else column for column in columns]
         for row, values in tables[key].items():
@@ -79,10 +83,12 @@ def test_figures_are_those_of_the_papers(external):
                 expected[stem] = {column: value for column, value in zip(columns, values) if column != 'FPS_V100'}
     for row, value in tables['imagenet_1k_top1'].items():
         expected[f'{row}_in1k' if row.endswith('384') else f'{row}_8xb256_in1k'] = {TOP1: value}
-    rows = {'stem': {'pvt': 'stem-pvt', 'resnet': 'stem-resnet'},
-            'reduction': {'avgpool': 'reduction-avgpool', 'maxpool': 'reduction-maxpool'},
-            'attention': {'without IN': 'wo-in', 'without conv and IN': 'wo-conv-in', 'MSA': 'msa'},
-            'position': {'none': 'position-none', 'LE': 'position-le', 'GL': 'position-gl'}}
+    rows = {
+        'stem': {'pvt': 'stem-pvt', 'resnet': 'stem-resnet'},
+        'reduction': {'avgpool': 'reduction-avgpool', 'maxpool': 'reduction-maxpool'},
+        'attention': {'without IN': 'wo-in', 'without conv and IN': 'wo-conv-in', 'MSA': 'msa'},
+        'position': {'none': 'position-none', 'LE': 'position-le', 'GL': 'position-gl'},
+    }
     expected['rest_lite_8xb256-ablation_in1k'] = {TOP1: tables['ablation_rest_lite_top1']['stem']['rest']}
     for table, names in rows.items():
         for row, name in names.items():
@@ -124,8 +130,9 @@ def test_the_readme_states_what_was_measured(repo):
     assert f'mIoU {labels["mIoU"]}, tested with --tta {labels[MIOU]}' in text
 
 
-@pytest.mark.parametrize('name, params, giga', [
-    ('rest_small_8xb256_in1k', 13_679_708, 2.093), ('restv2_tiny_384_in1k', 30_434_776, 12.629)])
+@pytest.mark.parametrize(
+    'name, params, giga', [('rest_small_8xb256_in1k', 13_679_708, 2.093), ('restv2_tiny_384_in1k', 30_434_776, 12.629)]
+)
 def test_entries_are_counted(repo, index, name, params, giga):
     """Of two classifiers, against the figures of docs/ablations.md."""
     pytest.importorskip('mmpretrain.version')

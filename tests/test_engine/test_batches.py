@@ -1,4 +1,5 @@
 """Batches of images that differ in size: refused where nothing pads them."""
+
 from __future__ import annotations
 
 from functools import partial
@@ -41,8 +42,9 @@ def model_with(**preprocessor):
 
 
 @pytest.mark.parametrize('phase', ['val', 'test'])
-@pytest.mark.parametrize('preprocessor', [dict(size=(16, 16)), dict(size_divisor=32),
-                                          dict(test_cfg=dict(size_divisor=32))])
+@pytest.mark.parametrize(
+    'preprocessor', [dict(size=(16, 16)), dict(size_divisor=32), dict(test_cfg=dict(size_divisor=32))]
+)
 @pytest.mark.parametrize('views', [None, 2])
 def test_segmentors_evaluate_equal_sizes_before_the_run(phase, preprocessor, views):
     message = '3?.*0.png has 8x8 px, 2.png has 12x8. Set ' + phase + '_dataloader.batch_size=1, or'
@@ -90,6 +92,8 @@ def test_worker_processes_say_the_same():
     loader = DataLoader(dataset, 2, num_workers=1, collate_fn=OneSize(pseudo_collate, (0, 0), 'Do this.'))
     with pytest.raises(DataError) as error:
         list(loader)
-    assert str(error.value) == 'The images of a batch differ in size after the pipeline: 0.png has 8x8 px, 1.png has ' \
-                               '12x8. Do this.'
+    assert (
+        str(error.value) == 'The images of a batch differ in size after the pipeline: 0.png has 8x8 px, 1.png has '
+        '12x8. Do this.'
+    )
     assert OneSize(len, (0, 0), '')([1, 2]) == 2  # of datasets of one's own

@@ -1,4 +1,5 @@
 """From command lines to configs, and the mistakes that are caught before a run starts."""
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -31,8 +32,10 @@ def test_data_root_moves_datasets_and_evaluators():
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == '/elsewhere/annotations/instances_val2017.json'
 
 
-@pytest.mark.parametrize('own, root, said', [
-    ("'/my/data/'", 'data/coco/', True), ("'data/coco'", 'data/coco/', False), (None, 'data/coco/', False)])
+@pytest.mark.parametrize(
+    'own, root, said',
+    [("'/my/data/'", 'data/coco/', True), ("'data/coco'", 'data/coco/', False), (None, 'data/coco/', False)],
+)
 def test_a_data_root_that_no_dataset_uses(repo, tmp_path, monkeypatch, own, root, said):
     """A config that inherits ours and sets it changes no dataset; the option moves them all the same."""
     text = f"_base_ = '{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py'\n"
@@ -54,11 +57,14 @@ def test_a_data_root_that_no_dataset_uses(repo, tmp_path, monkeypatch, own, root
         assert cfg.val_evaluator.ann_file == f'{moved}annotations/instances_val2017.json' and not printed
 
 
-@pytest.mark.parametrize('chain, said', [
-    ("train_dataloader = dict(dataset=dict(data_root='mine/'))\n", False),  # data_root is the inherited one, in use
-    ("data_root = 'mine/'\ntrain_dataloader = dict(dataset=dict(data_root=data_root))\n", False),
-    ("data_root = 'mine/'\n", True),
-])
+@pytest.mark.parametrize(
+    'chain, said',
+    [
+        ("train_dataloader = dict(dataset=dict(data_root='mine/'))\n", False),  # data_root is the inherited one, in use
+        ("data_root = 'mine/'\ntrain_dataloader = dict(dataset=dict(data_root=data_root))\n", False),
+        ("data_root = 'mine/'\n", True),
+    ],
+)
 def test_a_data_root_that_is_inherited_is_nobodys_mistake(repo, tmp_path, monkeypatch, chain, said):
     write(tmp_path / 'base.py', f"_base_ = '{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py'\n{chain}")
     path = write(tmp_path / 'mine.py', "_base_ = ['base.py']\n")
@@ -107,7 +113,7 @@ def test_missing_data_are_listed_once_with_what_to_do(tmp_path):
 
     (tmp_path / 'coco' / 'train2017').mkdir(parents=True)
     with pytest.raises(UsageError) as error:
-        check_data(cfg, ('train', ))
+        check_data(cfg, ('train',))
     assert 'instances_train2017.json  (for train)' in str(error.value)
     assert 'val2017' not in str(error.value)
 
@@ -118,34 +124,42 @@ def test_missing_shapes_say_how_to_draw_them(tmp_path):
 
 
 def check(dataset, evaluator=None):
-    check_data(Config(dict(train_dataloader=dict(dataset=dataset), train_evaluator=evaluator)), ('train', ))
+    check_data(Config(dict(train_dataloader=dict(dataset=dataset), train_evaluator=evaluator)), ('train',))
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda d: dict(type='RepeatDataset', times=2, dataset=d), lambda d: dict(type='ConcatDataset', datasets=[d]),
-    lambda d: [d]])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda d: dict(type='RepeatDataset', times=2, dataset=d),
+        lambda d: dict(type='ConcatDataset', datasets=[d]),
+        lambda d: [d],
+    ],
+)
 def test_data_of_wrapped_datasets(tmp_path, wrap):
     with pytest.raises(UsageError, match='none.json'):
         check(wrap(dict(type='A', data_root=str(tmp_path), ann_file='none.json')))
 
 
-@pytest.mark.parametrize('dataset, missing', [
-    (dict(data_root='{}', ann_file=['a.json', 'none.json']), 'none.json'),
-    (dict(data_root='{}', data_prefix=dict(img_path='none/', seg_map_path='img/')), 'none'),
-    (dict(data_root='{}', data_prefix='none/shot_'), 'none'),
-    (dict(ann_file='{}/none.json'), 'none.json'),
-    (dict(data_root='{}/none', ann_file='a.json'), 'none'),
-    (dict(data_root='{}', ann_file='a.json', data_prefix=dict(img='img/shot_')), None),
-    (dict(data_root='{}', data_prefix='img/'), None),
-    (dict(data_root=['{}', 'other'], ann_file=['none.json', 'b.json']), None),
-    (dict(data_root='{}', ann_file='s3://bucket/none.json'), None),
-    (dict(data_root='s3://bucket/', ann_file='none.json'), None),
-    (dict(data_root='none/', ann_file='none.json', backend_args=dict(backend='petrel')), None),
-    (dict(type='ImageNet', data_root='{}', split='none'), 'none'),
-    (dict(type='ImageNet', data_root='{}', split='img', data_prefix=''), None),
-    (dict(type='CUB', data_root='{}', split='train'), None),
-    (dict(type='OwnDataset', anything=3), None),
-])
+@pytest.mark.parametrize(
+    'dataset, missing',
+    [
+        (dict(data_root='{}', ann_file=['a.json', 'none.json']), 'none.json'),
+        (dict(data_root='{}', data_prefix=dict(img_path='none/', seg_map_path='img/')), 'none'),
+        (dict(data_root='{}', data_prefix='none/shot_'), 'none'),
+        (dict(ann_file='{}/none.json'), 'none.json'),
+        (dict(data_root='{}/none', ann_file='a.json'), 'none'),
+        (dict(data_root='{}', ann_file='a.json', data_prefix=dict(img='img/shot_')), None),
+        (dict(data_root='{}', data_prefix='img/'), None),
+        (dict(data_root=['{}', 'other'], ann_file=['none.json', 'b.json']), None),
+        (dict(data_root='{}', ann_file='s3://bucket/none.json'), None),
+        (dict(data_root='s3://bucket/', ann_file='none.json'), None),
+        (dict(data_root='none/', ann_file='none.json', backend_args=dict(backend='petrel')), None),
+        (dict(type='ImageNet', data_root='{}', split='none'), 'none'),
+        (dict(type='ImageNet', data_root='{}', split='img', data_prefix=''), None),
+        (dict(type='CUB', data_root='{}', split='train'), None),
+        (dict(type='OwnDataset', anything=3), None),
+    ],
+)
 def test_forms_in_which_datasets_name_their_data(tmp_path, dataset, missing):
     (tmp_path / 'img').mkdir()
     (tmp_path / 'a.json').touch()
@@ -175,23 +189,34 @@ def test_package_that_the_registry_misses(monkeypatch, shapes):
         build_runner(load_config(DEMO, dict(data_root=str(shapes))))
 
 
-@pytest.mark.parametrize('options, message', [
-    ({'model.backbone.arch': 'smal'}, "Unknown arch 'smal': choose from lite, small"),
-    ({'model.backbone.type': 'ResTv2', 'model.backbone.arch': 'tiny', 'model.backbone.style': 'wide'}, 'Unknown style'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'model.backbone.arch': 'smal'}, "Unknown arch 'smal': choose from lite, small"),
+        (
+            {'model.backbone.type': 'ResTv2', 'model.backbone.arch': 'tiny', 'model.backbone.style': 'wide'},
+            'Unknown style',
+        ),
+    ],
+)
 def test_arguments_that_the_backbone_refuses(shapes, tmp_path, options, message):
     cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path))
     with pytest.raises(UsageError, match=f'^The config cannot be used: {message}'):
         build_runner(cfg)
 
 
-@pytest.mark.parametrize('wrapper, message', [
-    (dict(paramwise_cfg=dict(layer_decay_rate=2)), r'paramwise_cfg needs a layer_decay_rate in \(0, 1\], got 2'),
-    (dict(paramwise_cfg=dict(layer_decay_rate=0.5), optimizer=dict(lr=None)), 'needs the lr'),
-])
+@pytest.mark.parametrize(
+    'wrapper, message',
+    [
+        (dict(paramwise_cfg=dict(layer_decay_rate=2)), r'paramwise_cfg needs a layer_decay_rate in \(0, 1\], got 2'),
+        (dict(paramwise_cfg=dict(layer_decay_rate=0.5), optimizer=dict(lr=None)), 'needs the lr'),
+    ],
+)
 def test_arguments_that_the_optimizer_refuses(shapes, tmp_path, wrapper, message):
-    options = {'data_root': str(shapes),
-               'optim_wrapper': dict(wrapper, constructor='LayerDecayOptimWrapperConstructor')}
+    options = {
+        'data_root': str(shapes),
+        'optim_wrapper': dict(wrapper, constructor='LayerDecayOptimWrapperConstructor'),
+    }
     with pytest.raises(UsageError, match=f'^The config cannot be used: .*{message}'):
         build_runner(load_config(DEMO, options, work_dir=str(tmp_path)), train=True)
 
@@ -272,8 +297,9 @@ def test_resume(shapes, tmp_path):
         prepare_train(cfg, resume=str(tmp_path / 'none.pth'))
     with pytest.raises(CheckpointError, match='some.pth'):
         prepare_train(cfg, resume=write(tmp_path / 'some.pth', 'x'))
-    torch.save(dict(meta=dict(epoch=1, iter=5, seed=7), state_dict={}, message_hub={}, optimizer={}),
-               tmp_path / 'epoch_1.pth')
+    torch.save(
+        dict(meta=dict(epoch=1, iter=5, seed=7), state_dict={}, message_hub={}, optimizer={}), tmp_path / 'epoch_1.pth'
+    )
     for resume in ('auto', str(tmp_path / 'epoch_1.pth')):
         prepare_train(cfg, resume=resume)
         assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_1.pth') and cfg.randomness.seed == 7
@@ -296,10 +322,12 @@ def test_testing_options(shapes, tmp_path, monkeypatch):
 def test_testing_options_of_segmentation(tmp_path):
     pytest.importorskip('mmseg')
     checkpoint = write(tmp_path / 'some.pth', 'x')
-    text = ("default_scope = 'mmseg'\nmodel = dict(type='M')\ntest_evaluator = dict(type='IoUMetric')\n"
-            "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\n"
-            "visualizer = dict(type='SegLocalVisualizer')\n"
-            "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))\n")
+    text = (
+        "default_scope = 'mmseg'\nmodel = dict(type='M')\ntest_evaluator = dict(type='IoUMetric')\n"
+        "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\n"
+        "visualizer = dict(type='SegLocalVisualizer')\n"
+        "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))\n"
+    )
     path = write(tmp_path / 'seg.py', text)
     cfg = prepare_test(load_config(path), checkpoint, out=str(tmp_path / 'maps'), show_dir=str(tmp_path / 'painted'))
     assert cfg.test_evaluator.output_dir == str(tmp_path / 'maps')
@@ -313,13 +341,19 @@ def test_testing_options_of_segmentation(tmp_path):
     assert cfg.test_dataloader.dataset.pipeline == [dict(type='P')]
 
 
-@pytest.mark.parametrize('options, message', [
-    ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is no setting of EpochBasedTrainLoop'),
-    ({'train_dataloader.prefetch_factor': 2, 'train_dataloader.num_workers': 0}, 'train_dataloader.prefetch_factor=2'),
-    ({'model.data_preprocessor.mean': [1.0] * 4}, 'model.data_preprocessor.mean has 4 values'),
-    ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
-    ({'load_from': 'http://127.0.0.1:9/file.pth'}, 'load_from is http://127.0.0.1:9/file.pth, which cannot be'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is no setting of EpochBasedTrainLoop'),
+        (
+            {'train_dataloader.prefetch_factor': 2, 'train_dataloader.num_workers': 0},
+            'train_dataloader.prefetch_factor=2',
+        ),
+        ({'model.data_preprocessor.mean': [1.0] * 4}, 'model.data_preprocessor.mean has 4 values'),
+        ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
+        ({'load_from': 'http://127.0.0.1:9/file.pth'}, 'load_from is http://127.0.0.1:9/file.pth, which cannot be'),
+    ],
+)
 def test_a_config_is_validated_before_training(shapes, tmp_path, options, message):
     cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path / 'work'))
     with pytest.raises(UsageError, match=message):
@@ -327,11 +361,14 @@ def test_a_config_is_validated_before_training(shapes, tmp_path, options, messag
     assert not (tmp_path / 'work').exists()
 
 
-@pytest.mark.parametrize('options, message', [
-    ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is no setting of TestLoop'),
-    ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
-    ({'test_dataloader.persistent_workers': True, 'test_dataloader.num_workers': 0}, 'test_dataloader.persistent_'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is no setting of TestLoop'),
+        ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
+        ({'test_dataloader.persistent_workers': True, 'test_dataloader.num_workers': 0}, 'test_dataloader.persistent_'),
+    ],
+)
 def test_a_config_is_validated_before_testing(shapes, tmp_path, options, message):
     checkpoint = write(tmp_path / 'some.pth', 'x')
     with pytest.raises(UsageError, match=message):

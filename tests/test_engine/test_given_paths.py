@@ -1,4 +1,5 @@
 """What is found out about files and folders before work starts."""
+
 import os
 
 import pytest
@@ -9,8 +10,10 @@ from mmrest.engine import UsageError, check_target, exit_on_user_error, load_con
 from mmrest.engine.resume import prepare_resume
 
 
-@pytest.mark.parametrize('name, text', [
-    ('c.png', 'x'), ('c.py', 'model = dict('), ('c.py', "_base_ = 'gone.py'"), ('c.py', 'model = undefined')])
+@pytest.mark.parametrize(
+    'name, text',
+    [('c.png', 'x'), ('c.py', 'model = dict('), ('c.py', "_base_ = 'gone.py'"), ('c.py', 'model = undefined')],
+)
 def test_what_is_no_config_is_named(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)

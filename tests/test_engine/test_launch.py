@@ -1,4 +1,5 @@
 """Set-up of the process, which programs ask for and reading a config does not do."""
+
 import os
 import sys
 
@@ -33,12 +34,15 @@ def test_programs_load_safely(monkeypatch):
     assert os.environ['LOCAL_RANK'] == '3' and os.environ[NEVER_RUN] == '1'
 
 
-@pytest.mark.parametrize('tool, args', [
-    ('get_flops', ['none.py']),
-    ('check_dataset', ['none.py']),
-    ('browse_dataset', ['none.py']),
-    ('demo', ['none.jpg', '--config', 'none.py', '--checkpoint', 'none']),
-])
+@pytest.mark.parametrize(
+    'tool, args',
+    [
+        ('get_flops', ['none.py']),
+        ('check_dataset', ['none.py']),
+        ('browse_dataset', ['none.py']),
+        ('demo', ['none.jpg', '--config', 'none.py', '--checkpoint', 'none']),
+    ],
+)
 def test_tools_load_safely(run, tool, args):
     with pytest.raises(SystemExit):
         run(tool, *args)

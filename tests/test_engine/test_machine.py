@@ -1,4 +1,5 @@
 """What is changed for the machine a config runs on."""
+
 import sys
 
 import pytest
@@ -13,18 +14,26 @@ SYNC = dict(type='SyncBN', requires_grad=True)
 
 
 def config(**kwargs):
-    return Config(dict(
-        model=dict(neck=dict(norm_cfg=SYNC), heads=[dict(norm_cfg=SYNC), dict(norm_cfg=dict(type='GN'))]),
-        optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16', optimizer=dict(type='SGD')),
-        **kwargs))
+    return Config(
+        dict(
+            model=dict(neck=dict(norm_cfg=SYNC), heads=[dict(norm_cfg=SYNC), dict(norm_cfg=dict(type='GN'))]),
+            optim_wrapper=dict(
+                type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16', optimizer=dict(type='SGD')
+            ),
+            **kwargs,
+        )
+    )
 
 
-@pytest.mark.parametrize('launcher, gpu, norm, wrapper', [
-    ('none', False, 'BN', 'OptimWrapper'),
-    ('pytorch', False, 'BN', 'OptimWrapper'),
-    ('none', True, 'BN', 'AmpOptimWrapper'),
-    ('pytorch', True, 'SyncBN', 'AmpOptimWrapper'),
-])
+@pytest.mark.parametrize(
+    'launcher, gpu, norm, wrapper',
+    [
+        ('none', False, 'BN', 'OptimWrapper'),
+        ('pytorch', False, 'BN', 'OptimWrapper'),
+        ('none', True, 'BN', 'AmpOptimWrapper'),
+        ('pytorch', True, 'SyncBN', 'AmpOptimWrapper'),
+    ],
+)
 def test_what_cannot_be_had_is_replaced(monkeypatch, launcher, gpu, norm, wrapper):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
     cfg = config(launcher=launcher)
@@ -51,6 +60,7 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
     from mmdet.models.losses import FocalLoss
     from mmdet.registry import MODELS
     from mmdet.testing import demo_mm_inputs
+
     forward = FocalLoss.forward
 
     def strict(self, pred, *args, **kwargs):
@@ -60,16 +70,18 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
     monkeypatch.setattr(FocalLoss, 'forward', strict)
     cfg = Config.fromfile(repo / f'configs/{name}.py')
     cfg.merge_from_dict({'model.backbone.arch': dict(tiny, _delete_=True)})
-    cfg.model.neck.in_channels = list(tiny['embed_dims'])[-len(cfg.model.neck.in_channels):]
+    cfg.model.neck.in_channels = list(tiny['embed_dims'])[-len(cfg.model.neck.in_channels) :]
     model = MODELS.build(cfg.model).train()
-    data = model.data_preprocessor(demo_mm_inputs(2, image_shapes=[(3, 64, 64)] * 2, num_items=[2, 1], num_classes=4,
-                                                  with_mask=True), True)
+    data = model.data_preprocessor(
+        demo_mm_inputs(2, image_shapes=[(3, 64, 64)] * 2, num_items=[2, 1], num_classes=4, with_mask=True), True
+    )
 
     def losses():
         with torch.autocast('cpu', torch.bfloat16):
             return model.parse_losses(model(**data, mode='loss'))[0]
 
     import mmcv._ext
+
     if name.startswith('mask') and hasattr(mmcv._ext, 'PROVIDER'):
         assert losses().isfinite()  # the operators of mmrest take bfloat16
     else:
@@ -80,23 +92,32 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
     assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
-@pytest.mark.parametrize('seen, archs, error, expected', [
-    (0, [], None, ''),
-    (2, ['sm_80', 'sm_90', 'compute_90'], None, ''),
-    (1, ['sm_100', 'sm_120'], None, 'has no kernels for A GPU, sm_90'),
-    (0, [], RuntimeError('The NVIDIA driver is too old\nmore'), 'The NVIDIA driver is too old'),
-])
+@pytest.mark.parametrize(
+    'seen, archs, error, expected',
+    [
+        (0, [], None, ''),
+        (2, ['sm_80', 'sm_90', 'compute_90'], None, ''),
+        (1, ['sm_100', 'sm_120'], None, 'has no kernels for A GPU, sm_90'),
+        (0, [], RuntimeError('The NVIDIA driver is too old\nmore'), 'The NVIDIA driver is too old'),
+    ],
+)
 def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, expected):
     """One sentence, and the program starts once more without it."""
+
     def init():
         raise error
 
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     monkeypatch.setattr(machine.torch.version, 'cuda', '13.0')
     monkeypatch.setattr(machine.glob, 'glob', lambda pattern: ['/dev/nvidia0'] if seen or error else [])
-    for name, value in dict(is_available=lambda: seen > 0, device_count=lambda: seen, get_arch_list=lambda: archs,
-                            get_device_capability=lambda device: (9, 0), get_device_name=lambda device: 'A GPU',
-                            init=init).items():
+    for name, value in dict(
+        is_available=lambda: seen > 0,
+        device_count=lambda: seen,
+        get_arch_list=lambda: archs,
+        get_device_capability=lambda device: (9, 0),
+        get_device_name=lambda device: 'A GPU',
+        init=init,
+    ).items():
         monkeypatch.setattr(machine.torch.cuda, name, value)
     assert machine.find_gpu_problem().endswith(expected) and bool(machine.find_gpu_problem()) == bool(expected)
     started = []

@@ -1,4 +1,5 @@
 """What a run is resumed into: another optimizer, other groups, shapes, schedules, or nothing left to train."""
+
 import shutil
 
 import pytest
@@ -29,8 +30,9 @@ def stopped(request, tmp_path_factory, repo, shapes):
     return request.param, path, folder / 'run' / name
 
 
-SHORT = dict(epochs={'train_cfg.max_epochs': 1, 'train_dataloader.dataset.indices': 2},
-             iterations={'train_cfg.max_iters': 5})
+SHORT = dict(
+    epochs={'train_cfg.max_epochs': 1, 'train_dataloader.dataset.indices': 2}, iterations={'train_cfg.max_iters': 5}
+)
 HEADS = dict(epochs='model.bbox_head.num_classes', iterations='model.decode_head.num_classes')
 
 
@@ -56,14 +58,19 @@ def test_another_optimizer(stopped, tmp_path, name, settings):
     assert str(error.value).startswith(
         f'{stopped[2]} cannot be resumed with this config: it was trained with AdamW, and optim_wrapper.optimizer is '
         f'{name}. Resume with the config of that run, or start anew from its weights: --cfg-options '
-        f'load_from={stopped[2]}, without --resume.')
+        f'load_from={stopped[2]}, without --resume.'
+    )
     written = [file.name for file in (tmp_path / 'run').rglob('*') if file.is_file()]
     assert not [file for file in written if file.endswith('.pth')] and f'{stopped[0]}.py' not in written
 
 
-@pytest.mark.parametrize('paramwise, difference', [
-    (dict(custom_keys=dict(backbone=dict(lr_mult=0.1))), 'parameter group'),
-    (dict(bias_lr_mult=2.0, norm_decay_mult=0.0), '')])
+@pytest.mark.parametrize(
+    'paramwise, difference',
+    [
+        (dict(custom_keys=dict(backbone=dict(lr_mult=0.1))), 'parameter group'),
+        (dict(bias_lr_mult=2.0, norm_decay_mult=0.0), ''),
+    ],
+)
 def test_other_groups(stopped, tmp_path, paramwise, difference):
     options = dict(optim_wrapper=optimizer(stopped, _delete_=True, paramwise_cfg=paramwise))
     with pytest.raises(UsageError, match=f'cannot be resumed with this config: its .*{difference}.*paramwise_cfg'):
@@ -71,23 +78,30 @@ def test_other_groups(stopped, tmp_path, paramwise, difference):
 
 
 def test_other_shapes(stopped, tmp_path):
-    with pytest.raises(UsageError, match=r'there are other shapes in the model: \S+ \(file \(\d+.* and \d+ more|other '
-                       r'shapes in the model: \S+ \(file'):
+    with pytest.raises(
+        UsageError,
+        match=r'there are other shapes in the model: \S+ \(file \(\d+.* and \d+ more|other '
+        r'shapes in the model: \S+ \(file',
+    ):
         resume(stopped, tmp_path / 'run', **{HEADS[stopped[0]]: 7})
 
 
 def test_another_set_of_schedules(stopped, tmp_path):
     for schedules, message in (
-            ([dict(type='MultiStepLR', milestones=[3])], 'its param_scheduler was LinearLR, .* config is MultiStepLR'),
-            ([], 'its param_scheduler was LinearLR, and that of the config is none')):
+        ([dict(type='MultiStepLR', milestones=[3])], 'its param_scheduler was LinearLR, .* config is MultiStepLR'),
+        ([], 'its param_scheduler was LinearLR, and that of the config is none'),
+    ):
         with pytest.raises(UsageError, match=message):
             resume(stopped, tmp_path / f'run{len(schedules)}', param_scheduler=schedules)
 
 
 @pytest.mark.parametrize('how', ['as it was', 'mixed precision off', 'averages'])
 def test_what_can_be_resumed(stopped, tmp_path, how):
-    options = {'as it was': {}, 'mixed precision off': {'optim_wrapper.type': 'AmpOptimWrapper'},
-               'averages': dict(custom_hooks=[dict(type='EMAHook')])}[how]
+    options = {
+        'as it was': {},
+        'mixed precision off': {'optim_wrapper.type': 'AmpOptimWrapper'},
+        'averages': dict(custom_hooks=[dict(type='EMAHook')]),
+    }[how]
     resume(stopped, tmp_path / 'run', **options)
     assert (tmp_path / f'run/{stopped[0]}.py').is_file(), 'the config is written once all is well'
 
@@ -97,8 +111,10 @@ def test_settings_that_a_resumed_run_keeps(stopped, tmp_path):
     schedules[0].end = 99
     runner = resume(stopped, tmp_path / 'run', **{'optim_wrapper.optimizer.lr': 0.5, 'param_scheduler': schedules})
     log = next((tmp_path / 'run').rglob('*.log')).read_text()
-    assert 'A resumed run keeps the settings that it was started with: lr 0.001 (the config has 0.5); ' \
+    assert (
+        'A resumed run keeps the settings that it was started with: lr 0.001 (the config has 0.5); '
         'param_scheduler.0.end 12 (the config has 99)' in log.replace('\n', ' ')
+    )
     assert runner.optim_wrapper.param_groups[0]['lr'] == 0.5, 'nothing is loaded yet'
 
 
@@ -120,15 +136,30 @@ def test_averages_that_nobody_keeps_any_more(stopped, tmp_path):
         resume((*stopped[:2], tmp_path / stopped[2].name), tmp_path / 'run')
 
 
-@pytest.mark.parametrize('train_cfg, meta, message', [
-    (dict(type='EpochBasedTrainLoop', max_epochs=3), dict(epoch=3, iter=30), 'finished: .* has 3 of 3 epochs. To'),
-    (dict(by_epoch=True, max_epochs=3), dict(epoch=5, iter=30), 'nothing left .* has 5 epochs, and .*max_epochs is 3'),
-    (dict(type='IterBasedTrainLoop', max_iters=3000), dict(epoch=0, iter=3000), 'has 3,000 of 3,000 iterations. To'),
-    (dict(by_epoch=False, max_iters=3000), dict(epoch=0, iter=4000), 'has 4,000 iterations, and .*max_iters is 3,000'),
-    (dict(by_epoch=True, max_epochs=3), dict(epoch=2, iter=10**9), None),
-    (dict(by_epoch=False, max_iters=3), dict(epoch=9, iter=2), None),
-    (dict(type='OwnLoop', max_epochs=3), dict(epoch=9, iter=2), None),
-])
+@pytest.mark.parametrize(
+    'train_cfg, meta, message',
+    [
+        (dict(type='EpochBasedTrainLoop', max_epochs=3), dict(epoch=3, iter=30), 'finished: .* has 3 of 3 epochs. To'),
+        (
+            dict(by_epoch=True, max_epochs=3),
+            dict(epoch=5, iter=30),
+            'nothing left .* has 5 epochs, and .*max_epochs is 3',
+        ),
+        (
+            dict(type='IterBasedTrainLoop', max_iters=3000),
+            dict(epoch=0, iter=3000),
+            'has 3,000 of 3,000 iterations. To',
+        ),
+        (
+            dict(by_epoch=False, max_iters=3000),
+            dict(epoch=0, iter=4000),
+            'has 4,000 iterations, and .*max_iters is 3,000',
+        ),
+        (dict(by_epoch=True, max_epochs=3), dict(epoch=2, iter=10**9), None),
+        (dict(by_epoch=False, max_iters=3), dict(epoch=9, iter=2), None),
+        (dict(type='OwnLoop', max_epochs=3), dict(epoch=9, iter=2), None),
+    ],
+)
 @pytest.mark.parametrize('source', ['auto', 'epoch_1.pth'])
 def test_a_finished_run(tmp_path, capsys, train_cfg, meta, message, source):
     torch.save(dict(meta=meta, state_dict={}, message_hub={}, optimizer={}), tmp_path / 'epoch_1.pth')
@@ -150,14 +181,18 @@ def test_checkpoints_of_another_name(tmp_path, monkeypatch):
     prepare_resume(cfg, 'auto')
     (tmp_path / 'iter_500.pth').touch()
     prepare_resume(cfg, 'auto')
-    assert said == [f'There is no checkpoint in {tmp_path} to resume from: starting from the beginning.',
-                    f'There is no epoch_*.pth in {tmp_path} to resume from: starting from the beginning. To resume '
-                    'from another file there (iter_500.pth), name it: --resume PATH']
+    assert said == [
+        f'There is no checkpoint in {tmp_path} to resume from: starting from the beginning.',
+        f'There is no epoch_*.pth in {tmp_path} to resume from: starting from the beginning. To resume '
+        'from another file there (iter_500.pth), name it: --resume PATH',
+    ]
 
 
 def test_the_saved_config_is_read_and_not_run(tmp_path):
-    text = (f"a = dict(b=[1, dict(c='x')], d=(2, -3))\nopen('{tmp_path}/ran', 'w')\ne = open('{tmp_path}/ran', 'w')\n"
-            "f = {'g': None}\n")
+    text = (
+        f"a = dict(b=[1, dict(c='x')], d=(2, -3))\nopen('{tmp_path}/ran', 'w')\ne = open('{tmp_path}/ran', 'w')\n"
+        "f = {'g': None}\n"
+    )
     assert read_saved_config(dict(cfg=text)) == dict(a=dict(b=[1, dict(c='x')], d=(2, -3)), f=dict(g=None))
     assert not list(tmp_path.iterdir())
     assert read_saved_config(dict(cfg='(')) == read_saved_config({}) == read_saved_config(dict(cfg=3)) == {}

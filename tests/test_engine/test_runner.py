@@ -1,4 +1,5 @@
 """Runner of the tools: its classes, and objects of a run that are what their classes say."""
+
 from pathlib import Path
 
 import pytest
@@ -60,17 +61,34 @@ def registered(monkeypatch):
 
 
 def config(folder, by_epoch=True, batch_sampler=None, workers=0, dataset=None, **more) -> Config:
-    loader = dict(dataset=dataset or Noise(), sampler=dict(type='DefaultSampler', shuffle=True), batch_size=2,
-                  collate_fn=dict(type='default_collate'), num_workers=workers, batch_sampler=batch_sampler)
+    loader = dict(
+        dataset=dataset or Noise(),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        batch_size=2,
+        collate_fn=dict(type='default_collate'),
+        num_workers=workers,
+        batch_sampler=batch_sampler,
+    )
     test = {**loader, 'batch_sampler': None, 'num_workers': 0}
     length = dict(max_epochs=2) if by_epoch else dict(max_iters=6)
-    return Config(dict(
-        model=dict(type='RunnerModel'), work_dir=str(folder / 'run'), launcher='none', randomness=dict(seed=3),
-        train_dataloader=loader, train_cfg=dict(by_epoch=by_epoch, **length), test_dataloader=test, test_cfg=dict(),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), test_evaluator=dict(type='DumpResults',
-                                                                                  out_file_path=str(folder / 'o.pkl')),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2, priority='LOW')),
-        custom_hooks=[dict(type='InvalidLossHook')], experiment_name=str(folder).replace('/', '-'), **more))
+    return Config(
+        dict(
+            model=dict(type='RunnerModel'),
+            work_dir=str(folder / 'run'),
+            launcher='none',
+            randomness=dict(seed=3),
+            train_dataloader=loader,
+            train_cfg=dict(by_epoch=by_epoch, **length),
+            test_dataloader=test,
+            test_cfg=dict(),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            test_evaluator=dict(type='DumpResults', out_file_path=str(folder / 'o.pkl')),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2, priority='LOW')),
+            custom_hooks=[dict(type='InvalidLossHook')],
+            experiment_name=str(folder).replace('/', '-'),
+            **more,
+        )
+    )
 
 
 def shadowed(owner) -> list[str]:
@@ -146,9 +164,15 @@ def test_other_runners_and_unknown_ones(tmp_path):
     assert not Path(cfg.work_dir).exists()
 
 
-@pytest.mark.parametrize('hook, expected', [
-    (dict(type='CheckpointHook'), AtomicCheckpointHook), (dict(type='mmengine.CheckpointHook'), AtomicCheckpointHook),
-    (dict(type=CheckpointHook), AtomicCheckpointHook), (dict(type='OwnCheckpointHook'), OwnCheckpointHook)])
+@pytest.mark.parametrize(
+    'hook, expected',
+    [
+        (dict(type='CheckpointHook'), AtomicCheckpointHook),
+        (dict(type='mmengine.CheckpointHook'), AtomicCheckpointHook),
+        (dict(type=CheckpointHook), AtomicCheckpointHook),
+        (dict(type='OwnCheckpointHook'), OwnCheckpointHook),
+    ],
+)
 def test_checkpoint_hooks_by_type(tmp_path, hook, expected):
     cfg = config(tmp_path)
     cfg.default_hooks.checkpoint = dict(hook, interval=3)

@@ -1,4 +1,5 @@
 """Batches that seed the generators as they are loaded."""
+
 import pickle
 import random
 from copy import copy, deepcopy
@@ -19,9 +20,19 @@ def test_each_index_has_a_random_state_of_its_own():
         assert values == [torch.rand(()).item(), random.random()]
 
 
-@pytest.mark.parametrize('take', [
-    lambda batch: pickle.loads(pickle.dumps(batch)), copy, deepcopy, len, repr, lambda batch: batch[:], lambda batch:
-    batch[0], lambda batch: 7 in batch])
+@pytest.mark.parametrize(
+    'take',
+    [
+        lambda batch: pickle.loads(pickle.dumps(batch)),
+        copy,
+        deepcopy,
+        len,
+        repr,
+        lambda batch: batch[:],
+        lambda batch: batch[0],
+        lambda batch: 7 in batch,
+    ],
+)
 def test_what_does_not_load_seeds_nothing(take):
     """Pickling least of all, which a thread of the process that trains does for its workers."""
     batch = SeededBatch([4, 7], 11)
@@ -35,11 +46,30 @@ def test_what_does_not_load_seeds_nothing(take):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_loader_keeps_the_settings_of_the_one_it_stands_for(workers):
     options = dict(prefetch_factor=3, persistent_workers=True, timeout=5) if workers else {}
-    loader = DataLoader(range(5), 2, num_workers=workers, collate_fn=list, worker_init_fn=id, drop_last=True,
-                        generator=torch.Generator(), **options)
+    loader = DataLoader(
+        range(5),
+        2,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=id,
+        drop_last=True,
+        generator=torch.Generator(),
+        **options,
+    )
     seeded = SeededDataLoader(loader, SeededBatchSampler(loader.batch_sampler, 0, 0, endless=False))
-    for name in ('dataset', 'num_workers', 'collate_fn', 'worker_init_fn', 'prefetch_factor', 'persistent_workers',
-                 'timeout', 'generator', 'batch_size', 'pin_memory', 'multiprocessing_context'):
+    for name in (
+        'dataset',
+        'num_workers',
+        'collate_fn',
+        'worker_init_fn',
+        'prefetch_factor',
+        'persistent_workers',
+        'timeout',
+        'generator',
+        'batch_size',
+        'pin_memory',
+        'multiprocessing_context',
+    ):
         assert getattr(seeded, name) == getattr(loader, name), name
     assert len(seeded) == 2 and seeded.batch_sampler.drop_last
 

@@ -1,4 +1,5 @@
 """Exported files compute what the models do, at sizes and batches that the graph was not recorded with."""
+
 import copy
 import importlib.util
 import json
@@ -16,10 +17,12 @@ from mmrest.export import apply_nms, backbone_target, compare, config_target, ex
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 # A graph of symbolic sizes takes long to record, the longer the deeper: one or two stages are what most tests run.
-ONE = dict(arch=dict(embed_dims=(16, ), depths=(1, ), num_heads=(2, ), sr_ratios=(4, )), out_indices=(0, ))
+ONE = dict(arch=dict(embed_dims=(16,), depths=(1,), num_heads=(2,), sr_ratios=(4,)), out_indices=(0,))
 SMALL = dict(arch=dict(embed_dims=(8, 16), depths=(1, 1), num_heads=(1, 2), sr_ratios=(4, 2)), out_indices=(0, 1))
-WHOLE = dict(arch=dict(embed_dims=(8, 16, 24, 32), depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
-             out_indices=(0, 1, 2, 3))
+WHOLE = dict(
+    arch=dict(embed_dims=(8, 16, 24, 32), depths=(1, 2, 1, 1), num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1)),
+    out_indices=(0, 1, 2, 3),
+)
 # Sides that no stage divides evenly, a map of one pixel, and one much longer than wide.
 SHAPES = ((97, 131), (33, 64), (64, 300))
 RETINANET = """
@@ -53,6 +56,7 @@ def onnx():
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Run tools/export_onnx.py in this process."""
+
     def run_tool(*args):
         spec = importlib.util.spec_from_file_location('export_onnx', TOOLS / 'export_onnx.py')
         tool = importlib.util.module_from_spec(spec)
@@ -60,6 +64,7 @@ def run(monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, 'argv', ['export_onnx', *map(str, args)])
         tool.main()
+
     return run_tool
 
 
@@ -103,16 +108,25 @@ def operators(onnx, path):
     return {node.op_type for node in graph.node}
 
 
-@pytest.mark.parametrize('backbone, options', [
-    ('ResTv2', ONE),
-    pytest.param('ResT', ONE, marks=pytest.mark.slow),
-    pytest.param('ResTAblation', dict(SMALL, position='le', stem='pvt', reduction='avgpool', head_interaction='conv'),
-                 marks=pytest.mark.slow),
-    pytest.param('ResTv2Ablation', dict(SMALL, head_mixing=True, upsample_strategy='bilinear', upsample_target='x'),
-                 marks=pytest.mark.slow),
-    pytest.param('ResT', WHOLE, marks=pytest.mark.slow),
-    pytest.param('ResTv2', WHOLE, marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    'backbone, options',
+    [
+        ('ResTv2', ONE),
+        pytest.param('ResT', ONE, marks=pytest.mark.slow),
+        pytest.param(
+            'ResTAblation',
+            dict(SMALL, position='le', stem='pvt', reduction='avgpool', head_interaction='conv'),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            'ResTv2Ablation',
+            dict(SMALL, head_mixing=True, upsample_strategy='bilinear', upsample_target='x'),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param('ResT', WHOLE, marks=pytest.mark.slow),
+        pytest.param('ResTv2', WHOLE, marks=pytest.mark.slow),
+    ],
+)
 def test_program_of_a_backbone(tmp_path, backbone, options):
     target = stir(backbone_target(backbone, options=options))
     export(target, tmp_path / 'backbone.pt2', verify=False)
@@ -124,16 +138,19 @@ def test_program_of_a_backbone(tmp_path, backbone, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('backbone, options', [
-    ('ResT', WHOLE),
-    ('ResTv2', dict(WHOLE, out_norm='trunk')),
-    ('ResTAblation', dict(position='le', stem='resnet', reduction='maxpool')),
-    ('ResTAblation', dict(position='gl', stem='pvt', attention='msa')),
-    ('ResTAblation', dict(position='gl_dw', reduction='avgpool', head_interaction='none')),
-    ('ResTAblation', dict(head_interaction='conv')),
-    ('ResTv2Ablation', dict(upsample_strategy='nearest', upsample_target='k')),
-    ('ResTv2Ablation', dict(upsample_strategy='bilinear', upsample_target='q', head_mixing=True)),
-])
+@pytest.mark.parametrize(
+    'backbone, options',
+    [
+        ('ResT', WHOLE),
+        ('ResTv2', dict(WHOLE, out_norm='trunk')),
+        ('ResTAblation', dict(position='le', stem='resnet', reduction='maxpool')),
+        ('ResTAblation', dict(position='gl', stem='pvt', attention='msa')),
+        ('ResTAblation', dict(position='gl_dw', reduction='avgpool', head_interaction='none')),
+        ('ResTAblation', dict(head_interaction='conv')),
+        ('ResTv2Ablation', dict(upsample_strategy='nearest', upsample_target='k')),
+        ('ResTv2Ablation', dict(upsample_strategy='bilinear', upsample_target='q', head_mixing=True)),
+    ],
+)
 def test_graph_of_a_backbone(onnx, tmp_path, backbone, options):
     target = stir(backbone_target(backbone, options=SMALL | options))
     path = tmp_path / 'backbone.onnx'
@@ -166,6 +183,7 @@ def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
     # An image that the pipeline enlarges and pads.
     import cv2
     import onnxruntime
+
     image = cv2.imread(str(shapes / 'images/val/000000.png'))[:50, :61]
     cv2.imwrite(str(tmp_path / 'cut.png'), image)
     loaded = init_model(retinanet, str(checkpoint))
@@ -178,8 +196,9 @@ def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
     for rescale in (True, False):
         with torch.no_grad():
             expected = loaded.model.predict(prepared['inputs'], [copy.deepcopy(sample)], rescale)[0].pred_instances
-        found = apply_nms(boxes, scores, levels, metadata['test_cfg'], [sample.img_shape],
-                          [sample.scale_factor] if rescale else None)[0]
+        found = apply_nms(
+            boxes, scores, levels, metadata['test_cfg'], [sample.img_shape], [sample.scale_factor] if rescale else None
+        )[0]
         assert len(expected) == len(found['labels']) == 5
         assert found['labels'].tolist() == expected.labels.tolist()
         torch.testing.assert_close(found['bboxes'], expected.bboxes, rtol=1e-4, atol=1e-3)
@@ -214,16 +233,17 @@ def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
 def test_outputs_of_a_segmentor(upernet):
     target = config_target(upernet, outputs=['labels'])
     assert list(target.outputs) == ['labels']
-    labels, = target.original(torch.randn(1, 3, 64, 64))
+    (labels,) = target.original(torch.randn(1, 3, 64, 64))
     assert labels.shape == (1, 64, 64) and labels.dtype == torch.int64
     with pytest.raises(UsageError, match='has the outputs logits and labels; got boxes'):
         config_target(upernet, outputs=['boxes'])
 
 
-@pytest.mark.parametrize('style', ['win', pytest.param('cwin', marks=pytest.mark.slow),
-                                   pytest.param('hwin', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'style', ['win', pytest.param('cwin', marks=pytest.mark.slow), pytest.param('hwin', marks=pytest.mark.slow)]
+)
 def test_windows_are_exported_at_one_size(tmp_path, style):
-    options = dict(ONE, style=style, window_sizes=(8, ), hwin_global_stages=())
+    options = dict(ONE, style=style, window_sizes=(8,), hwin_global_stages=())
     target = stir(backbone_target('ResTv2', options=options))
     with pytest.raises(UsageError, match="windows.*--static-shape HEIGHT WIDTH, or use style='global'"):
         export(target, tmp_path / 'backbone.pt2')
@@ -264,19 +284,29 @@ def test_the_model_itself_is_left_alone(upernet):
     assert str(target.original) == before and 'AveragingPool2d' not in before
 
 
-@pytest.mark.parametrize('args, message', [
-    ([], 'Give either a config or --backbone'),
-    (['--backbone', 'ResT', '--arch', 'huge'], "Unknown arch 'huge'"),
-    (['--backbone', 'ResT', '--arch', 'lite', '--checkpoint', 'none.pth'], 'There is no checkpoint file none.pth'),
-    (['--backbone', 'ResT', '--arch', 'lite', '--checkpoint', '{checkpoint}'], 'The checkpoint does not fit the model'),
-    (['--backbone', 'ResT', '--arch', 'lite', '--out', 'file.pb'], 'must end in .onnx or .pt2'),
-    (['{config}', '--checkpoint', '{zip}'], 'other.zip is cut off'),
-    (['{mask_rcnn}'], 'is a MaskRCNN.*--part backbone'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        ([], 'Give either a config or --backbone'),
+        (['--backbone', 'ResT', '--arch', 'huge'], "Unknown arch 'huge'"),
+        (['--backbone', 'ResT', '--arch', 'lite', '--checkpoint', 'none.pth'], 'There is no checkpoint file none.pth'),
+        (
+            ['--backbone', 'ResT', '--arch', 'lite', '--checkpoint', '{checkpoint}'],
+            'The checkpoint does not fit the model',
+        ),
+        (['--backbone', 'ResT', '--arch', 'lite', '--out', 'file.pb'], 'must end in .onnx or .pt2'),
+        (['{config}', '--checkpoint', '{zip}'], 'other.zip is cut off'),
+        (['{mask_rcnn}'], 'is a MaskRCNN.*--part backbone'),
+    ],
+)
 def test_mistakes_are_one_message(run, repo, configs, checkpoint, tmp_path, capsys, args, message):
     (tmp_path / 'other.zip').write_bytes(b'PK\x03\x04 and nothing more')
-    paths = dict(config=configs['ResT'], checkpoint=checkpoint, zip=tmp_path / 'other.zip',
-                 mask_rcnn=repo / 'configs/mask_rcnn_rest_lite_fpn_shapes.py')
+    paths = dict(
+        config=configs['ResT'],
+        checkpoint=checkpoint,
+        zip=tmp_path / 'other.zip',
+        mask_rcnn=repo / 'configs/mask_rcnn_rest_lite_fpn_shapes.py',
+    )
     with pytest.raises(SystemExit) as exit_status:
         run(*(arg.format(**paths) for arg in args))
     assert exit_status.value.code == 2
@@ -299,8 +329,10 @@ def test_metadata_are_json_where_they_have_structure(configs):
     assert [meaning.split('stride ')[1] for meaning in target.outputs.values()] == ['8', '16', '32']
 
 
-@pytest.mark.parametrize('name, opset, message', [
-    ('x.onnx', 5, '--opset 5: choose from 18'), ('x.onnx', 999, 'choose from'), ('x.pt2', 18, 'is for .onnx files')])
+@pytest.mark.parametrize(
+    'name, opset, message',
+    [('x.onnx', 5, '--opset 5: choose from 18'), ('x.onnx', 999, 'choose from'), ('x.pt2', 18, 'is for .onnx files')],
+)
 def test_versions_that_cannot_be_written(tmp_path, name, opset, message):
     pytest.importorskip('onnx')
     with pytest.raises(UsageError, match=message):
@@ -308,9 +340,13 @@ def test_versions_that_cannot_be_written(tmp_path, name, opset, message):
     assert not (tmp_path / 'new').exists()
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--backbone', 'ResT', '--arch', 'lite', '--part', 'backbone'], '--part does nothing with --backbone'),
-    (['configs/retinanet_rest_lite_fpn_shapes.py', '--arch', 'large'], '--arch does nothing with a config')])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--backbone', 'ResT', '--arch', 'lite', '--part', 'backbone'], '--part does nothing with --backbone'),
+        (['configs/retinanet_rest_lite_fpn_shapes.py', '--arch', 'large'], '--arch does nothing with a config'),
+    ],
+)
 def test_options_without_an_effect(monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, 'argv', ['export_onnx.py', *arguments])
     with pytest.raises(SystemExit):

@@ -1,4 +1,5 @@
 """Adaptive pooling as matrix products: PyTorch's own values at any size."""
+
 import pytest
 import torch
 from torch import nn
@@ -17,11 +18,15 @@ def test_values(output_size, shape):
 
 
 def test_every_pool_of_a_model_is_replaced_but_plain_means():
-    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.ReLU()),
-                          nn.AdaptiveAvgPool2d((None, 2)))
+    model = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.ReLU()), nn.AdaptiveAvgPool2d((None, 2))
+    )
     x = torch.rand(1, 2, 9, 7)
     expected = model[1](x), model[2](x)
     replace_adaptive_pools(model)
     assert [type(part) for part in (model[0], model[1][0], model[2])] == [
-        nn.AdaptiveAvgPool2d, AveragingPool2d, AveragingPool2d]
+        nn.AdaptiveAvgPool2d,
+        AveragingPool2d,
+        AveragingPool2d,
+    ]
     torch.testing.assert_close((model[1](x), model[2](x)), expected)

@@ -1,4 +1,5 @@
 """Blocks, embeddings and their parts."""
+
 import pytest
 import torch
 from torch import nn
@@ -122,8 +123,10 @@ def test_inference_leaves_its_input_alone():
 def test_recomputing_changes_no_gradient(with_cp, drop_rate, autocast):
     grads = []
     kwargs = dict(drop_rate=drop_rate, drop_path_rate=0.3)
-    blocks = [TransformerBlock(16, EMSA(16, 2, 2), **kwargs),
-              TransformerBlock(16, EMSA(16, 2, 2), ffn_recompute=True, **kwargs)]
+    blocks = [
+        TransformerBlock(16, EMSA(16, 2, 2), **kwargs),
+        TransformerBlock(16, EMSA(16, 2, 2), ffn_recompute=True, **kwargs),
+    ]
     blocks[1].load_state_dict(blocks[0].state_dict())
     for block in blocks:
         x = torch.linspace(-1, 1, 4 * 12 * 16).view(4, 12, 16).requires_grad_()

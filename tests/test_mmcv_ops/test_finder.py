@@ -1,4 +1,5 @@
 """Which module is mmcv._ext: whatever is imported first, and with every kind of mmcv that may be installed."""
+
 from __future__ import annotations
 
 import os
@@ -17,8 +18,10 @@ from mmrest.mmcv_ops import extension, files, finder
 from mmrest.mmcv_ops.__main__ import main
 
 # Prints where the operators come from, and uses one.
-LOOK = 'import mmcv._ext; print(getattr(mmcv._ext, "PROVIDER", "compiled")); from mmcv.ops import nms; import torch; ' \
-       'print(nms(torch.tensor([[0., 0., 2., 2.]]), torch.ones(1), 0.5)[1].tolist())'
+LOOK = (
+    'import mmcv._ext; print(getattr(mmcv._ext, "PROVIDER", "compiled")); from mmcv.ops import nms; import torch; '
+    'print(nms(torch.tensor([[0., 0., 2., 2.]]), torch.ones(1), 0.5)[1].tolist())'
+)
 
 
 @pytest.fixture
@@ -33,8 +36,14 @@ def lite(tmp_path) -> Path:
 
 def python(folder: Path, code: str) -> str:
     path = os.pathsep.join([str(folder), str(Path(__file__).resolve().parents[2])])
-    return subprocess.run([sys.executable, '-c', code], text=True, env=dict(os.environ, PYTHONPATH=path), cwd=folder,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+    return subprocess.run(
+        [sys.executable, '-c', code],
+        text=True,
+        env=dict(os.environ, PYTHONPATH=path),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ).stdout
 
 
 @pytest.mark.matrix
@@ -46,8 +55,12 @@ def test_importing_mmrest_first_is_enough(lite):
 
 def test_the_file_makes_any_order_work_until_it_is_removed(lite, monkeypatch, capsys):
     monkeypatch.setattr(files, 'mmcv_folder', lambda: lite / 'mmcv')
-    for option, said in (('--status', 'compiled:  no'), ('--install', 'Written'), ('--install', 'Already there'),
-                         ('--status', '_ext.py')):
+    for option, said in (
+        ('--status', 'compiled:  no'),
+        ('--install', 'Written'),
+        ('--install', 'Already there'),
+        ('--status', '_ext.py'),
+    ):
         main([option])
         assert said in capsys.readouterr().out
     assert python(lite, LOOK).splitlines()[-2:] == ['mmrest', '[0]']
@@ -74,6 +87,7 @@ class FakeCompiled(ModuleType):
 @pytest.fixture
 def compiled(tmp_path, monkeypatch):
     """A folder of an mmcv that was compiled for 'CPU only' or for a version of CUDA."""
+
     def make(cuda: str) -> Path:
         (tmp_path / f'_ext{EXTENSION_SUFFIXES[0]}').touch()
         monkeypatch.setattr(finder, 'load_compiled', lambda path: FakeCompiled(cuda))
@@ -81,12 +95,19 @@ def compiled(tmp_path, monkeypatch):
         monkeypatch.setattr(finder, 'mmcv_folder', lambda: tmp_path)
         monkeypatch.setattr(files, 'mmcv_folder', lambda: tmp_path)
         return tmp_path
+
     return make
 
 
-@pytest.mark.parametrize('cuda, gpu, provider', [
-    ('not available', False, None), ('not available', True, 'mmrest+compiled'), ('13.0', False, None),
-    ('13.0', True, None)])
+@pytest.mark.parametrize(
+    'cuda, gpu, provider',
+    [
+        ('not available', False, None),
+        ('not available', True, 'mmrest+compiled'),
+        ('13.0', False, None),
+        ('13.0', True, None),
+    ],
+)
 def test_compiled_operators_are_used_where_they_serve_the_device(compiled, monkeypatch, cuda, gpu, provider):
     folder = compiled(cuda)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
@@ -116,8 +137,10 @@ def test_the_finder_is_last_unless_mmcv_is_compiled(compiled, monkeypatch, tmp_p
     assert sys.meta_path[0].find_spec('mmcv.ops') is None
 
 
-@pytest.mark.parametrize('cuda, build, said', [
-    ('13.0', '13.0', 'Nothing to do'), ('not available', None, 'Nothing to do'), ('not available', '13.0', 'Written')])
+@pytest.mark.parametrize(
+    'cuda, build, said',
+    [('13.0', '13.0', 'Nothing to do'), ('not available', None, 'Nothing to do'), ('not available', '13.0', 'Written')],
+)
 def test_a_file_beside_compiled_operators(compiled, monkeypatch, capsys, cuda, build, said):
     """It has to come before them, and only where torch can use a GPU that they do not serve."""
     folder = compiled(cuda)

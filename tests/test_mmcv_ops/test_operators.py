@@ -1,4 +1,5 @@
 """The operators beside values stored from compiled mmcv 2.1.0, or beside plain formulas where it has none on CPUs."""
+
 from __future__ import annotations
 
 import importlib
@@ -21,8 +22,20 @@ ROUNDED = ('deform', 'modulated', 'soft_nms gaussian', 'soft_nms ties gaussian')
 @pytest.fixture
 def stand_in(monkeypatch):
     """Let mmcv's Python files call our operators, whatever they call in this environment."""
-    for name in ('nms', 'bbox', 'roi_align', 'roi_pool', 'focal_loss', 'deform_conv', 'modulated_deform_conv',
-                 'multi_scale_deform_attn', 'masked_conv', 'carafe', 'psa_mask', 'border_align'):
+    for name in (
+        'nms',
+        'bbox',
+        'roi_align',
+        'roi_pool',
+        'focal_loss',
+        'deform_conv',
+        'modulated_deform_conv',
+        'multi_scale_deform_attn',
+        'masked_conv',
+        'carafe',
+        'psa_mask',
+        'border_align',
+    ):
         monkeypatch.setattr(importlib.import_module(f'mmcv.ops.{name}'), 'ext_module', extension)
     return ops
 
@@ -45,6 +58,7 @@ def test_values_of_compiled_mmcv(stand_in):
 def test_equal_scores_need_mmcvs_order():
     """torchvision alone keeps other boxes, which is why nms sorts by itself."""
     import torchvision
+
     b, _ = boxes(300)
     scores = torch.ones(300)
     ours = extension.nms(b, scores, 0.5, 0)
@@ -53,13 +67,13 @@ def test_equal_scores_need_mmcvs_order():
 
 @pytest.mark.parametrize('weighted', [False, True])
 def test_sigmoid_focal_loss(stand_in, weighted):
-    x = torch.cat([torch.randn(40, 6, generator=generator(0)) * 4, torch.full((1, 6), 60.), torch.full((1, 6), -60.)])
+    x = torch.cat([torch.randn(40, 6, generator=generator(0)) * 4, torch.full((1, 6), 60.0), torch.full((1, 6), -60.0)])
     target = torch.arange(42) % 7
     weight = torch.rand(6, generator=generator(1)) if weighted else None
 
     def plain(x):
         p, hot = x.sigmoid(), F.one_hot(target, 7)[:, :6].bool()
-        loss = torch.where(hot, -0.25 * (1 - p)**2 * F.logsigmoid(x), -0.75 * p**2 * F.logsigmoid(-x))
+        loss = torch.where(hot, -0.25 * (1 - p) ** 2 * F.logsigmoid(x), -0.75 * p**2 * F.logsigmoid(-x))
         return loss * torch.cat([weight, torch.ones(1)])[target][:, None] if weighted else loss
 
     ours = with_grads(lambda x: stand_in.sigmoid_focal_loss(x, target, 2.0, 0.25, weight, 'none'), x)
@@ -75,7 +89,7 @@ def test_softmax_focal_loss(stand_in):
 
     def plain(x):
         p = x.softmax(1).gather(1, target[:, None])[:, 0]
-        return -0.25 * (1 - p)**2 * p.log()
+        return -0.25 * (1 - p) ** 2 * p.log()
 
     def ours(x):
         return stand_in.softmax_focal_loss(x, target, 2.0, 0.25, None, 'none')
@@ -95,6 +109,7 @@ def test_deformable_attention(dtype):
         MultiScaleDeformableAttnFunction,
         multi_scale_deformable_attn_pytorch,
     )
+
     shapes = torch.tensor([[5, 6], [3, 4], [1, 1]])
     starts = torch.tensor([0, 30, 42])
     value = torch.randn(2, 43, 4, 8, generator=generator(0), dtype=torch.float64)
@@ -105,6 +120,7 @@ def test_deformable_attention(dtype):
 
     def ours(v, place, w):
         import mmcv.ops.multi_scale_deform_attn as module
+
         module_ext, module.ext_module = module.ext_module, extension
         try:
             return MultiScaleDeformableAttnFunction.apply(v, shapes, starts, place, w, 64)
@@ -163,7 +179,7 @@ def test_roi_pool(stand_in):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
 def test_other_dtypes(stand_in, dtype):
     x = torch.randn(1, 4, 8, 8, generator=generator(0))
-    rois = torch.tensor([[0, 1., 1., 6., 7.], [0, 0., 0., 3., 3.]])
+    rois = torch.tensor([[0, 1.0, 1.0, 6.0, 7.0], [0, 0.0, 0.0, 3.0, 3.0]])
     wide = with_grads(lambda x: stand_in.roi_align(x, rois.to(x.dtype), 3, 1.0, 2), x.to(dtype).double())
     # Under autocast, too: it must not reach inside.
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -178,7 +194,7 @@ def test_other_dtypes(stand_in, dtype):
 
 def test_places_are_exact_in_half_precision(stand_in):
     """Of 3000 boxes, and far from the origin of a map."""
-    corner = torch.cartesian_prod(torch.arange(60.), torch.arange(50.)) * 4
+    corner = torch.cartesian_prod(torch.arange(60.0), torch.arange(50.0)) * 4
     order = torch.randperm(3000, generator=generator(0))
     kept = extension.nms(torch.cat([corner, corner + 2], 1).half(), order.float(), 0.5, 0)
     assert torch.equal(kept, order.argsort(descending=True))
@@ -205,6 +221,16 @@ def test_what_is_missing_is_one_error_at_the_call(stand_in):
     with pytest.raises(UnsupportedOpError, match="pool_mode='max'"):
         stand_in.roi_align(torch.zeros(1, 1, 3, 3), torch.zeros(1, 5), 2, 1.0, 0, 'max')
     with pytest.raises(ValueError, match='too few'):
-        stand_in.modulated_deform_conv2d(torch.zeros(1, 4, 6, 6), torch.zeros(1, 18, 3, 3), torch.zeros(1, 9, 3, 3),
-                                         torch.zeros(6, 4, 3, 3), None, 1, 1, 1, 1, 1)
+        stand_in.modulated_deform_conv2d(
+            torch.zeros(1, 4, 6, 6),
+            torch.zeros(1, 18, 3, 3),
+            torch.zeros(1, 9, 3, 3),
+            torch.zeros(6, 4, 3, 3),
+            None,
+            1,
+            1,
+            1,
+            1,
+            1,
+        )
     assert not hasattr(extension, '__path__')

@@ -1,4 +1,5 @@
 """The attention function against the formula spelt out with loops and stock layers."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ def inputs(batch=2, heads=4, n=15, m=6, d=8, dtype=torch.float64, sharpness=1.0)
 
 def released_form(q, k, v, weight, bias, eps=1e-5):
     """With the stock layers that the authors used."""
-    maps = F.conv2d(q @ k.transpose(-2, -1) / q.shape[-1]**0.5, weight[..., None, None], bias).softmax(-1)
+    maps = F.conv2d(q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5, weight[..., None, None], bias).softmax(-1)
     return F.instance_norm(maps, eps=eps) @ v
 
 

@@ -1,4 +1,5 @@
 """Every implementation of EMSA against the formula in float64, and what surrounds them: dtypes, compilation, export."""
+
 import itertools
 import sys
 
@@ -13,15 +14,16 @@ FAST = ['direct', 'chunked']
 
 
 def small(batch=2, heads=2, n=10, m=6, d=4, dtype=torch.float64):
-    shapes = [(batch, heads, n, d), (batch, heads, m, d), (batch, heads, m, d), (heads, heads), (heads, )]
+    shapes = [(batch, heads, n, d), (batch, heads, m, d), (batch, heads, m, d), (heads, heads), (heads,)]
     return [torch.randn(shape, dtype=dtype) for shape in shapes]
 
 
 def grid(*more):
     """All dtypes, sharpnesses, numbers of keys and what else is given; by default those in which every pair occurs."""
     dtypes = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-    for (i, dtype), (j, sharpness), (k, keys) in itertools.product(enumerate(dtypes), enumerate(SHARPNESS),
-                                                                   enumerate(KEYS)):
+    for (i, dtype), (j, sharpness), (k, keys) in itertools.product(
+        enumerate(dtypes), enumerate(SHARPNESS), enumerate(KEYS)
+    ):
         for m, one in enumerate(more or [None]):
             by_default = k == (i + j) % 2 and (not more or m == (i // 2 + j) % 2)
             values = (dtype, sharpness, keys, *([one] if more else []))
@@ -37,8 +39,10 @@ def test_exact(dtype, sharpness, keys, path):
 
 @pytest.mark.parametrize('dtype, sharpness, keys', list(grid()))
 def test_exact_without_mixing(dtype, sharpness, keys):
-    found, plain = (mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing=False)
-                    for function in (emsa_chunked, emsa_reference))
+    found, plain = (
+        mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing=False)
+        for function in (emsa_chunked, emsa_reference)
+    )
     assert set(found) == {'out', 'q', 'k', 'v'}
     for name in found:
         assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
@@ -101,8 +105,8 @@ def test_mixing_bias_has_a_gradient_of_exactly_zero(impl):
 def test_only_some_inputs_need_gradients():
     q, k, v, weight, bias = small()
     k.requires_grad_()
-    expected, = torch.autograd.grad(emsa_reference(q, k, v, weight, bias).square().sum(), k)
-    own, = torch.autograd.grad(emsa_chunked(q, k, v, weight, None).square().sum(), k)
+    (expected,) = torch.autograd.grad(emsa_reference(q, k, v, weight, bias).square().sum(), k)
+    (own,) = torch.autograd.grad(emsa_chunked(q, k, v, weight, None).square().sum(), k)
     torch.testing.assert_close(own, expected)
 
 
@@ -116,12 +120,12 @@ def test_no_map_is_kept():
 
 def test_second_derivative():
     args = [x.requires_grad_() for x in small()]
-    grad, = torch.autograd.grad(emsa(*args, impl='chunked').sum(), args[0], create_graph=True)
+    (grad,) = torch.autograd.grad(emsa(*args, impl='chunked').sum(), args[0], create_graph=True)
     with pytest.raises(RuntimeError, match="attn_impl='reference'"):
         grad.sum().backward()
     second = []
     for impl in ('reference', 'direct'):
-        grad, = torch.autograd.grad(emsa(*args, impl=impl).square().sum(), args[0], create_graph=True)
+        (grad,) = torch.autograd.grad(emsa(*args, impl=impl).square().sum(), args[0], create_graph=True)
         second.append(torch.autograd.grad(grad.square().sum(), args[1])[0])
     torch.testing.assert_close(*second)
 
@@ -155,8 +159,9 @@ def test_compiled_in_one_graph(impl):
     torch.testing.assert_close(compiled(*args), emsa(*args, impl=impl))
     assert len(graphs) == 1 and len(graphs[0]) == (impl == 'chunked')
     traced = torch.compile(lambda *a: emsa(*a, impl=impl), backend='aot_eager', fullgraph=True)
-    for own, expected in zip(torch.autograd.grad(traced(*args).sum(), args),
-                             torch.autograd.grad(emsa(*args, impl='reference').sum(), args)):
+    for own, expected in zip(
+        torch.autograd.grad(traced(*args).sum(), args), torch.autograd.grad(emsa(*args, impl='reference').sum(), args)
+    ):
         torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
 

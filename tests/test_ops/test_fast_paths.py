@@ -1,4 +1,5 @@
 """The switch of the fast paths."""
+
 import subprocess
 import sys
 from collections import Counter

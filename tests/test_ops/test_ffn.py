@@ -1,4 +1,5 @@
 """The feed-forward network over blocks of tokens."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,15 @@ def recomputed(x, norm_weight, norm_bias, *linear):
 
 
 def inputs(batch=2, tokens=9, channels=6, dtype=torch.float64):
-    shapes = [(batch, tokens, channels), (channels, ), (channels, ), (4 * channels, channels), (4 * channels, ),
-              (channels, 4 * channels), (channels, )]
+    shapes = [
+        (batch, tokens, channels),
+        (channels,),
+        (channels,),
+        (4 * channels, channels),
+        (4 * channels,),
+        (channels, 4 * channels),
+        (channels,),
+    ]
     return [torch.randn(shape, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
 
 
@@ -55,7 +63,7 @@ def test_only_the_input_is_kept():
 
 def test_second_derivative_is_refused():
     args = inputs()
-    grad, = torch.autograd.grad(recomputed(*args).sum(), args[0], create_graph=True)
+    (grad,) = torch.autograd.grad(recomputed(*args).sum(), args[0], create_graph=True)
     with pytest.raises(RuntimeError, match='ffn_recompute=False'):
         grad.sum().backward()
 

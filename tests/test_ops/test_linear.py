@@ -1,4 +1,5 @@
 """Linear layers computed as 1x1 convolutions are linear layers."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,12 +54,25 @@ def test_errors_are_those_of_a_linear_layer(convolutions, shape, bias):
         assert errors[0] <= 2 * errors[1], errors
 
 
-@pytest.mark.parametrize('case', [
-    'one thread', 'few tokens', 'small', 'float64', 'bfloat16', 'strided', 'autocast', 'exported',
-    'another vendor', 'switch'])
+@pytest.mark.parametrize(
+    'case',
+    [
+        'one thread',
+        'few tokens',
+        'small',
+        'float64',
+        'bfloat16',
+        'strided',
+        'autocast',
+        'exported',
+        'another vendor',
+        'switch',
+    ],
+)
 def test_others_are_stock(convolutions, case, monkeypatch):
-    x, weight, bias = tensors(**LARGE, dtype={'float64': torch.float64, 'bfloat16': torch.bfloat16}.get(
-        case, torch.float32))
+    x, weight, bias = tensors(
+        **LARGE, dtype={'float64': torch.float64, 'bfloat16': torch.bfloat16}.get(case, torch.float32)
+    )
     if case == 'one thread':
         torch.set_num_threads(1)
     elif case == 'another vendor':  # MKL is as fast there, and faster in training
@@ -70,7 +84,7 @@ def test_others_are_stock(convolutions, case, monkeypatch):
     elif case == 'strided':
         x = x[:, ::2]
     if case == 'exported':
-        graph = torch.export.export(Calls(nn.Linear(256, 192)), (x, ))
+        graph = torch.export.export(Calls(nn.Linear(256, 192)), (x,))
         assert 'linear' in str(graph.graph) and 'conv' not in str(graph.graph)
         return
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=case == 'autocast'), fast_paths(case != 'switch'):
@@ -79,7 +93,6 @@ def test_others_are_stock(convolutions, case, monkeypatch):
 
 
 class Calls(nn.Module):
-
     def __init__(self, layer):
         super().__init__()
         self.layer = layer

@@ -1,4 +1,5 @@
 """Interaction of heads without InstanceNorm, by blocks of queries, against the formula."""
+
 import sys
 
 import pytest

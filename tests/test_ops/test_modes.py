@@ -1,4 +1,5 @@
 """Which modules a parent may go past."""
+
 from functools import partial
 
 import pytest
@@ -40,8 +41,12 @@ CHANGES = {
     'forward set': set_forward,
     'other tensors': set_weight,
 }
-GLOBAL = [register_module_forward_hook, register_module_forward_pre_hook, register_module_full_backward_hook,
-          register_module_full_backward_pre_hook]
+GLOBAL = [
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+]
 
 
 @pytest.mark.parametrize('change', CHANGES)
@@ -63,7 +68,7 @@ def test_global_hooks_count(register):
 
 
 def test_a_class_of_ones_own_and_one_that_is_patched(monkeypatch):
-    assert not is_stock(type('Linear', (nn.Linear, ), {})(8, 8), nn.Linear)
+    assert not is_stock(type('Linear', (nn.Linear,), {})(8, 8), nn.Linear)
     assert not is_stock(nn.Conv2d(8, 8, 1), nn.Linear)
     with monkeypatch.context() as patch:
         patch.setattr(nn.Linear, 'forward', lambda self, x: x)
@@ -76,7 +81,6 @@ def test_a_class_of_ones_own_and_one_that_is_patched(monkeypatch):
 
 def test_parameters_of_functional_call_are_stock():
     class Parent(nn.Module):
-
         def __init__(self):
             super().__init__()
             self.layer = nn.Linear(8, 8)

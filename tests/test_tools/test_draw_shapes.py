@@ -1,4 +1,5 @@
 """tools/draw_shapes.py: a folder that cannot be drawn into, and arguments out of range, are one message."""
+
 import re
 
 import pytest
@@ -10,14 +11,17 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
-@pytest.mark.parametrize('args, message', [
-    (['file'], 'root file: .*file is no folder'),
-    (['file/below/it'], 'root file/below/it: .*file is no folder'),
-    (['new', '--seed', '-1'], 'seed must be an integer of at least 0'),
-    (['drawn', '--seed', '1'], 'drawn holds a data set drawn with .* not with'),
-    (['foreign'], 'mine.txt is no file of a shapes data set'),
-    (['blocked'], 'blocked/images'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['file'], 'root file: .*file is no folder'),
+        (['file/below/it'], 'root file/below/it: .*file is no folder'),
+        (['new', '--seed', '-1'], 'seed must be an integer of at least 0'),
+        (['drawn', '--seed', '1'], 'drawn holds a data set drawn with .* not with'),
+        (['foreign'], 'mine.txt is no file of a shapes data set'),
+        (['blocked'], 'blocked/images'),
+    ],
+)
 def test_mistakes_are_one_message(run, tmp_path, capsys, args, message):
     (tmp_path / 'file').write_text('mine')
     (tmp_path / 'foreign/images').mkdir(parents=True)

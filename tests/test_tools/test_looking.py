@@ -1,4 +1,5 @@
 """tools/demo.py and tools/browse_dataset.py: pictures of what a model finds, and of what a pipeline feeds."""
+
 import re
 import shutil
 from pathlib import Path
@@ -60,8 +61,20 @@ def listed(folder):
 
 
 def test_a_folder(run, configs, checkpoint, folder, tmp_path, capsys):
-    run('demo', folder, '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', folder / 'out',
-        '--score-thr', 0.0, '--device', 'cpu')
+    run(
+        'demo',
+        folder,
+        '--config',
+        configs['ResT'],
+        '--checkpoint',
+        checkpoint,
+        '--out-dir',
+        folder / 'out',
+        '--score-thr',
+        0.0,
+        '--device',
+        'cpu',
+    )
     printed = capsys.readouterr().out
     assert '3 of 4 images painted' in printed
     assert re.search(r'Skipped: \S*images/a/broken.png cannot be read as an image', printed)
@@ -103,12 +116,23 @@ def test_a_video(run, configs, checkpoint, shapes, tmp_path, capsys):
     assert 'would overwrite out/in.mp4' in capsys.readouterr().err and listed('out') == ['in.mp4']
 
 
-GRAY = ['model.backbone.in_channels=1', 'model.data_preprocessor.mean=[127.5]', 'model.data_preprocessor.std=[64.0]',
-        'model.data_preprocessor.bgr_to_rgb=False', 'test_dataloader.dataset.pipeline.0.color_type=grayscale']
+GRAY = [
+    'model.backbone.in_channels=1',
+    'model.data_preprocessor.mean=[127.5]',
+    'model.data_preprocessor.std=[64.0]',
+    'model.data_preprocessor.bgr_to_rgb=False',
+    'test_dataloader.dataset.pipeline.0.color_type=grayscale',
+]
 
 
-@pytest.mark.parametrize('options', [GRAY, ['test_dataloader.dataset.pipeline.0.to_float32=True'],
-                                     ['test_dataloader.dataset.pipeline.0.imdecode_backend=pillow']])
+@pytest.mark.parametrize(
+    'options',
+    [
+        GRAY,
+        ['test_dataloader.dataset.pipeline.0.to_float32=True'],
+        ['test_dataloader.dataset.pipeline.0.imdecode_backend=pillow'],
+    ],
+)
 def test_frames_are_read_as_the_pipeline_reads_images(run, configs, shapes, tmp_path, capsys, options):
     writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (64, 64))
     for path in sorted((shapes / 'images/val').iterdir())[:2]:
@@ -141,16 +165,25 @@ def test_files_that_are_no_images_are_named(run, configs, checkpoint, shapes, tm
     for name in ('a b#100%.png', 'ü日本.PNG', 'folder.jpg/in.png'):
         shutil.copy(source, tmp_path / 'images' / name)
     large = cv2.imencode('.jpg', np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8))[1].tobytes()
-    for name, content in (('cut.png', source.read_bytes()[:600]), ('cut.jpg', large[:len(large) // 2]),
-                          ('empty.png', b''), ('text.jpg', b'text')):
+    for name, content in (
+        ('cut.png', source.read_bytes()[:600]),
+        ('cut.jpg', large[: len(large) // 2]),
+        ('empty.png', b''),
+        ('text.jpg', b'text'),
+    ):
         (tmp_path / 'images' / name).write_bytes(content)
     (tmp_path / 'images/link.png').symlink_to(tmp_path / 'nowhere')
     run('demo', 'images', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'o ut/ü')
     printed = capsys.readouterr().out
     assert '3 of 8 images painted: o ut/ü' in printed
     assert listed('o ut/ü') == ['a b#100%.png', 'folder.jpg/in.png', 'ü日本.PNG']
-    for name, fault in (('cut.png', 'truncated'), ('cut.jpg', 'truncated'), ('empty.png', 'it is empty'),
-                        ('text.jpg', 'failed to load'), ('link.png', 'No such file')):
+    for name, fault in (
+        ('cut.png', 'truncated'),
+        ('cut.jpg', 'truncated'),
+        ('empty.png', 'it is empty'),
+        ('text.jpg', 'failed to load'),
+        ('link.png', 'No such file'),
+    ):
         assert re.search(f'Skipped: images/{name} cannot be read as an image: .*{fault}', printed)
 
 
@@ -192,9 +225,9 @@ def test_frames_that_cannot_be_decoded(run, configs, checkpoint, shapes, tmp_pat
     writer.release()
     content = (tmp_path / 'in.avi').read_bytes()
     places = [found.start() for found in re.finditer(b'00dc', content)]
-    size = int.from_bytes(content[places[3] + 4:places[3] + 8], 'little')
-    (tmp_path / 'bad.avi').write_bytes(content[:places[3] + 8] + bytes(size) + content[places[3] + 8 + size:])
-    (tmp_path / 'cut.avi').write_bytes(content[:places[5]])
+    size = int.from_bytes(content[places[3] + 4 : places[3] + 8], 'little')
+    (tmp_path / 'bad.avi').write_bytes(content[: places[3] + 8] + bytes(size) + content[places[3] + 8 + size :])
+    (tmp_path / 'cut.avi').write_bytes(content[: places[5]])
     for name, painted, lost in (('bad', 7, 1), ('cut', 4, 4)):
         run('demo', f'{name}.avi', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
         printed = capsys.readouterr().out
@@ -203,19 +236,30 @@ def test_frames_that_cannot_be_decoded(run, configs, checkpoint, shapes, tmp_pat
 
 def test_a_checkpoint_of_other_classes_is_not_shown(run, configs, checkpoint, folder, capsys):
     with pytest.raises(SystemExit) as status:
-        run('demo', folder / 'a/1.png', '--config', configs['ResT'], '--checkpoint', checkpoint, '--cfg-options',
-            'model.bbox_head.num_classes=7')
+        run(
+            'demo',
+            folder / 'a/1.png',
+            '--config',
+            configs['ResT'],
+            '--checkpoint',
+            checkpoint,
+            '--cfg-options',
+            'model.bbox_head.num_classes=7',
+        )
     assert status.value.code == 2 and 'would be tested with random values' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('args, message', [
-    (['{images}/a/broken.png'], 'broken.png cannot be read as an image'),
-    (['{images}/a/notes.txt'], 'neither an image .* nor a video'),
-    (['{images}/a/video.mp4'], 'There is no folder or image'),
-    (['{broken}'], 'cannot be read as a video'),
-    (['{images}/a', '--out-dir', '{images}/a'], 'would overwrite the images'),
-    (['{images}', '--device', 'nothing'], 'The device nothing cannot be used'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['{images}/a/broken.png'], 'broken.png cannot be read as an image'),
+        (['{images}/a/notes.txt'], 'neither an image .* nor a video'),
+        (['{images}/a/video.mp4'], 'There is no folder or image'),
+        (['{broken}'], 'cannot be read as a video'),
+        (['{images}/a', '--out-dir', '{images}/a'], 'would overwrite the images'),
+        (['{images}', '--device', 'nothing'], 'The device nothing cannot be used'),
+    ],
+)
 def test_mistakes_are_one_message(run, configs, checkpoint, folder, tmp_path, capsys, args, message):
     (tmp_path / 'broken.mp4').write_bytes(b'nothing')
     args = [arg.format(images=folder, broken=tmp_path / 'broken.mp4') for arg in args]
@@ -238,8 +282,18 @@ def test_an_untrusted_checkpoint_runs_no_code(run, configs, folder, tmp_path, ca
 @pytest.mark.parametrize('phase, number, expected', [('train', 3, 3), ('val', 99, 4)])
 def test_browsing_masks(run, repo, shapes, tmp_path, capsys, phase, number, expected):
     pytest.importorskip('mmdet')
-    run('browse_dataset', repo / 'configs/mask_rcnn_rest_lite_fpn_shapes.py', '--phase', phase, '--number', number,
-        '--out-dir', 'new/out', '--cfg-options', f'data_root={shapes}')
+    run(
+        'browse_dataset',
+        repo / 'configs/mask_rcnn_rest_lite_fpn_shapes.py',
+        '--phase',
+        phase,
+        '--number',
+        number,
+        '--out-dir',
+        'new/out',
+        '--cfg-options',
+        f'data_root={shapes}',
+    )
     assert f'Drawing {expected} of {9 if phase == "train" else 4} samples ({phase})' in capsys.readouterr().out
     sheet, *pictures = sorted(Path('new/out').iterdir(), key=lambda path: path.name[0] != 'c')
     assert sheet.name == 'contact_sheet.png' and len(pictures) == expected
@@ -249,8 +303,14 @@ def test_browsing_masks(run, repo, shapes, tmp_path, capsys, phase, number, expe
 
 def test_browsing_label_maps(run, repo, shapes, tmp_path):
     pytest.importorskip('mmseg')
-    run('browse_dataset', repo / 'configs/upernet_rest_lite_shapes.py', '--number', 2, '--cfg-options',
-        f'data_root={shapes}')
+    run(
+        'browse_dataset',
+        repo / 'configs/upernet_rest_lite_shapes.py',
+        '--number',
+        2,
+        '--cfg-options',
+        f'data_root={shapes}',
+    )
     assert len(listed('work_dirs/browse/upernet_rest_lite_shapes_train')) == 3
 
 
@@ -266,15 +326,20 @@ def test_classifiers(run, repo, shapes, tmp_path):
     assert listed('painted') == ['000000.png']
 
 
-@pytest.mark.parametrize('args, message', [
-    (['missing.py'], 'There is no config missing.py'),
-    (['{config}', '--cfg-options', 'data_root=nowhere'], 'Data of this config are missing'),
-    (['{config}', '--number', '0', '--cfg-options', 'data_root={shapes}'], '--number must be 1 or more'),
-    (['{config}', '--show', '--cfg-options', 'data_root={shapes}'], '--show needs a display'),
-    (['{config}', '--cfg-options', 'train_dataloader=None'], 'no dataset for train: it has val, test'),
-    (['{config}', '--cfg-options', 'data_root={shapes}', 'train_dataloader.dataset.pipeline="[]"'],
-     'gives no single image with annotations'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['missing.py'], 'There is no config missing.py'),
+        (['{config}', '--cfg-options', 'data_root=nowhere'], 'Data of this config are missing'),
+        (['{config}', '--number', '0', '--cfg-options', 'data_root={shapes}'], '--number must be 1 or more'),
+        (['{config}', '--show', '--cfg-options', 'data_root={shapes}'], '--show needs a display'),
+        (['{config}', '--cfg-options', 'train_dataloader=None'], 'no dataset for train: it has val, test'),
+        (
+            ['{config}', '--cfg-options', 'data_root={shapes}', 'train_dataloader.dataset.pipeline="[]"'],
+            'gives no single image with annotations',
+        ),
+    ],
+)
 def test_mistakes_in_browsing_are_one_message(run, configs, shapes, monkeypatch, capsys, args, message):
     for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,5 @@
 """Where results cannot go is one message before anything is read; and a file of results is written whole."""
+
 import errno
 import json
 import re
@@ -17,12 +18,15 @@ TOOLS = {
 }
 
 
-@pytest.mark.parametrize('tool, target, message', [
-    *[(tool, 'file/new/x', 'file is no folder that can be written to. Choose another place') for tool in TOOLS],
-    *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
-    *[(tool, 'folder', 'that is a folder, .* Give the name') for tool in ('get_flops', 'check_dataset')],
-    ('analyze', '.', 'erf.json: that is a folder'),
-])
+@pytest.mark.parametrize(
+    'tool, target, message',
+    [
+        *[(tool, 'file/new/x', 'file is no folder that can be written to. Choose another place') for tool in TOOLS],
+        *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
+        *[(tool, 'folder', 'that is a folder, .* Give the name') for tool in ('get_flops', 'check_dataset')],
+        ('analyze', '.', 'erf.json: that is a folder'),
+    ],
+)
 def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, message):
     (tmp_path / 'file').write_text('mine')
     for name in ('folder', 'erf.json'):
@@ -36,14 +40,19 @@ def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, me
     assert {path.name for path in tmp_path.iterdir()} == {'file', 'folder', 'erf.json'}
 
 
-@pytest.mark.parametrize('tool, args', [
-    ('get_flops', ['--backbone', 'ResT', '--arch', 'lite', '--json', 'out/found.json']),
-    ('check_dataset', ['--coco', '{shapes}/annotations/instances_val.json', '{shapes}/images/val',
-                       '--out', 'out/found.json']),
-])
+@pytest.mark.parametrize(
+    'tool, args',
+    [
+        ('get_flops', ['--backbone', 'ResT', '--arch', 'lite', '--json', 'out/found.json']),
+        (
+            'check_dataset',
+            ['--coco', '{shapes}/annotations/instances_val.json', '{shapes}/images/val', '--out', 'out/found.json'],
+        ),
+    ],
+)
 def test_results_are_written_whole(run, shapes, tmp_path, monkeypatch, tool, args):
     def write_half(file, content):
-        file.write(content[:len(content) // 2])
+        file.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     args = [arg.format(shapes=shapes) for arg in args]

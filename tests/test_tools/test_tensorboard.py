@@ -1,4 +1,5 @@
 """tools/train.py --tensorboard: scalars and painted validation images can be read back."""
+
 import importlib.util
 import re
 import sys
@@ -24,10 +25,22 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=9))
 def test_scalars_and_images(repo, configs, shapes, tmp_path):
     pytest.importorskip('tensorboard')
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     (tmp_path / 'small.py').write_text(CONFIG.format(base=configs['ResT']))
-    run_process([sys.executable, repo / 'tools/train.py', 'small.py', '--tensorboard', '--work-dir', 'run',
-                 '--cfg-options', f'data_root={shapes}'], tmp_path)
-    folder, = (tmp_path / 'run').glob('*/vis_data')
+    run_process(
+        [
+            sys.executable,
+            repo / 'tools/train.py',
+            'small.py',
+            '--tensorboard',
+            '--work-dir',
+            'run',
+            '--cfg-options',
+            f'data_root={shapes}',
+        ],
+        tmp_path,
+    )
+    (folder,) = (tmp_path / 'run').glob('*/vis_data')
     events = EventAccumulator(str(folder)).Reload()
     scalars = events.Tags()['scalars']
     assert {'loss', 'lr', 'coco/bbox_mAP'} <= set(scalars)

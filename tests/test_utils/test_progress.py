@@ -1,4 +1,5 @@
 """Progress as lines and as a bar; the number of cores."""
+
 from __future__ import annotations
 
 import io
@@ -25,8 +26,10 @@ def test_lines(clock, monkeypatch):
         for _ in range(8):
             advance(5_000_000)
     assert sys.stderr.getvalue().splitlines() == [
-        'reading a.json: 5.0 of 40.0 MB, about 7 s left', 'reading a.json: 35.0 of 40.0 MB, about 1 s left',
-        'reading a.json: 40.0 of 40.0 MB, 9 s']
+        'reading a.json: 5.0 of 40.0 MB, about 7 s left',
+        'reading a.json: 35.0 of 40.0 MB, about 1 s left',
+        'reading a.json: 40.0 of 40.0 MB, 9 s',
+    ]
 
 
 def test_quick_tasks_say_nothing(monkeypatch):
@@ -54,17 +57,23 @@ def test_durations(seconds, text):
     assert format_seconds(seconds) == text
 
 
-@pytest.mark.parametrize('group, files, cores', [
-    ('0::/', {'sys/fs/cgroup/cpu.max': '250000 100000'}, 3),
-    ('0::/a/b', {'sys/fs/cgroup/a/cpu.max': '100000 100000', 'sys/fs/cgroup/a/b/cpu.max': 'max 100000'}, 1),
-    ('0::/', {'sys/fs/cgroup/cpu.max': 'max 100000'}, 8),
-    ('0::/not/there', {'sys/fs/cgroup/cpu.max': '50000 100000'}, 1),
-    ('4:cpu,cpuacct:/', {'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '400000',
-                         'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000'}, 4),
-    ('4:cpu:/', {'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1', 'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000'}, 8),
-    ('3:memory:/', {}, 8),
-    (None, {}, 8),
-])
+@pytest.mark.parametrize(
+    'group, files, cores',
+    [
+        ('0::/', {'sys/fs/cgroup/cpu.max': '250000 100000'}, 3),
+        ('0::/a/b', {'sys/fs/cgroup/a/cpu.max': '100000 100000', 'sys/fs/cgroup/a/b/cpu.max': 'max 100000'}, 1),
+        ('0::/', {'sys/fs/cgroup/cpu.max': 'max 100000'}, 8),
+        ('0::/not/there', {'sys/fs/cgroup/cpu.max': '50000 100000'}, 1),
+        (
+            '4:cpu,cpuacct:/',
+            {'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '400000', 'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000'},
+            4,
+        ),
+        ('4:cpu:/', {'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1', 'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000'}, 8),
+        ('3:memory:/', {}, 8),
+        (None, {}, 8),
+    ],
+)
 def test_cores(tmp_path, monkeypatch, group, files, cores):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: range(8), raising=False)
     for name, text in {**files, **({'proc/self/cgroup': group + '\n'} if group else {})}.items():

@@ -1,4 +1,5 @@
 """Libraries are found whatever the distribution is called that they come in."""
+
 import importlib.metadata
 
 import pytest

@@ -1,4 +1,5 @@
 """Browsing of wrapped data sets, damaged files, odd names and images of any channels."""
+
 from __future__ import annotations
 
 import json
@@ -38,6 +39,7 @@ def segmentor(repo, shapes):
 @pytest.fixture
 def browse(run, tmp_path, capsys):
     """Write a config, browse it, and return the names of the pictures and what was printed."""
+
     def browse_config(cfg, *args, status=0):
         cfg.dump(tmp_path / 'config.py')
         try:
@@ -46,14 +48,16 @@ def browse(run, tmp_path, capsys):
             assert error.code == status
         captured = capsys.readouterr()
         return sorted(path.name for path in (tmp_path / 'out').glob('0*.png')), captured.out + captured.err
+
     return browse_config
 
 
 def wrapped(kind, datasets):
     concat = dict(type='ConcatDataset', datasets=datasets, ignore_keys=['classes', 'palette', 'label_map'])
     mix = dict(type='MultiImageMixDataset', pipeline=[dict(type='PackSegInputs')])
-    return dict(concat=concat, repeat=dict(type='RepeatDataset', times=2, dataset=concat),
-                mix=dict(mix, dataset=concat))[kind]
+    return dict(
+        concat=concat, repeat=dict(type='RepeatDataset', times=2, dataset=concat), mix=dict(mix, dataset=concat)
+    )[kind]
 
 
 @pytest.mark.parametrize('kind', ['concat', 'repeat', 'mix'])
@@ -74,8 +78,9 @@ def test_labels_are_named_by_the_part_that_they_come_from(segmentor, browse, kin
 
 def test_parts_of_other_classes_in_detection(detector, browse):
     first = detector.train_dataloader.dataset
-    detector.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[
-        first, dict(first, metainfo=dict(classes=('disc', 'star')))])  # mmdet then has a list of metainfo
+    detector.train_dataloader.dataset = dict(
+        type='ConcatDataset', datasets=[first, dict(first, metainfo=dict(classes=('disc', 'star')))]
+    )  # mmdet then has a list of metainfo
     pictures, printed = browse(detector)
     assert len(pictures) == 16 and 'number their classes differently' in printed
 
@@ -122,8 +127,18 @@ def test_elongated_images_are_skipped_where_the_pipeline_fails(detector, browse,
     assert len(pictures) == 10, printed[-900:]
 
 
-@pytest.mark.parametrize('name', ['a b.png', 'h#ash 100%.png', 'q\'uo"te.png', 'ü日本.png', 'two\nlines.png',
-                                  f'{"x" * 250}.png', f'{"日" * 80}.png'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'a b.png',
+        'h#ash 100%.png',
+        'q\'uo"te.png',
+        'ü日本.png',
+        'two\nlines.png',
+        f'{"x" * 250}.png',
+        f'{"日" * 80}.png',
+    ],
+)
 def test_names_of_files(detector, browse, shapes, tmp_path, name):
     data = shutil.copytree(shapes, tmp_path / 'data')
     path = data / 'annotations/instances_train.json'
@@ -144,7 +159,7 @@ class ReadChannels(BaseTransform):
 
     def transform(self, results):
         image = cv2.imread(results['img_path'])
-        image = np.concatenate([image, image], -1)[..., :self.channels].astype(self.kind)
+        image = np.concatenate([image, image], -1)[..., : self.channels].astype(self.kind)
         image = dict(uint8=image, uint16=image * np.uint16(257), float32=image / np.float32(255))[self.kind]
         results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
@@ -156,7 +171,9 @@ class ReadChannels(BaseTransform):
 def test_images_of_any_channels(detector, shapes, channels, kind):
     detector.train_dataloader.dataset.pipeline = [
         dict(type='mmengine.ReadChannels', channels=channels, kind=kind),
-        dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')]
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='PackDetInputs'),
+    ]
     dataset = build_dataset(detector, 'train')
     init_default_scope('mmdet')
     picture, name = draw_item(dataset[0], dict(classes=('disc', 'square', 'triangle', 'star')))

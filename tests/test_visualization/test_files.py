@@ -1,4 +1,5 @@
 """Pictures of a test: their names, and data sets whose images share one."""
+
 from __future__ import annotations
 
 import json
@@ -49,8 +50,9 @@ def test_the_tool_refuses_before_it_tests(run, configs, checkpoint, shapes, tmp_
     assert '4 images are called 0001.png' in capsys.readouterr().err and not (tmp_path / 'painted').exists()
 
 
-@pytest.mark.parametrize('wrap', [lambda dataset: dataset,
-                                  lambda dataset: dict(type='ConcatDataset', datasets=[dataset, dataset])])
+@pytest.mark.parametrize(
+    'wrap', [lambda dataset: dataset, lambda dataset: dict(type='ConcatDataset', datasets=[dataset, dataset])]
+)
 def test_browsing_lazy_datasets(run, configs, shapes, tmp_path, wrap):
     cfg = Config.fromfile(configs['ResT'])
     cfg.train_dataloader.dataset.update(lazy_init=True, data_root=str(shapes))

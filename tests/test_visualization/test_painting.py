@@ -1,4 +1,5 @@
 """What is painted where: colours inside masks and boxes, names beside them, and pictures of any size."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,8 +28,16 @@ def share(picture, colour):
     return (np.abs(picture.astype(int) - colour).max(-1) < 3).mean()
 
 
-@pytest.mark.parametrize('shape, expected', [((64, 64), (512, 512)), ((128, 100), (512, 400)), ((480, 640), (480, 640)),
-                                             ((1, 1), (480, 480)), ((1, 3000), (1, 3000))])
+@pytest.mark.parametrize(
+    'shape, expected',
+    [
+        ((64, 64), (512, 512)),
+        ((128, 100), (512, 400)),
+        ((480, 640), (480, 640)),
+        ((1, 1), (480, 480)),
+        ((1, 3000), (1, 3000)),
+    ],
+)
 def test_small_pictures_are_enlarged(shape, expected):
     painting = Painting(grey(*shape))
     painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
@@ -87,12 +96,21 @@ def test_colours_are_given_ones_first_and_all_differ():
     assert all(0 <= value <= 255 for colour in colours for value in colour)
 
 
-@pytest.mark.parametrize('image, expected', [
-    (np.uint8([[[1, 2, 3]]]), (3, 2, 1)), (np.uint8([[[1, 2, 3, 4, 5]]]), (3, 2, 1)), (np.uint8([[[7, 9]]]), (7, 7, 7)),
-    (np.uint8([[7]]), (7, 7, 7)), (np.float32([[[0.2, 0.4, 1]]]), (255, 102, 51)),
-    (np.float32([[[2, 4, 255]]]), (255, 4, 2)),
-    (np.uint16([[[0, 30000, 60000]]]), (255, 128, 0)), (np.float32([[[-2, 0, 2]]]), (255, 128, 0)),
-    (np.float32([[[np.nan, 2, np.inf]]]), (0, 2, 0)), (np.int64([[[0, 1, 1]]]), (1, 1, 0))])
+@pytest.mark.parametrize(
+    'image, expected',
+    [
+        (np.uint8([[[1, 2, 3]]]), (3, 2, 1)),
+        (np.uint8([[[1, 2, 3, 4, 5]]]), (3, 2, 1)),
+        (np.uint8([[[7, 9]]]), (7, 7, 7)),
+        (np.uint8([[7]]), (7, 7, 7)),
+        (np.float32([[[0.2, 0.4, 1]]]), (255, 102, 51)),
+        (np.float32([[[2, 4, 255]]]), (255, 4, 2)),
+        (np.uint16([[[0, 30000, 60000]]]), (255, 128, 0)),
+        (np.float32([[[-2, 0, 2]]]), (255, 128, 0)),
+        (np.float32([[[np.nan, 2, np.inf]]]), (0, 2, 0)),
+        (np.int64([[[0, 1, 1]]]), (1, 1, 0)),
+    ],
+)
 def test_images_of_any_kind_are_pictures(image, expected):
     picture = as_picture(image)
     assert picture.dtype == np.uint8 and picture.shape == (1, 1, 3) and tuple(picture[0, 0]) == expected
@@ -104,8 +122,9 @@ def test_a_palette_by_name_is_not_taken_for_colours():
 
 
 def instances(**fields):
-    return InstanceData(bboxes=torch.tensor([[100., 200, 300, 400], [400, 100, 500, 300]]), labels=torch.tensor([0, 1]),
-                        **fields)
+    return InstanceData(
+        bboxes=torch.tensor([[100.0, 200, 300, 400], [400, 100, 500, 300]]), labels=torch.tensor([0, 1]), **fields
+    )
 
 
 def test_predictions_below_the_threshold_are_left_out():
@@ -121,7 +140,7 @@ def test_predictions_below_the_threshold_are_left_out():
 def test_annotations_with_masks_and_ignored_regions():
     masks = torch.zeros(2, 600, 800, dtype=torch.bool)
     masks[1, 150:250, 420:480] = True
-    ignored = InstanceData(bboxes=torch.tensor([[600., 10, 700, 90]]), labels=torch.tensor([0]))
+    ignored = InstanceData(bboxes=torch.tensor([[600.0, 10, 700, 90]]), labels=torch.tensor([0]))
     sample = BaseDataElement(gt_instances=instances(masks=masks), ignored_instances=ignored)
     picture = draw_sample(grey(), sample, ['a', 'b'], [RED, BLUE], truth=True)
     assert picture[200, 450][2] > 170 and share(picture, (150, 150, 150)) > 0
@@ -141,8 +160,9 @@ def test_panoptic_maps_and_label_maps_of_samples():
 
 
 def test_classes_of_images():
-    sample = BaseDataElement(pred_label=torch.tensor([1]), pred_score=torch.tensor([0.1, 0.9]),
-                             gt_label=torch.tensor([0]))
+    sample = BaseDataElement(
+        pred_label=torch.tensor([1]), pred_score=torch.tensor([0.1, 0.9]), gt_label=torch.tensor([0])
+    )
     for truth in (False, True):
         picture = draw_sample(grey(), sample, ['a', 'b'], truth=truth)
         assert share(picture[:100, :150], (20, 20, 20)) > 0.02 and share(picture[200:], (128, 128, 128)) == 1
@@ -156,6 +176,7 @@ def test_contact_sheets():
 def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
     from mmrest.engine import UsageError
     from mmrest.visualization import paint_predictions
+
     for name in ('src/a.png', 'src/sub/a.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'kept')

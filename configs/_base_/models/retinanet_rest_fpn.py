@@ -5,4 +5,5 @@ _base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
 
 model = dict(
     backbone=dict(_delete_=True, type='ResT', arch='small', out_indices=(1, 2, 3), drop_path_rate=0.1),
-    neck=dict(in_channels=[128, 256, 512], start_level=0))
+    neck=dict(in_channels=[128, 256, 512], start_level=0),
+)

@@ -7,4 +7,5 @@ model = dict(
     data_preprocessor=dict(size=(512, 512)),
     backbone=dict(_delete_=True, type='ResTv2', arch='tiny', drop_path_rate=0.1),
     decode_head=dict(num_classes=150),
-    auxiliary_head=dict(num_classes=150))
+    auxiliary_head=dict(num_classes=150),
+)

@@ -7,7 +7,8 @@ optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=dict(norm_decay_mult=0.0))
+    paramwise_cfg=dict(norm_decay_mult=0.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(type='PolyLR', eta_min=0.0, power=1.0, begin=1500, end=160000, by_epoch=False),
@@ -15,5 +16,5 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 
 default_hooks = dict(
-    checkpoint=dict(max_keep_ckpts=3, save_best='mIoU'),
-    invalid_loss=dict(type='InvalidLossHook'))  # stops at a loss that is NaN or infinite
+    checkpoint=dict(max_keep_ckpts=3, save_best='mIoU'), invalid_loss=dict(type='InvalidLossHook')
+)  # stops at a loss that is NaN or infinite

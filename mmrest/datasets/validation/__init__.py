@@ -1,4 +1,5 @@
 """Checks that data sets and models have to pass before a run."""
+
 from .building import dataset_errors, validate_dataset, with_coco_checks
 from .classes import find_mixed_classes, find_wrong_classes
 from .configs import nested_datasets, nested_metrics
@@ -7,7 +8,16 @@ from .heads import find_wrong_heads
 from .report import SWITCH, DataError, Report
 
 __all__ = [
-    'SWITCH', 'DataError', 'Report', 'dataset_errors', 'find_mixed_classes', 'find_wrong_classes',
-    'find_wrong_evaluators', 'find_wrong_heads', 'nested_datasets', 'nested_metrics', 'validate_dataset',
-    'with_coco_checks'
+    'SWITCH',
+    'DataError',
+    'Report',
+    'dataset_errors',
+    'find_mixed_classes',
+    'find_wrong_classes',
+    'find_wrong_evaluators',
+    'find_wrong_heads',
+    'nested_datasets',
+    'nested_metrics',
+    'validate_dataset',
+    'with_coco_checks',
 ]

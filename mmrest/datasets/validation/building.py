@@ -1,4 +1,5 @@
 """Datasets built from their configs with what they read checked on the way."""
+
 from __future__ import annotations
 
 import contextlib
@@ -66,7 +67,7 @@ def _with_api(kind: type, api: type) -> type:
                 return super().load_data_list()
 
         def __reduce_ex__(self, protocol: int) -> tuple:
-            return _make_empty, (kind, ), self.__dict__
+            return _make_empty, (kind,), self.__dict__
 
     for name in ('__name__', '__qualname__', '__module__', '__doc__'):
         setattr(Checked, name, getattr(kind, name))
@@ -77,8 +78,9 @@ def _make_empty(kind: type) -> Any:
     return kind.__new__(kind)
 
 
-def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated: bool, report: Report | None,
-             progress: Progress) -> type:
+def _checked(
+    api: type, masks: bool, classes: tuple[str, ...] | None, evaluated: bool, report: Report | None, progress: Progress
+) -> type:
     """Return the class that reads COCO annotations, made to check them."""
 
     class CheckedCoco(api):
@@ -101,8 +103,14 @@ def _checked(api: type, masks: bool, classes: tuple[str, ...] | None, evaluated:
     return CheckedCoco
 
 
-def read_checked(ann_file: str | Path, masks: bool, classes: tuple[str, ...] | None, evaluated: bool,
-                 report: Report | None = None, progress: Progress = no_progress) -> dict[str, Any]:
+def read_checked(
+    ann_file: str | Path,
+    masks: bool,
+    classes: tuple[str, ...] | None,
+    evaluated: bool,
+    report: Report | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
     """Read COCO annotations that have to pass :func:`check_coco`.
 
     Args:
@@ -154,18 +162,32 @@ def validate_dataset(dataset: Any) -> None:
         # mmdet would number those that are there 0, 1, 2, ..., whatever they are.
         names = [category['name'] for category in read_json(dataset.ann_file)['categories']]
         missing = [name for name in classes if name not in names]
-        raise DataError(f'{dataset.ann_file} has no category {shorten_names(missing)}, which the dataset is to have '
-                        f'(metainfo.classes); it has {shorten_names(names)}. {SWITCH}.')
+        raise DataError(
+            f'{dataset.ann_file} has no category {shorten_names(missing)}, which the dataset is to have '
+            f'(metainfo.classes); it has {shorten_names(names)}. {SWITCH}.'
+        )
     pipeline = getattr(dataset, 'pipeline', None)
     if type(pipeline).__name__ == 'Compose':  # mmengine's, or mmcv's, which need not be there
         dataset.pipeline = ValidatedPipeline(pipeline.transforms, find_labels(dataset))
     left_out = find_other_suffixes(dataset)
     if left_out and not isinstance(pipeline, ValidatedPipeline):  # once
-        print_log(f'{len(left_out):,} images, such as {left_out[0]}, are left out: their names do not end with '
-                  f'{dataset.img_suffix} (img_suffix of the dataset).', logger='current', level=logging.WARNING)
+        print_log(
+            f'{len(left_out):,} images, such as {left_out[0]}, are left out: their names do not end with '
+            f'{dataset.img_suffix} (img_suffix of the dataset).',
+            logger='current',
+            level=logging.WARNING,
+        )
     if hasattr(dataset, '__len__') and not len(dataset):
-        raise _no_images([dict(ann_file=getattr(dataset, 'ann_file', ''), type=type(dataset),
-                               data_prefix=getattr(dataset, 'data_prefix', None), metainfo=dataset.metainfo)])
+        raise _no_images(
+            [
+                dict(
+                    ann_file=getattr(dataset, 'ann_file', ''),
+                    type=type(dataset),
+                    data_prefix=getattr(dataset, 'data_prefix', None),
+                    metainfo=dataset.metainfo,
+                )
+            ]
+        )
 
 
 def find_labels(dataset: Any) -> tuple[int, int] | None:
@@ -178,12 +200,18 @@ def find_labels(dataset: Any) -> tuple[int, int] | None:
 
 def _no_images(configs: list[dict]) -> DataError:
     """Return the error of datasets that are empty, or one of which is."""
-    where = [config.get('ann_file') or ', '.join(map(str, dict(config.get('data_prefix') or {}).values()))
-             or str(config.get('type')) for config in configs]
+    where = [
+        config.get('ann_file')
+        or ', '.join(map(str, dict(config.get('data_prefix') or {}).values()))
+        or str(config.get('type'))
+        for config in configs
+    ]
     classes = ''.join(describe_xml_classes(config) for config in configs)
-    return DataError(f'No image to use in {", ".join(dict.fromkeys(where))}: there is none, none has an object of the '
-                     f'classes that the dataset is to have, or file names end otherwise than it expects.{classes} '
-                     f'{ADVICE}')
+    return DataError(
+        f'No image to use in {", ".join(dict.fromkeys(where))}: there is none, none has an object of the '
+        f'classes that the dataset is to have, or file names end otherwise than it expects.{classes} '
+        f'{ADVICE}'
+    )
 
 
 @contextmanager

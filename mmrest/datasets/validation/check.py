@@ -1,4 +1,5 @@
 """Every file of a data set looked at ahead of training, as a run reads it."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -31,8 +32,9 @@ def check_config(cfg: Config, phases: Sequence[str], report: Report, progress: P
         progress (callable): See :mod:`mmrest.utils.progress`.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    configs = [(config, pipeline) for phase in phases
-               for config, pipeline in nested_datasets(cfg.get(f'{phase}_dataloader'))]
+    configs = [
+        (config, pipeline) for phase in phases for config, pipeline in nested_datasets(cfg.get(f'{phase}_dataloader'))
+    ]
     for wrong in find_wrong_heads(cfg.get('model'), [config for config, _ in configs]):
         report.error('head with another number of classes', wrong)
     for wrong in find_wrong_classes([config for config, _ in configs]):
@@ -92,8 +94,15 @@ class _Files(BaseDataset):
         return self.samples
 
 
-def check_coco_files(ann_file: str | Path, folder: str | Path, report: Report, classes: Sequence[str] | None = None,
-                     masks: bool = True, progress: Progress = no_progress, evaluated: bool = True) -> None:
+def check_coco_files(
+    ann_file: str | Path,
+    folder: str | Path,
+    report: Report,
+    classes: Sequence[str] | None = None,
+    masks: bool = True,
+    progress: Progress = no_progress,
+    evaluated: bool = True,
+) -> None:
     """Check COCO annotations and the images that they name, read as mmdet's configs do.
 
     Args:
@@ -106,17 +115,26 @@ def check_coco_files(ann_file: str | Path, folder: str | Path, report: Report, c
         evaluated (bool): As in :func:`~.coco.check_coco`.
     """
     from mmcv.transforms import LoadImageFromFile
+
     try:
         content = read_checked(ann_file, masks, tuple(classes or ()) or None, evaluated, report, progress)
     except UnreadableError:
         return
-    samples = [dict(img_path=str(Path(folder) / image['file_name']), width=image['width'], height=image['height'])
-               for image in content['images']]
+    samples = [
+        dict(img_path=str(Path(folder) / image['file_name']), width=image['width'], height=image['height'])
+        for image in content['images']
+    ]
     check_samples(_Files(samples, [LoadImageFromFile()]), report, progress)
 
 
-def check_label_maps(pairs: Sequence[tuple[Path, Path]], num_classes: int, report: Report, ignore_index: int = 255,
-                     reduce_zero_label: bool = False, progress: Progress = no_progress) -> None:
+def check_label_maps(
+    pairs: Sequence[tuple[Path, Path]],
+    num_classes: int,
+    report: Report,
+    ignore_index: int = 255,
+    reduce_zero_label: bool = False,
+    progress: Progress = no_progress,
+) -> None:
     """Check images and their label maps, read as mmseg's configs do.
 
     Args:
@@ -130,7 +148,6 @@ def check_label_maps(pairs: Sequence[tuple[Path, Path]], num_classes: int, repor
     from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 
     class LoadLabels(LoadAnnotations):
-
         def transform(self, results: dict) -> dict:
             """Load a label map, and make 0 the value to ignore if asked for."""
             results = super().transform(results)
@@ -150,9 +167,13 @@ def check_label_maps(pairs: Sequence[tuple[Path, Path]], num_classes: int, repor
 
 def pair_label_maps(images: str | Path, maps: str | Path, report: Report) -> list[tuple[Path, Path]]:
     """Images of a folder with the label maps of the same names; notes maps without an image."""
+
     def listed(folder: Path) -> dict[Path, Path]:
-        return {path.relative_to(folder).with_suffix(''): path for path in sorted(folder.rglob('*'))
-                if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES}
+        return {
+            path.relative_to(folder).with_suffix(''): path
+            for path in sorted(folder.rglob('*'))
+            if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+        }
 
     images, maps = Path(images), Path(maps)
     found, labels = listed(images), listed(maps)

@@ -1,4 +1,5 @@
 """Names of classes in the config of a dataset beside those in its data."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -40,8 +41,10 @@ def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> li
             continue
         if isinstance(given, str):
             if not Path(given).is_file():  # mmengine reads the names from a file
-                found.append(f'metainfo.classes of {name} is the text {given!r}, and not a list of names or a file of '
-                             f'them: a single class needs its comma, ({given!r}, ).')
+                found.append(
+                    f'metainfo.classes of {name} is the text {given!r}, and not a list of names or a file of '
+                    f'them: a single class needs its comma, ({given!r}, ).'
+                )
             continue
         if hasattr(kind, 'get_label_map'):
             found += _beside_all(name, given, (getattr(kind, 'METAINFO', None) or {}).get('classes'))
@@ -61,9 +64,11 @@ def find_mixed_classes(datasets: Iterable[dict], scope: str | None = None) -> li
     named = [(config, classes) for config, classes in named if classes]
     for config, classes in named[1:]:
         if classes != named[0][1]:
-            return [f'Parts of the training data number their classes differently: {_describe(named[0][0])} has '
-                    f'{shorten_names(named[0][1])}, {_describe(config)} has {shorten_names(classes)}. Labels are '
-                    'positions in metainfo.classes, so write the same list into both.']
+            return [
+                f'Parts of the training data number their classes differently: {_describe(named[0][0])} has '
+                f'{shorten_names(named[0][1])}, {_describe(config)} has {shorten_names(classes)}. Labels are '
+                'positions in metainfo.classes, so write the same list into both.'
+            ]
     return []
 
 
@@ -77,8 +82,10 @@ def _beside_all(name: str, given: Sequence[str], known: Sequence[str] | None) ->
     missing = [one for one in given if known and one not in known]
     if not missing:
         return []
-    return [f'{name} has no class {shorten_names(missing)} (metainfo.classes); it has {shorten_names(known)}. '
-            'For other classes use type="BaseSegDataset".']
+    return [
+        f'{name} has no class {shorten_names(missing)} (metainfo.classes); it has {shorten_names(known)}. '
+        'For other classes use type="BaseSegDataset".'
+    ]
 
 
 def _beside_folders(name: str, given: Sequence[str], config: dict) -> list[str]:
@@ -92,12 +99,16 @@ def _beside_folders(name: str, given: Sequence[str], config: dict) -> list[str]:
         return []
     folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if len(folders) != len(given):
-        return [f'{name} has the {len(given)} classes {shorten_names(given)} (metainfo.classes), and {folder} has '
-                f'{len(folders)} folders: {shorten_names(folders)}.']
+        return [
+            f'{name} has the {len(given)} classes {shorten_names(given)} (metainfo.classes), and {folder} has '
+            f'{len(folders)} folders: {shorten_names(folders)}.'
+        ]
     shared = set(folders) & set(given)
     if shared and list(given) != folders:  # without a common name, the classes are names for the folders
-        return [f'metainfo.classes of {name} is {shorten_names(given)}, and labels are the folders of {folder} in the '
-                f'order of the alphabet: write metainfo = dict(classes={tuple(folders)!r}).']
+        return [
+            f'metainfo.classes of {name} is {shorten_names(given)}, and labels are the folders of {folder} in the '
+            f'order of the alphabet: write metainfo = dict(classes={tuple(folders)!r}).'
+        ]
     return []
 
 
@@ -109,13 +120,18 @@ def describe_xml_classes(config: dict) -> str:
     """
     if not hasattr(dataset_class(config), 'sub_data_root'):
         return ''
-    folder = Path(config.get('data_root') or '', (config.get('data_prefix') or {}).get('sub_data_root') or '',
-                  config.get('ann_subdir') or 'Annotations')
+    folder = Path(
+        config.get('data_root') or '',
+        (config.get('data_prefix') or {}).get('sub_data_root') or '',
+        config.get('ann_subdir') or 'Annotations',
+    )
     found: Counter = Counter()
     for path in sorted(folder.glob('*.xml'))[:200] if folder.is_dir() else ():
         try:
             found.update(node.findtext('name') or '' for node in ElementTree.parse(path).iter('object'))
         except (OSError, ElementTree.ParseError):
             continue
-    return (f' The classes of the dataset (metainfo.classes) are {shorten_names(known_classes(config) or ())}; the '
-            f'files in {folder} have {shorten_names(sorted(found)) or "none"}.')
+    return (
+        f' The classes of the dataset (metainfo.classes) are {shorten_names(known_classes(config) or ())}; the '
+        f'files in {folder} have {shorten_names(sorted(found)) or "none"}.'
+    )

@@ -1,4 +1,5 @@
 """Requirements of COCO annotations: the one statement of them that runs, evaluations and the check of data share."""
+
 from __future__ import annotations
 
 import json
@@ -18,8 +19,15 @@ from .report import Report
 _CHUNK = 20_000
 
 
-def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any = None, masks: bool = True,
-               evaluated: bool = True, progress: Progress = no_progress) -> dict[str, list[dict]] | None:
+def check_coco(
+    content: Any,
+    ann_file: str | Path,
+    report: Report,
+    classes: Any = None,
+    masks: bool = True,
+    evaluated: bool = True,
+    progress: Progress = no_progress,
+) -> dict[str, list[dict]] | None:
     """Check the contents of a COCO instance file.
 
     ``report.errors`` get what cannot be used, or would be misunderstood without a word; ``report.warnings`` what
@@ -74,19 +82,26 @@ def check_coco(content: Any, ann_file: str | Path, report: Report, classes: Any 
     def picture(index: int) -> tuple[str, str]:
         return f'{name}, {images[index].get("file_name")}', ''
 
-    report.warnings_at('image without objects (left out of training, or a negative)',
-                       np.flatnonzero(known & (objects == 0)), picture)
-    report.warnings_at('image with crowds alone (ignored regions, no objects)',
-                       np.flatnonzero(known & (objects > 0) & (objects == crowds)), picture)
+    report.warnings_at(
+        'image without objects (left out of training, or a negative)', np.flatnonzero(known & (objects == 0)), picture
+    )
+    report.warnings_at(
+        'image with crowds alone (ignored regions, no objects)',
+        np.flatnonzero(known & (objects > 0) & (objects == crowds)),
+        picture,
+    )
     report.count('images', len(images))
     report.count('annotations', len(annotations))
     valid &= category >= 0
     valid[list(malformed)] = False
     single = np.zeros(len(annotations), bool)
     single[list(annotation_ids.values())] = True
-    return dict(content, images=_select(images, known & named & ~np.isnan(sizes).any(1)),
-                annotations=_select(annotations, valid & single),
-                categories=[categories[index] for index in category_ids.values()])
+    return dict(
+        content,
+        images=_select(images, known & named & ~np.isnan(sizes).any(1)),
+        annotations=_select(annotations, valid & single),
+        categories=[categories[index] for index in category_ids.values()],
+    )
 
 
 def _select(entries: list[dict], mask: np.ndarray) -> list[dict]:
@@ -140,17 +155,23 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
         return
     missing = [name for name in classes or () if name not in names]
     if missing:
-        report.error('class without a category', ann_file,
-                     f'{shorten_names(missing)} of the classes in the config (metainfo.classes) '
-                     f'{"is" if len(missing) == 1 else "are"} not in the file, which has {shorten_names(names)}')
+        report.error(
+            'class without a category',
+            ann_file,
+            f'{shorten_names(missing)} of the classes in the config (metainfo.classes) '
+            f'{"is" if len(missing) == 1 else "are"} not in the file, which has {shorten_names(names)}',
+        )
     repeated = [name for name, count in Counter(names).items() if count > 1 and (not classes or name in classes)]
     for name in repeated:
         report.error('category name given twice', ann_file, name)
     order = [name for name in names if name in (classes or ())]
     if not missing and not repeated and order != list(classes or ()):
-        report.error('classes in another order than the categories', ann_file,
-                     f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them as the file does, '
-                     f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})')
+        report.error(
+            'classes in another order than the categories',
+            ann_file,
+            f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them as the file does, '
+            f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})',
+        )
 
 
 def shorten_names(names: Sequence[str], most: int = 20) -> str:
@@ -161,6 +182,7 @@ def shorten_names(names: Sequence[str], most: int = 20) -> str:
 
 def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.ndarray, np.ndarray]:
     """Return widths and heights, NaN where they cannot be used, and which images have a file name that can be."""
+
     def place(index: int) -> str:
         return f'{name}, image {_short(images[index].get("id"))}'
 
@@ -168,16 +190,25 @@ def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.nda
     for column, side in enumerate(('width', 'height')):
         numbers = _to_numbers([image.get(side) for image in images])
         good = (numbers > 0) & (numbers == np.floor(numbers))
-        report.errors_at('image size is no positive whole number', np.flatnonzero(~good),
-                         lambda index, side=side: (place(index), f'{side} {_short(images[index].get(side))}'))
+        report.errors_at(
+            'image size is no positive whole number',
+            np.flatnonzero(~good),
+            lambda index, side=side: (place(index), f'{side} {_short(images[index].get(side))}'),
+        )
         sizes[:, column] = np.where(good, numbers, np.nan)
     names = [image.get('file_name') for image in images]
     text = np.array([isinstance(file, str) and file != '' and '\0' not in file for file in names], bool)
-    outside = np.array([text[index] and (os.path.isabs(file) or '..' in file and '..' in Path(file).parts)
-                        for index, file in enumerate(names)], bool)
+    outside = np.array(
+        [
+            text[index] and (os.path.isabs(file) or '..' in file and '..' in Path(file).parts)
+            for index, file in enumerate(names)
+        ],
+        bool,
+    )
     report.errors_at('file name is no text', np.flatnonzero(~text), lambda index: (place(index), _short(names[index])))
-    report.errors_at('file name leaves the image folder', np.flatnonzero(outside),
-                     lambda index: (place(index), names[index]))
+    report.errors_at(
+        'file name leaves the image folder', np.flatnonzero(outside), lambda index: (place(index), names[index])
+    )
     for file, count in Counter(map(str, names)).items():
         if count > 1:
             report.warn('image listed twice', f'{name}, {file}', f'{count} times')
@@ -190,42 +221,58 @@ def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: 
     if not set(map(type, crowds)) <= {int} or not set(crowds) <= {0, 1}:
         lacking = [index for index, crowd in enumerate(crowds) if crowd is None]
         if evaluated:
-            report.errors_at('iscrowd is missing or null', lacking,
-                             lambda index: (place(index), 'pycocotools needs 0 or 1'))
+            report.errors_at(
+                'iscrowd is missing or null', lacking, lambda index: (place(index), 'pycocotools needs 0 or 1')
+            )
         else:
             report.warnings_at('iscrowd is missing or null (taken for 0)', lacking, lambda index: (place(index), ''))
         wrong = [index for index, crowd in enumerate(crowds) if crowd is not None and crowd not in (0, 1)]
         report.errors_at('iscrowd is neither 0 nor 1', wrong, lambda index: (place(index), _short(crowds[index])))
     if evaluated:
         zeros = [index for index, annotation in enumerate(annotations) if annotation.get('id') == 0]
-        report.errors_at('annotation id 0', zeros, lambda index: (
-            place(index), 'pycocotools takes it for no match: number annotations from 1'))
+        report.errors_at(
+            'annotation id 0',
+            zeros,
+            lambda index: (place(index), 'pycocotools takes it for no match: number annotations from 1'),
+        )
     return np.fromiter(map(bool, crowds), bool, len(crowds))
 
 
-def _check_boxes(annotations: list[dict], image: np.ndarray, sizes: np.ndarray, images: list[dict],
-                 place: Callable[[int], str], report: Report) -> tuple[np.ndarray, np.ndarray]:
+def _check_boxes(
+    annotations: list[dict],
+    image: np.ndarray,
+    sizes: np.ndarray,
+    images: list[dict],
+    place: Callable[[int], str],
+    report: Report,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which annotations have a box and an area, and which of them mmdet takes for an object or a crowd."""
     boxes = [annotation.get('bbox') for annotation in annotations]
     areas = [annotation.get('area') for annotation in annotations]
     four = [box if type(box) is list and len(box) == 4 else [None] * 4 for box in boxes]
     corners = _to_numbers(list(chain.from_iterable(four))).reshape(-1, 4)
     boxed, area = ~np.isnan(corners).any(1), _to_numbers(areas)
-    report.errors_at('box is not four numbers', np.flatnonzero(~boxed),
-                     lambda index: (place(index), _short(boxes[index])))
-    report.errors_at('area is no number', np.flatnonzero(boxed & np.isnan(area)),
-                     lambda index: (place(index), _short(areas[index])))
+    report.errors_at(
+        'box is not four numbers', np.flatnonzero(~boxed), lambda index: (place(index), _short(boxes[index]))
+    )
+    report.errors_at(
+        'area is no number', np.flatnonzero(boxed & np.isnan(area)), lambda index: (place(index), _short(areas[index]))
+    )
     valid = boxed & ~np.isnan(area)
     x, y, width, height = corners.T
     small = valid & ((width < 1) | (height < 1) | (area <= 0))
-    report.warnings_at('box without area, or under 1 px (left out)', np.flatnonzero(small),
-                       lambda index: (place(index), _short(boxes[index])))
+    report.warnings_at(
+        'box without area, or under 1 px (left out)',
+        np.flatnonzero(small),
+        lambda index: (place(index), _short(boxes[index])),
+    )
     if not len(images):
         return valid, np.zeros_like(valid)
     right, bottom = sizes[image].T
     used = valid & ~small & (image >= 0) & ~np.isnan(right) & ~np.isnan(bottom)
-    outside = used & ((np.minimum(x + width, right) <= np.maximum(x, 0))
-                      | (np.minimum(y + height, bottom) <= np.maximum(y, 0)))
+    outside = used & (
+        (np.minimum(x + width, right) <= np.maximum(x, 0)) | (np.minimum(y + height, bottom) <= np.maximum(y, 0))
+    )
     # Half a pixel or so comes of rounding.
     partly = used & ~outside & ((np.minimum(x, y) < -1) | (x + width > right + 1) | (y + height > bottom + 1))
 
@@ -238,13 +285,14 @@ def _check_boxes(annotations: list[dict], image: np.ndarray, sizes: np.ndarray, 
     return valid, used & ~outside
 
 
-def _check_segmentations(annotations: list[dict], place: Callable[[int], str], report: Report,
-                         progress: Progress) -> list[int]:
+def _check_segmentations(
+    annotations: list[dict], place: Callable[[int], str], report: Report, progress: Progress
+) -> list[int]:
     """Return the annotations whose segmentations are neither polygons nor run-length codes."""
     malformed, short = [], []
     with progress('checking segmentations', len(annotations), 'annotations') as advance:
         for start in range(0, len(annotations), _CHUNK):
-            values = [annotation.get('segmentation') for annotation in annotations[start:start + _CHUNK]]
+            values = [annotation.get('segmentation') for annotation in annotations[start : start + _CHUNK]]
             if not _are_polygons(values):
                 for index, value in enumerate(values, start):
                     good, thin = _judge_segmentation(value)
@@ -252,8 +300,11 @@ def _check_segmentations(annotations: list[dict], place: Callable[[int], str], r
                     short += [index] if thin else []
             advance(len(values))
     report.warnings_at('polygon of less than three points (left out)', short, lambda index: (place(index), ''))
-    report.errors_at('segmentation is neither polygons nor a run-length code', malformed,
-                     lambda index: (place(index), _short(annotations[index].get('segmentation'))))
+    report.errors_at(
+        'segmentation is neither polygons nor a run-length code',
+        malformed,
+        lambda index: (place(index), _short(annotations[index].get('segmentation'))),
+    )
     return malformed
 
 
@@ -279,16 +330,22 @@ def _is_code(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     size, counts = value.get('size'), value.get('counts')
-    return (isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
-            and (isinstance(counts, str) or (isinstance(counts, list) and all(type(n) is int for n in counts))))
+    return (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and side > 0 for side in size)
+        and (isinstance(counts, str) or (isinstance(counts, list) and all(type(n) is int for n in counts)))
+    )
 
 
 def _judge_segmentation(value: Any) -> tuple[bool, bool]:
     """Return whether a segmentation is well-formed, and whether it has polygons of less than three points."""
     if isinstance(value, dict):
         return not value or _is_code(value), False
-    good = not value or (isinstance(value, list) and all(
-        isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in value))
+    good = not value or (
+        isinstance(value, list)
+        and all(isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in value)
+    )
     return good, good and any(len(polygon) < 6 or len(polygon) % 2 for polygon in value or ())
 
 

@@ -1,4 +1,5 @@
 """Datasets and metrics in the config of a run."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

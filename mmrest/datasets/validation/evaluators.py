@@ -1,4 +1,5 @@
 """Annotations of evaluators beside those of the datasets that they evaluate."""
+
 from __future__ import annotations
 
 import filecmp
@@ -40,7 +41,8 @@ def find_wrong_evaluators(cfg: Config, phases: Iterable[str]) -> list[str]:
                 found.append(
                     f'{phase}_evaluator ({metric.get("type")}) compares with {given}, and the images of '
                     f'{phase}_dataloader are those of {" and ".join(dict.fromkeys(files))}: set '
-                    f'{phase}_evaluator.ann_file={files[0]}, or ann_file of the dataset.')
+                    f'{phase}_evaluator.ann_file={files[0]}, or ann_file of the dataset.'
+                )
     return list(dict.fromkeys(found))
 
 

@@ -1,4 +1,5 @@
 """Numbers of classes of a model beside those of its data."""
+
 from __future__ import annotations
 
 from typing import Any, Iterable, Iterator
@@ -29,8 +30,10 @@ def find_wrong_heads(model: Any, datasets: Iterable[dict], scope: str | None = N
         for path, number in _numbers(model, 'model') if classes else ():
             if number != len(classes):
                 names = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
-                found[path] = (f'{path} is {number}, and {dataset.get("type", "the dataset")} has {len(classes)} '
-                               f'classes ({names}): set {path}={len(classes)}, or metainfo.classes of the dataset.')
+                found[path] = (
+                    f'{path} is {number}, and {dataset.get("type", "the dataset")} has {len(classes)} '
+                    f'classes ({names}): set {path}={len(classes)}, or metainfo.classes of the dataset.'
+                )
     return list(found.values())
 
 

@@ -1,4 +1,5 @@
 """Transforms of a dataset that name the file when something is wrong with it, wherever the file is read."""
+
 from __future__ import annotations
 
 import os
@@ -62,8 +63,10 @@ class ValidatedPipeline(Compose):
         except Exception as error:
             if loads:
                 missing = isinstance(error, FileNotFoundError)
-                raise SampleError(f'{path or "A sample"} cannot be loaded: {_reason(error, path)}',
-                                  f'{what} is missing' if missing else f'{what} cannot be read') from error
+                raise SampleError(
+                    f'{path or "A sample"} cannot be loaded: {_reason(error, path)}',
+                    f'{what} is missing' if missing else f'{what} cannot be read',
+                ) from error
             raise RuntimeError(f'{name} failed on {image or "a sample"}: {type(error).__name__}: {error}') from error
         if data is not None and 'img' in new and isinstance(data.get('img'), np.ndarray):
             _check_size(data)
@@ -82,8 +85,9 @@ class ValidatedPipeline(Compose):
             raise SampleError(f'{path} {fault}', f'{what} cannot be read')
         if stock and what == 'label map' and png_depth(path) > 8 and _greatest_value(path) > 255:
             # mmseg would take them modulo 256; an image of 16 bits is brought down to 8 by OpenCV.
-            raise SampleError(f'{path} is no label map: it has values above 255',
-                              'label map with values that are no class')
+            raise SampleError(
+                f'{path} is no label map: it has values above 255', 'label map with values that are no class'
+            )
         self._known.add(hash(path))
 
 
@@ -100,6 +104,7 @@ def _is_remote(transform: Any) -> bool:
 
 def _greatest_value(path: str) -> int:
     from PIL import Image
+
     with Image.open(path) as image:
         return int(np.asarray(image).max()) if image.mode.startswith('I') else 0
 
@@ -118,23 +123,31 @@ def _check_size(data: dict) -> None:
     height, width = data['img'].shape[:2]
     stated = data.get('width'), data.get('height')
     if None not in stated and stated != (width, height):
-        raise SampleError(f'{data.get("img_path")} has {width}x{height} px, and its annotations are for {stated[0]}x'
-                          f'{stated[1]}: mend the image or the annotation file',
-                          'image size differs from the annotations')
+        raise SampleError(
+            f'{data.get("img_path")} has {width}x{height} px, and its annotations are for {stated[0]}x'
+            f'{stated[1]}: mend the image or the annotation file',
+            'image size differs from the annotations',
+        )
 
 
 def _check_labels(data: dict, classes: int, ignored: int) -> None:
     """Check the label map that was just loaded."""
     labels, path = data['gt_seg_map'], data.get('seg_map_path') or data.get('img_path')
     if labels.ndim != 2:
-        raise SampleError(f'{path} is no label map: it has {labels.shape[-1]} channels, not one with the number of the '
-                          'class', 'label map with several channels')
+        raise SampleError(
+            f'{path} is no label map: it has {labels.shape[-1]} channels, not one with the number of the class',
+            'label map with several channels',
+        )
     size = data.get('ori_shape')
     if size is not None and tuple(size[:2]) != labels.shape:
-        raise SampleError(f'{path} has {labels.shape[1]}x{labels.shape[0]} px, and its image {size[1]}x{size[0]}',
-                          'label map of another size than its image')
+        raise SampleError(
+            f'{path} has {labels.shape[1]}x{labels.shape[0]} px, and its image {size[1]}x{size[0]}',
+            'label map of another size than its image',
+        )
     if np.count_nonzero(labels >= classes) != (np.count_nonzero(labels == ignored) if ignored >= classes else 0):
         wrong = [int(value) for value in np.unique(labels) if value >= classes and value != ignored]
-        raise SampleError(f'{path} has the values {", ".join(map(str, wrong[:10]))}: there are {classes} classes, 0 to '
-                          f'{classes - 1}, and {ignored} for pixels to ignore',
-                          'label map with values that are no class')
+        raise SampleError(
+            f'{path} has the values {", ".join(map(str, wrong[:10]))}: there are {classes} classes, 0 to '
+            f'{classes - 1}, and {ignored} for pixels to ignore',
+            'label map with values that are no class',
+        )

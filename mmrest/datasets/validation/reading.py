@@ -1,4 +1,5 @@
 """JSON files read with progress, and only if they fit into memory."""
+
 from __future__ import annotations
 
 import gc
@@ -56,8 +57,10 @@ def check_size(path: str | Path) -> None:
         raise DataError(f'{path} cannot be read: {error.strerror}.') from error
     free = _free_memory()
     if free is not None and size * _MEMORY_PER_BYTE > free:
-        raise DataError(f'{path} has {size / 1e9:.1f} GB, and its contents would not fit into the {free / 1e9:.1f} GB '
-                        'of memory that are free. Split it, or use a machine with more.')
+        raise DataError(
+            f'{path} has {size / 1e9:.1f} GB, and its contents would not fit into the {free / 1e9:.1f} GB '
+            'of memory that are free. Split it, or use a machine with more.'
+        )
 
 
 def _free_memory() -> int | None:

@@ -1,4 +1,5 @@
 """Error of data that cannot be used, and a report of what was found in a data set."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -88,6 +89,7 @@ class Report:
                 lines += [f'    {example}' for example in found['examples']]
                 if found['count'] > len(found['examples']):
                     lines.append(f'    and {found["count"] - len(found["examples"]):,} more')
-        errors, warnings = (sum(found['count'] for found in findings.values())
-                            for findings in (self.errors, self.warnings))
+        errors, warnings = (
+            sum(found['count'] for found in findings.values()) for findings in (self.errors, self.warnings)
+        )
         return '\n'.join([*lines, f'{errors:,} errors, {warnings:,} warnings'])

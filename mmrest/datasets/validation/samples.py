@@ -1,4 +1,5 @@
 """Samples of a dataset loaded by its own pipeline, in as many processes as there are cores."""
+
 from __future__ import annotations
 
 import signal
@@ -67,17 +68,26 @@ class LoadingPipeline(ValidatedPipeline):
                 dataset.pipeline = self
             self.steps = seen
             return
-        named = [step for step in self.transforms if type(step).__name__.startswith('Load')
-                 and not (self.files_only and is_stock(step) and 'Image' not in type(step).__name__)]
+        named = [
+            step
+            for step in self.transforms
+            if type(step).__name__.startswith('Load')
+            and not (self.files_only and is_stock(step) and 'Image' not in type(step).__name__)
+        ]
         self.steps = named or self.transforms[:1]
 
     def _note_conversion(self, transform: Any, path: Any) -> None:
         """Note that OpenCV makes three channels of 8 bits from something else."""
-        if (not is_stock(transform) or getattr(transform, 'color_type', None) != 'color' or not isinstance(path, str)
-                or getattr(transform, 'imdecode_backend', None) != 'cv2'):
+        if (
+            not is_stock(transform)
+            or getattr(transform, 'color_type', None) != 'color'
+            or not isinstance(path, str)
+            or getattr(transform, 'imdecode_backend', None) != 'cv2'
+        ):
             return
         try:
             from PIL import Image
+
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of large images, which the loader has read
                 with Image.open(path) as image:
@@ -151,8 +161,9 @@ def check_samples(dataset: Any, report: Report, progress: Progress = no_progress
         pipeline.find_steps(dataset)
     if workers is None:
         workers = available_cores() if len(dataset) >= _MIN_FOR_WORKERS else 0
-    loader = DataLoader(_Findings(dataset), batch_size=_BATCH, num_workers=workers, collate_fn=list,
-                        worker_init_fn=_prepare_worker)
+    loader = DataLoader(
+        _Findings(dataset), batch_size=_BATCH, num_workers=workers, collate_fn=list, worker_init_fn=_prepare_worker
+    )
     with progress('loading images', len(dataset), 'images') as advance:
         for batch in loader:
             for serious, kind, text in (finding for findings in batch for finding in findings):
@@ -168,6 +179,7 @@ def _prepare_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         import cv2
+
         cv2.setNumThreads(0)
     except ImportError:
         pass

@@ -1,4 +1,5 @@
 """Hooks of a run: checkpoints, reports, random states, the loss, compilation, precision."""
+
 from .batch_report import BatchReportHook, describe_batch
 from .checkpoint import AtomicCheckpointHook
 from .invalid_loss import InvalidLossError, InvalidLossHook
@@ -8,7 +9,15 @@ from .pipeline import ValidatePipelineHook
 from .random_state import RandomStateHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'BatchReportHook', 'CompileBackboneHook', 'InvalidLossError', 'InvalidLossHook',
-    'KeepMMCVInFloat32Hook', 'LoadReportHook', 'RandomStateHook', 'ValidatePipelineHook', 'describe_batch',
-    'keep_mmcv_in_float32'
+    'AtomicCheckpointHook',
+    'BatchReportHook',
+    'CompileBackboneHook',
+    'InvalidLossError',
+    'InvalidLossHook',
+    'KeepMMCVInFloat32Hook',
+    'LoadReportHook',
+    'RandomStateHook',
+    'ValidatePipelineHook',
+    'describe_batch',
+    'keep_mmcv_in_float32',
 ]

@@ -1,4 +1,5 @@
 """Report of the batch beside the learning rate."""
+
 from __future__ import annotations
 
 import logging
@@ -17,13 +18,20 @@ class BatchReportHook(Hook):
         batch_size = (runner.cfg.get('train_dataloader') or {}).get('batch_size')
         if 'lr' in optimizer and scaling.get('base_batch_size') and batch_size:
             steps = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
-            text, fits = describe_batch(optimizer['lr'], scaling['base_batch_size'], runner.world_size, batch_size,
-                                        steps, scaling.get('enable', False))
+            text, fits = describe_batch(
+                optimizer['lr'],
+                scaling['base_batch_size'],
+                runner.world_size,
+                batch_size,
+                steps,
+                scaling.get('enable', False),
+            )
             runner.logger.log(logging.INFO if fits else logging.WARNING, text)
 
 
-def describe_batch(lr: float, recipe: int, processes: int, batch_size: int, accumulated: int,
-                   scaled: bool) -> tuple[str, bool]:
+def describe_batch(
+    lr: float, recipe: int, processes: int, batch_size: int, accumulated: int, scaled: bool
+) -> tuple[str, bool]:
     """What to say of a run's batch beside its learning rate, and whether the two fit.
 
     Args:

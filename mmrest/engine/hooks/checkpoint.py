@@ -1,4 +1,5 @@
 """Checkpoints of a run: written whole or not at all, and the old ones kept until then."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -42,16 +43,24 @@ class AtomicCheckpointHook(CheckpointHook):
         counts = self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step)
         if counts:
             ids = [*self.keep_ckpt_ids, step]
-            surplus = ids[:-self.max_keep_ckpts]
+            surplus = ids[: -self.max_keep_ckpts]
             # With the surplus: should the run be killed before it is removed, the resumed one does that.
             runner.message_hub.update_info('keep_ckpt_ids', ids)
         name = self.filename_tmpl.format(step)
         before, self.last_ckpt = self.last_ckpt, self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         with self._exit_on_user_error(before):
-            runner.save_checkpoint(self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-                                   save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-                                   backend_args=self.backend_args, **self.args)
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
             if is_main_process():
                 atomic_write(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())
         if counts:
@@ -86,11 +95,16 @@ class AtomicCheckpointHook(CheckpointHook):
         try:
             yield
         except OSError as error:
-            last = f'The last good checkpoint is {before}.' if before and Path(before).is_file() else \
-                'There is no earlier one.'
+            last = (
+                f'The last good checkpoint is {before}.'
+                if before and Path(before).is_file()
+                else 'There is no earlier one.'
+            )
             name, reason = error.filename or 'A checkpoint', error.strerror or error
-            raise CheckpointError(f'{name} could not be written: {reason}. Nothing of it was left behind. {last} Make '
-                                  'room, then go on with --resume.') from error
+            raise CheckpointError(
+                f'{name} could not be written: {reason}. Nothing of it was left behind. {last} Make '
+                'room, then go on with --resume.'
+            ) from error
 
 
 class _RemoveLater:

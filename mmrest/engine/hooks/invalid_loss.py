@@ -1,4 +1,5 @@
 """Stopping at a loss that is not finite, before it spoils the weights, with what is needed to look into it."""
+
 from __future__ import annotations
 
 import json
@@ -19,8 +20,10 @@ from ...utils.errors import MMRestError
 from ...utils.fileio import ATOMIC_BACKEND, atomic_write
 from ..seeding import SeededBatchSampler
 
-ADVICE = ('Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
-          'float16 (try bfloat16), labels that are wrong (tools/check_dataset.py).')
+ADVICE = (
+    'Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
+    'float16 (try bfloat16), labels that are wrong (tools/check_dataset.py).'
+)
 
 
 class InvalidLossError(MMRestError, RuntimeError):
@@ -96,8 +99,9 @@ class InvalidLossHook(Hook):
 
     def _stop(self, runner: Runner, losses: dict[str, Tensor]) -> None:
         values = {name: value.tolist() for name, value in losses.items() if isinstance(value, Tensor)}
-        invalid = [name for name, value in losses.items() if isinstance(value, Tensor)
-                   and not torch.isfinite(value).all()]
+        invalid = [
+            name for name, value in losses.items() if isinstance(value, Tensor) and not torch.isfinite(value).all()
+        ]
         paths = _image_paths(self._batch)
         name = f'invalid_loss_iter_{runner.iter + 1}' + (f'_rank{runner.rank}' if runner.rank else '')
         folder = Path(runner.work_dir)
@@ -108,8 +112,15 @@ class InvalidLossHook(Hook):
             batches = runner.train_dataloader.batch_sampler
             known = isinstance(batches, SeededBatchSampler)
             seeds = batches.sample_seeds(self._batch_idx, len(paths)) if known else None
-            facts = dict(iteration=runner.iter + 1, epoch=runner.epoch + 1, rank=runner.rank, images=paths,
-                         seeds=seeds, losses={key: str(value) for key, value in values.items()}, checkpoint=checkpoint)
+            facts = dict(
+                iteration=runner.iter + 1,
+                epoch=runner.epoch + 1,
+                rank=runner.rank,
+                images=paths,
+                seeds=seeds,
+                losses={key: str(value) for key, value in values.items()},
+                checkpoint=checkpoint,
+            )
             atomic_write(folder / f'{name}.json', json.dumps(facts, indent=2).encode())
             saved.append(str(folder / f'{name}.json'))
             kept = 'Saved, as things were before this step: ' + ', '.join(saved)
@@ -118,8 +129,10 @@ class InvalidLossHook(Hook):
         shown = ', '.join(f'{key} = {values[key]}' for key in invalid)
         rank = f', process {runner.rank}' if runner.world_size > 1 else ''
         images = '\n'.join(f'  {path}' for path in paths) or '  (their paths are not in the batch)'
-        raise InvalidLossError(f'The loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}'
-                               f'{rank}): {shown}.\nImages of this batch:\n{images}\n{kept}.\n{ADVICE}')
+        raise InvalidLossError(
+            f'The loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}'
+            f'{rank}): {shown}.\nImages of this batch:\n{images}\n{kept}.\n{ADVICE}'
+        )
 
     @staticmethod
     def _save(runner: Runner, name: str) -> str | None:
@@ -129,8 +142,14 @@ class InvalidLossHook(Hook):
         save = getattr(type(runner).save_checkpoint, '__wrapped__', None)  # the method, in every process
         if save is None:
             return None
-        save(runner, runner.work_dir, f'{name}.pth', meta=dict(epoch=runner.epoch, iter=runner.iter), by_epoch=False,
-             backend_args=dict(backend=ATOMIC_BACKEND))
+        save(
+            runner,
+            runner.work_dir,
+            f'{name}.pth',
+            meta=dict(epoch=runner.epoch, iter=runner.iter),
+            by_epoch=False,
+            backend_args=dict(backend=ATOMIC_BACKEND),
+        )
         return str(Path(runner.work_dir) / f'{name}.pth')
 
 

@@ -1,4 +1,5 @@
 """Report of what a runner loads."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """Hooks for configs that are run by other projects' tools: a compiled backbone, and bfloat16 beside mmcv."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -73,8 +74,14 @@ class CompileBackboneHook(Hook):
     # After hooks that copy the model, such as EMAHook: copies are not compiled.
     priority = 'LOW'
 
-    def __init__(self, module: str = 'backbone', backend: str = 'inductor', mode: str | None = None,
-                 dynamic: bool | None = False, fullgraph: bool = False) -> None:
+    def __init__(
+        self,
+        module: str = 'backbone',
+        backend: str = 'inductor',
+        mode: str | None = None,
+        dynamic: bool | None = False,
+        fullgraph: bool = False,
+    ) -> None:
         self.module = module
         self.options = dict(backend=backend, mode=mode, dynamic=dynamic, fullgraph=fullgraph)
 
@@ -96,8 +103,9 @@ class CompileBackboneHook(Hook):
             part = model.get_submodule(self.module)
         except AttributeError:
             names = ', '.join(name for name, _ in model.named_children())
-            raise ValueError(f'CompileBackboneHook: {type(model).__name__} has no {self.module}; '
-                             f'its parts are {names}.') from None
+            raise ValueError(
+                f'CompileBackboneHook: {type(model).__name__} has no {self.module}; its parts are {names}.'
+            ) from None
         if part._compiled_call_impl is None:  # not again when a training run validates
             part.compile(**self.options)
             runner.logger.info(f'{self.module} is compiled by {self.options["backend"]}; the first steps take longer.')

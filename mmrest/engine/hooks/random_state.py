@@ -1,4 +1,5 @@
 """Random states and places in the data of a run that can be resumed; see :mod:`mmrest.engine.seeding`."""
+
 from __future__ import annotations
 
 import logging
@@ -52,8 +53,9 @@ class RandomStateHook(Hook):
             # A loop of OneDL's fork can be told not to ask for the batches before; what follows is the same.
             skip = 0 if getattr(loop, 'fast_forward_on_resume', False) else loop.iter
             loop.dataloader_iterator = _Iterator(loop.dataloader, skip)
-            runner.logger.log(logging.INFO, f'Going on with batch {loop.iter + 1} of the data; those before it are '
-                              'not loaded again.')
+            runner.logger.log(
+                logging.INFO, f'Going on with batch {loop.iter + 1} of the data; those before it are not loaded again.'
+            )
         elif batches.endless:
             batches.settle()
 

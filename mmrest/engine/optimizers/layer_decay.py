@@ -1,4 +1,5 @@
 """Learning rates that fall towards the input, for fine-tuning."""
+
 from __future__ import annotations
 
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -39,8 +40,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if self.base_lr is None:
             raise ValueError('Layer decay needs the lr of the optimizer to be set.')
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
-                   is_dcn_module: bool | None = None) -> None:
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: bool | None = None
+    ) -> None:
         """Append one param group per parameter of ``module`` to ``params``; mmengine calls this for each child."""
         super().add_params(params, module, prefix, is_dcn_module)
         if prefix:
@@ -55,15 +57,18 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """Factor of the learning rate of every parameter, by the parameter's id."""
         # Not the model itself: that of mmpretrain only hands the question on to its backbone. Parts come
         # before what is inside them, so the innermost one decides.
-        parts = [(f'{name}.', part) for name, part in model.named_modules()
-                 if name and hasattr(part, 'get_layer_depth')]
+        parts = [
+            (f'{name}.', part) for name, part in model.named_modules() if name and hasattr(part, 'get_layer_depth')
+        ]
         if not parts:
-            raise ValueError('Layer decay needs a model with a part that has get_layer_depth, such as the backbones '
-                             f'of mmrest or mmpretrain; {type(model).__name__} has none.')
+            raise ValueError(
+                'Layer decay needs a model with a part that has get_layer_depth, such as the backbones '
+                f'of mmrest or mmpretrain; {type(model).__name__} has none.'
+            )
         rate = self.paramwise_cfg['layer_decay_rate']
         scales = {id(param): 1.0 for param in model.parameters()}
         for prefix, part in parts:
             for name, param in part.named_parameters():
                 depth, num_depths = part.get_layer_depth(prefix + name, prefix)
-                scales[id(param)] = rate**(num_depths - 1 - depth)
+                scales[id(param)] = rate ** (num_depths - 1 - depth)
         return scales

@@ -1,4 +1,5 @@
 """Which parts of a model are spread over processes by themselves."""
+
 from __future__ import annotations
 
 from mmengine.registry import FUNCTIONS

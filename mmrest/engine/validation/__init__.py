@@ -1,4 +1,5 @@
 """Checks of a config before anything is built from it: each mistake is one sentence."""
+
 from __future__ import annotations
 
 import logging
@@ -30,8 +31,12 @@ def validate(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     """
     for warning in [*find_near_names(cfg), *find_ignored_keys(cfg, phases)]:
         print_log(warning, logger='current', level=logging.WARNING)
-    faults = [*find_unknown_keys(cfg, phases), *find_loader_faults(cfg, phases), *find_preprocessor_faults(cfg),
-              *find_missing_backends(cfg)]
+    faults = [
+        *find_unknown_keys(cfg, phases),
+        *find_loader_faults(cfg, phases),
+        *find_preprocessor_faults(cfg),
+        *find_missing_backends(cfg),
+    ]
     if faults:
         raise UsageError('\n'.join(dict.fromkeys(faults)))
 

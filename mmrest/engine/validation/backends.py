@@ -1,4 +1,5 @@
 """Backends of visualizers whose package is not installed."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -18,7 +19,8 @@ PACKAGES = dict(
     ClearMLVisBackend=dict(clearml='clearml'),
     NeptuneVisBackend=dict(neptune='neptune'),
     DVCLiveVisBackend=dict(dvclive='dvclive', pygit2='pygit2'),
-    AimVisBackend=dict(aim='aim'))
+    AimVisBackend=dict(aim='aim'),
+)
 
 
 def find_missing_backends(cfg: Config) -> list[str]:
@@ -29,21 +31,28 @@ def find_missing_backends(cfg: Config) -> list[str]:
     visualizer = cfg.get('visualizer')
     backends = visualizer.get('vis_backends') if isinstance(visualizer, dict) else None
     faults = []
-    texts = [backend for backend in (backends if isinstance(backends, (list, tuple)) else [backends])
-             if isinstance(backend, str)]
+    texts = [
+        backend
+        for backend in (backends if isinstance(backends, (list, tuple)) else [backends])
+        if isinstance(backend, str)
+    ]
     if texts:  # what the command line makes of a list of dicts
-        faults.append(f'visualizer.vis_backends holds the text {texts[0]!r} in place of a dict. Write '
-                      "vis_backends=[dict(type='...')] in the config, or --cfg-options "
-                      'visualizer.vis_backends.0.type=...')
+        faults.append(
+            f'visualizer.vis_backends holds the text {texts[0]!r} in place of a dict. Write '
+            "vis_backends=[dict(type='...')] in the config, or --cfg-options "
+            'visualizer.vis_backends.0.type=...'
+        )
     for backend in backends if isinstance(backends, (list, tuple)) else [backends]:
         if isinstance(backend, dict):
             missing = _missing_packages(backend.get('type'), cfg.get('default_scope'))
             if missing:
                 kind = backend['type'] if isinstance(backend['type'], str) else backend['type'].__name__
                 packages = ' '.join(missing)
-                faults.append(f'visualizer.vis_backends has {kind}, which needs {" and ".join(missing)}, not '
-                              f'installed here: pip install {packages}, or take it out and keep '
-                              "vis_backends=[dict(type='LocalVisBackend')].")
+                faults.append(
+                    f'visualizer.vis_backends has {kind}, which needs {" and ".join(missing)}, not '
+                    f'installed here: pip install {packages}, or take it out and keep '
+                    "vis_backends=[dict(type='LocalVisBackend')]."
+                )
     return faults
 
 
@@ -54,6 +63,9 @@ def _missing_packages(kind: Any, scope: str | None) -> list[str]:
         return []
     for base in inspect.getmro(found) if inspect.isclass(found) else ():
         if base.__name__ in PACKAGES:
-            return [package for module, package in PACKAGES[base.__name__].items()
-                    if importlib.util.find_spec(module) is None]
+            return [
+                package
+                for module, package in PACKAGES[base.__name__].items()
+                if importlib.util.find_spec(module) is None
+            ]
     return []

@@ -1,4 +1,5 @@
 """Keys of a config that nothing reads, most often typing errors."""
+
 from __future__ import annotations
 
 import inspect
@@ -36,8 +37,14 @@ OF_LOADERS = ('sampler', 'batch_sampler', 'num_batch_per_epoch', 'disable_subpro
 ENVIRONMENT = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
 SCALING = {'enable', 'base_batch_size'}
 # Top-level names that this package or mmengine's runner reads beside the arguments of the runner.
-OTHER_NAMES = ('custom_imports', 'model_wrapper_cfg', 'runner_type', 'find_unused_parameters', 'tta_model',
-               'tta_pipeline')
+OTHER_NAMES = (
+    'custom_imports',
+    'model_wrapper_cfg',
+    'runner_type',
+    'find_unused_parameters',
+    'tta_model',
+    'tta_pipeline',
+)
 # Variables that configs of the family set for themselves and that look like such names.
 VARIABLES = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'train_dataset', 'val_dataset', 'test_dataset')
 
@@ -54,6 +61,7 @@ class _Part:
         extra (tuple[str]): Keys that others than the class read.
         given (tuple[str]): Arguments of the class that a config does not set.
     """
+
     path: str
     config: dict
     registry: Registry
@@ -92,8 +100,10 @@ def find_near_names(cfg: Config) -> list[str]:
 
 def find_ignored_keys(cfg: Config, phases: tuple[str, ...]) -> list[str]:
     """Return a sentence for each key that nothing reads, and that may be meant for something else."""
-    warnings = [*ignored('env_cfg', cfg.get('env_cfg'), ENVIRONMENT, 'mmengine'),
-                *ignored('auto_scale_lr', cfg.get('auto_scale_lr'), SCALING, 'mmengine')]
+    warnings = [
+        *ignored('env_cfg', cfg.get('env_cfg'), ENVIRONMENT, 'mmengine'),
+        *ignored('auto_scale_lr', cfg.get('auto_scale_lr'), SCALING, 'mmengine'),
+    ]
     if 'train' in phases:
         warnings += find_ignored_settings(cfg.get('optim_wrapper'), cfg.get('default_scope'))
     return warnings
@@ -108,8 +118,10 @@ def _find_loop_faults(loop: Any) -> list[str]:
     if 'type' not in loop and 'by_epoch' not in loop:
         near = next((key for key in loop if nearest(key, ('type', 'by_epoch'))), None)
         said = f' {near} is none of these.' if near else ''
-        return [f'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop with max_epochs, or '
-                f'IterBasedTrainLoop with max_iters.{said}']
+        return [
+            f'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop with max_epochs, or '
+            f'IterBasedTrainLoop with max_iters.{said}'
+        ]
     return []
 
 
@@ -120,16 +132,17 @@ def _loops(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
         if phase == 'train' and isinstance(loop, dict) and 'by_epoch' in loop:
             default = 'EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop'
         if isinstance(loop, dict) and (default or 'type' in loop):
-            yield _Part(f'{phase}_cfg', loop, LOOPS, default, ('by_epoch', ) if phase == 'train' else (),
-                        GIVEN_TO_LOOPS)
+            yield _Part(f'{phase}_cfg', loop, LOOPS, default, ('by_epoch',) if phase == 'train' else (), GIVEN_TO_LOOPS)
 
 
 def _hooks(cfg: Config) -> Iterator[_Part]:
-    hooks = {**{f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()},
-             **{f'custom_hooks.{number}': hook for number, hook in enumerate(cfg.get('custom_hooks') or [])}}
+    hooks = {
+        **{f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()},
+        **{f'custom_hooks.{number}': hook for number, hook in enumerate(cfg.get('custom_hooks') or [])},
+    }
     for path, hook in hooks.items():
         if isinstance(hook, dict):
-            yield _Part(path, hook, HOOKS, extra=('priority', ))
+            yield _Part(path, hook, HOOKS, extra=('priority',))
 
 
 def _find_hook_faults(hooks: Any) -> list[str]:
@@ -138,8 +151,10 @@ def _find_hook_faults(hooks: Any) -> list[str]:
     for name in hooks if isinstance(hooks, dict) else ():
         near = nearest(name, DEFAULT_HOOKS, cutoff=0.8) if name not in DEFAULT_HOOKS else None
         if near and (near not in hooks or not isinstance(hooks[name], dict) or 'type' not in hooks[name]):
-            faults.append(f'default_hooks.{name} is no hook that mmengine has by default, which would be run with its '
-                          f'own settings beside it. Did you mean {near}?')
+            faults.append(
+                f'default_hooks.{name} is no hook that mmengine has by default, which would be run with its '
+                f'own settings beside it. Did you mean {near}?'
+            )
     return faults
 
 
@@ -147,8 +162,7 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
     """Yield schedulers, evaluators, and what is for the log."""
     schedulers = cfg.get('param_scheduler') if 'train' in phases else None
     for path, scheduler in _numbered('param_scheduler', schedulers):
-        yield _Part(path, scheduler, PARAM_SCHEDULERS, extra=('convert_to_iter_based', ),
-                    given=('optimizer', ))
+        yield _Part(path, scheduler, PARAM_SCHEDULERS, extra=('convert_to_iter_based',), given=('optimizer',))
     for phase in phases:
         for path, evaluator in _numbered(f'{phase}_evaluator', cfg.get(f'{phase}_evaluator')):
             together = 'metrics' in evaluator and _is_evaluator(evaluator.get('type', 'Evaluator'), cfg)
@@ -159,7 +173,7 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
     if isinstance(visualizer, dict):
         yield _Part('visualizer', visualizer, VISUALIZERS, 'Visualizer', ('name', 'save_dir'))
         for path, backend in _numbered('visualizer.vis_backends', visualizer.get('vis_backends')):
-            yield _Part(path, backend, VISBACKENDS, extra=('name', ))
+            yield _Part(path, backend, VISBACKENDS, extra=('name',))
 
 
 def _is_evaluator(kind: Any, cfg: Config) -> bool:
@@ -202,8 +216,9 @@ def _check_part(part: _Part, scope: str | None) -> list[str]:
     return unknown(part.path, part.config, names - set(part.given), others, found.__name__, part.extra)
 
 
-def _check_call(path: str, config: Any, function: Callable, extra: tuple[str, ...] = (),
-                given: tuple[str, ...] = ()) -> list[str]:
+def _check_call(
+    path: str, config: Any, function: Callable, extra: tuple[str, ...] = (), given: tuple[str, ...] = ()
+) -> list[str]:
     """Return a sentence for each key that a function of mmengine or torch would be called with and does not take."""
     if not isinstance(config, dict):
         return []
@@ -216,8 +231,7 @@ def _find_environment_faults(cfg: Config) -> list[str]:
     faults = []
     if isinstance(environment, dict):
         faults += unknown('env_cfg', environment, ENVIRONMENT, True, 'mmengine')
-        faults += _check_call('env_cfg.mp_cfg', environment.get('mp_cfg'), set_multi_processing,
-                              given=('distributed', ))
+        faults += _check_call('env_cfg.mp_cfg', environment.get('mp_cfg'), set_multi_processing, given=('distributed',))
         names = arguments(init_dist)[0] | arguments(init_process_group)[0] | {'port'}
         if isinstance(environment.get('dist_cfg'), dict):
             faults += unknown('env_cfg.dist_cfg', environment['dist_cfg'], names - {'launcher'}, False, 'init_dist')

@@ -1,4 +1,5 @@
 """Keys of an optimizer wrapper's config, of the optimizer in it, and of the settings of single parameters."""
+
 from __future__ import annotations
 
 import inspect
@@ -17,8 +18,10 @@ OF_WRAPPERS = ('optimizer', 'paramwise_cfg', 'constructor')
 # What mmengine's constructor reads of each of paramwise_cfg.custom_keys.
 OF_CUSTOM_KEYS = {'lr_mult', 'decay_mult'}
 # How constructors read paramwise_cfg: .get('x'), .pop('x'), ['x'], 'x' in paramwise_cfg.
-_READ = re.compile(r"""paramwise_cfg(?:\.(?:get|pop|setdefault)\(|\[)\s*['"](\w+)['"]|"""
-                   r"""['"](\w+)['"]\s+(?:not\s+)?in\s+(?:self\.)?paramwise_cfg""")
+_READ = re.compile(
+    r"""paramwise_cfg(?:\.(?:get|pop|setdefault)\(|\[)\s*['"](\w+)['"]|"""
+    r"""['"](\w+)['"]\s+(?:not\s+)?in\s+(?:self\.)?paramwise_cfg"""
+)
 
 
 def find_optimizer_faults(wrapper: Any, scope: str | None) -> list[str]:
@@ -31,8 +34,11 @@ def find_optimizer_faults(wrapper: Any, scope: str | None) -> list[str]:
     path, faults = 'optim_wrapper', []
 
     def find(place: str, registry: Any, config: dict, default: str) -> Any:
-        kind = config.get('type', default) if registry is not OPTIM_WRAPPER_CONSTRUCTORS else \
-            config.get('constructor', default)
+        kind = (
+            config.get('type', default)
+            if registry is not OPTIM_WRAPPER_CONSTRUCTORS
+            else config.get('constructor', default)
+        )
         try:
             found = find_class(registry, kind, scope)
         except ImportError:  # the runner says what is missing when it builds it
@@ -78,8 +84,9 @@ def find_ignored_settings(wrapper: Any, scope: str | None) -> list[str]:
     # A constructor of one's own may read keys in ways that its text does not show.
     if getattr(constructor, '__module__', '').split('.')[0] not in FAMILY:
         return []
-    return ignored('optim_wrapper.paramwise_cfg', wrapper['paramwise_cfg'], _names_read(constructor),
-                   constructor.__name__)
+    return ignored(
+        'optim_wrapper.paramwise_cfg', wrapper['paramwise_cfg'], _names_read(constructor), constructor.__name__
+    )
 
 
 def _find_paramwise_faults(paramwise: Any, constructor: type) -> list[str]:

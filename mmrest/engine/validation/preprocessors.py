@@ -1,4 +1,5 @@
 """Numbers that images are normalized with, beside the channels of the model."""
+
 from __future__ import annotations
 
 import inspect
@@ -37,20 +38,31 @@ def _compare(names: tuple[str, str], mean: Any, std: Any, channels: int | None, 
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
             return [f'{name} must be numbers, got {values!r}.']
     if not all(std):
-        return [f'{names[1]} has a 0 among its values {list(std)!r}, and images are divided by them: set the standard '
-                'deviation of each channel, or 1 where it is to be left as it is.']
-    fitting = f"{channels} values, one for each channel of the model's input" if channels else 'as many values as ' \
-        'images have channels'
+        return [
+            f'{names[1]} has a 0 among its values {list(std)!r}, and images are divided by them: set the standard '
+            'deviation of each channel, or 1 where it is to be left as it is.'
+        ]
+    fitting = (
+        f"{channels} values, one for each channel of the model's input"
+        if channels
+        else 'as many values as images have channels'
+    )
     if channels and any(count not in (1, channels) for count in counts):
-        return [f'{names[0]} has {counts[0]} value{"s" * (counts[0] != 1)} and {names[1].rsplit(".", 1)[1]} has '
-                f'{counts[1]}, and the backbone takes {channels} channel{"s" * (channels != 1)} (in_channels): give '
-                f'each {fitting}, or 1 value for all.']
+        return [
+            f'{names[0]} has {counts[0]} value{"s" * (counts[0] != 1)} and {names[1].rsplit(".", 1)[1]} has '
+            f'{counts[1]}, and the backbone takes {channels} channel{"s" * (channels != 1)} (in_channels): give '
+            f'each {fitting}, or 1 value for all.'
+        ]
     if counts[0] != counts[1] and 1 not in counts:
-        return [f'{names[0]} has {counts[0]} values and {names[1]} has {counts[1]}: give each {fitting}, or 1 value '
-                'for all.']
+        return [
+            f'{names[0]} has {counts[0]} values and {names[1]} has {counts[1]}: give each {fitting}, or 1 value '
+            'for all.'
+        ]
     if gray_or_color and any(count not in (1, 3) for count in counts):
-        return [f'{names[0]} has {counts[0]} values and {names[1]} has {counts[1]}; this preprocessor takes 3 values, '
-                'or 1 for all channels.']
+        return [
+            f'{names[0]} has {counts[0]} values and {names[1]} has {counts[1]}; this preprocessor takes 3 values, '
+            'or 1 for all channels.'
+        ]
     return []
 
 

@@ -1,4 +1,5 @@
 """Arguments that registered classes take, and names that are almost right."""
+
 from __future__ import annotations
 
 import difflib
@@ -8,7 +9,7 @@ from typing import Any, Callable, Iterable
 from mmengine.registry import Registry
 
 # Of mmengine's classes that hand **kwargs on to what takes none of them.
-CLOSED = ('CheckpointHook', )
+CLOSED = ('CheckpointHook',)
 
 
 def find_class(registry: Registry, kind: Any, scope: str | None) -> Callable | None:
@@ -91,8 +92,7 @@ def unregistered(path: str, kind: Any, registry: Registry, scope: str | None) ->
     return f'{path} is {kind!r}, which is not registered in {registry.name}s. {meant}'
 
 
-def unknown(path: str, config: dict, names: set[str], others: bool, owner: str,
-            extra: Iterable[str] = ()) -> list[str]:
+def unknown(path: str, config: dict, names: set[str], others: bool, owner: str, extra: Iterable[str] = ()) -> list[str]:
     """Return a sentence for each key of a config that its class does not take.
 
     Args:
@@ -120,5 +120,8 @@ def ignored(path: str, config: Any, names: set[str], owner: str) -> list[str]:
     if not isinstance(config, dict):
         return []
     misspelled = ' '.join(unknown(path, config, names, True, owner))
-    return [f'Nothing reads {path}.{key}; {owner} knows {", ".join(sorted(names))}.' for key in config
-            if key not in names and f'{path}.{key} is' not in misspelled]
+    return [
+        f'Nothing reads {path}.{key}; {owner} knows {", ".join(sorted(names))}.'
+        for key in config
+        if key not in names and f'{path}.{key} is' not in misspelled
+    ]

@@ -1,4 +1,5 @@
 """Weights that a config names by URL, and that cannot be had."""
+
 from __future__ import annotations
 
 import os
@@ -30,9 +31,11 @@ def find_unreachable_files(cfg: Config, train: bool) -> list[str]:
                 (download if _is_first_process(cfg) else check_url)(url)
         except DownloadError as error:
             said = name if name == url else f'{name} ({url})'
-            faults.append(f'{path} is {said}, which cannot be downloaded: {error.reason}. To go on without network, '
-                          'download it elsewhere and give the path of the file: --cfg-options '
-                          f'{path}=/path/to/file.pth')
+            faults.append(
+                f'{path} is {said}, which cannot be downloaded: {error.reason}. To go on without network, '
+                'download it elsewhere and give the path of the file: --cfg-options '
+                f'{path}=/path/to/file.pth'
+            )
         except CheckpointError as error:
             faults.append(f'{path}: {error}')
     return faults

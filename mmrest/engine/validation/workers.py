@@ -1,4 +1,5 @@
 """Settings of data loaders that need worker processes, where there are none."""
+
 from __future__ import annotations
 
 from typing import Any, Iterator
@@ -22,7 +23,8 @@ def find_loader_faults(cfg: Config, phases: tuple[str, ...]) -> list[str]:
             for key in _needing_workers(loader):
                 faults.append(
                     f'{name}.{key}={loader[key]!r} needs worker processes, and {name}.num_workers is 0: set '
-                    f'{name}.{key}={WORKER_SETTINGS[key]!r}, or {name}.num_workers=1 or more.')
+                    f'{name}.{key}={WORKER_SETTINGS[key]!r}, or {name}.num_workers=1 or more.'
+                )
         elif loader.get('prefetch_factor') is not None and not _positive(loader['prefetch_factor']):
             faults.append(f'{name}.prefetch_factor must be a positive integer, got {loader["prefetch_factor"]!r}.')
     return faults
@@ -41,9 +43,11 @@ def drop_worker_settings(cfg: Config, options: dict[str, Any]) -> None:
             for key in dropped:
                 loader[key] = WORKER_SETTINGS[key]
             if dropped:
-                print_log(f'{name} has no worker processes now: {" and ".join(dropped)}, which '
-                          f'need{"s" * (len(dropped) == 1)} them, {"is" if len(dropped) == 1 else "are"} off.',
-                          logger='current')
+                print_log(
+                    f'{name} has no worker processes now: {" and ".join(dropped)}, which '
+                    f'need{"s" * (len(dropped) == 1)} them, {"is" if len(dropped) == 1 else "are"} off.',
+                    logger='current',
+                )
 
 
 def _loaders(cfg: Config, phases: tuple[str, ...]) -> Iterator[tuple[str, dict]]:

@@ -1,4 +1,5 @@
 """Names of classes in a config beside those in its data: each message has both."""
+
 from __future__ import annotations
 
 import re
@@ -27,16 +28,27 @@ pytest.importorskip('mmcv._ext')
 
 
 def coco(shapes, classes, **options):
-    return dict(type='CocoDataset', data_root=f'{shapes}/', ann_file='annotations/instances_train.json',
-                data_prefix=dict(img='images/train/'), metainfo=dict(classes=classes), pipeline=[], **options)
+    return dict(
+        type='CocoDataset',
+        data_root=f'{shapes}/',
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/train/'),
+        metainfo=dict(classes=classes),
+        pipeline=[],
+        **options,
+    )
 
 
-@pytest.mark.parametrize('classes, missing', [
-    (('Disc', 'disk'), 'Disc, disk of the classes in the config .* are not'),
-    (('disc', 'circle'), 'circle of the classes in the config .* is not'),
-])
-@pytest.mark.parametrize('wrap', [lambda dataset: dataset, lambda dataset: dict(
-    type='RepeatDataset', times=2, dataset=dataset)])
+@pytest.mark.parametrize(
+    'classes, missing',
+    [
+        (('Disc', 'disk'), 'Disc, disk of the classes in the config .* are not'),
+        (('disc', 'circle'), 'circle of the classes in the config .* is not'),
+    ],
+)
+@pytest.mark.parametrize(
+    'wrap', [lambda dataset: dataset, lambda dataset: dict(type='RepeatDataset', times=2, dataset=dataset)]
+)
 def test_categories_of_a_json(shapes, classes, missing, wrap):
     init_default_scope('mmdet')
     config = wrap(coco(shapes, classes, filter_cfg=dict(filter_empty_gt=True)))
@@ -48,18 +60,26 @@ def test_categories_of_a_json(shapes, classes, missing, wrap):
     assert re.search(missing, report.errors['class without a category']['examples'][0])
 
 
-@pytest.mark.parametrize('classes, mixed', [
-    (('disc', 'square', 'star', 'triangle'), True),
-    (('disc', 'square'), True),
-    (('disc', 'square', 'triangle', 'star'), False),
-])
+@pytest.mark.parametrize(
+    'classes, mixed',
+    [
+        (('disc', 'square', 'star', 'triangle'), True),
+        (('disc', 'square'), True),
+        (('disc', 'square', 'triangle', 'star'), False),
+    ],
+)
 @pytest.mark.parametrize('kind, scope', [('CocoDataset', 'mmdet'), ('BaseSegDataset', 'mmseg')])
 def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(classes, mixed, kind, scope):
-    parts = [dict(type=kind, data_root=folder, metainfo=dict(classes=names))
-             for folder, names in (('one', ('disc', 'square', 'triangle', 'star')), ('two', classes))]
+    parts = [
+        dict(type=kind, data_root=folder, metainfo=dict(classes=names))
+        for folder, names in (('one', ('disc', 'square', 'triangle', 'star')), ('two', classes))
+    ]
     wrapped = dict(type='RepeatDataset', times=2, dataset=parts[1])
-    cfg = Config(dict(default_scope=scope, train_dataloader=dict(
-        dataset=dict(type='ConcatDataset', datasets=[parts[0], wrapped]))))
+    cfg = Config(
+        dict(
+            default_scope=scope, train_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[parts[0], wrapped]))
+        )
+    )
     if not mixed:
         check_consistency(cfg, ['train'])
         return
@@ -73,41 +93,61 @@ def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(clas
     check_consistency(cfg, ['train'])
 
 
-@pytest.mark.parametrize('dataset, scope, said', [
-    (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* needs its comma"),
-    (dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))), 'mmseg',
-     'ADE20KDataset has no class disc, star .*; it has wall, building'),
-    (dict(type='RepeatDataset', dataset=dict(type='CityscapesDataset', metainfo=dict(classes=['Road']))), 'mmseg',
-     'CityscapesDataset has no class Road .*; it has road'),
-])
+@pytest.mark.parametrize(
+    'dataset, scope, said',
+    [
+        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* needs its comma"),
+        (
+            dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))),
+            'mmseg',
+            'ADE20KDataset has no class disc, star .*; it has wall, building',
+        ),
+        (
+            dict(type='RepeatDataset', dataset=dict(type='CityscapesDataset', metainfo=dict(classes=['Road']))),
+            'mmseg',
+            'CityscapesDataset has no class Road .*; it has road',
+        ),
+    ],
+)
 def test_classes_that_no_such_dataset_has(dataset, scope, said):
     cfg = Config(dict(default_scope=scope, train_dataloader=dict(dataset=dataset)))
     with pytest.raises(UsageError, match=said) as error:
-        check_consistency(cfg, ('train', ))
+        check_consistency(cfg, ('train',))
     assert str(error.value).count('check_samples=False') == 1
     cfg.check_samples = False
-    check_consistency(cfg, ('train', ))
+    check_consistency(cfg, ('train',))
 
 
-@pytest.mark.parametrize('dataset', [
-    dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'sky'))),
-    dict(type='BaseSegDataset', metainfo=dict(classes=('disc', 'star'))),
-    dict(type='ADE20KDataset'),
-])
+@pytest.mark.parametrize(
+    'dataset',
+    [
+        dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'sky'))),
+        dict(type='BaseSegDataset', metainfo=dict(classes=('disc', 'star'))),
+        dict(type='ADE20KDataset'),
+    ],
+)
 def test_classes_that_it_has(dataset):
     assert not find_wrong_classes([dataset], 'mmseg')
 
 
-@pytest.mark.parametrize('classes, said', [
-    (('cat', 'dog', 'cow'), 'the 3 classes cat, dog, cow .* has 2 folders: cat, dog'),
-    (('dog', 'cat'), r"is dog, cat, and labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'"),
-    (('cat', 'hound'), r"write metainfo = dict\(classes=\('cat', 'dog'\)\)"),
-    (('cat', 'dog'), None),
-    (('Katze', 'Hund'), None),  # names for the folders, as ImageNet has them
-    (None, None),
-])
-@pytest.mark.parametrize('options', [dict(data_root='animals'), dict(data_prefix='animals'),
-                                     dict(data_root='.', data_prefix=dict(img_path='animals'))])
+@pytest.mark.parametrize(
+    'classes, said',
+    [
+        (('cat', 'dog', 'cow'), 'the 3 classes cat, dog, cow .* has 2 folders: cat, dog'),
+        (
+            ('dog', 'cat'),
+            r"is dog, cat, and labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
+        ),
+        (('cat', 'hound'), r"write metainfo = dict\(classes=\('cat', 'dog'\)\)"),
+        (('cat', 'dog'), None),
+        (('Katze', 'Hund'), None),  # names for the folders, as ImageNet has them
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize(
+    'options',
+    [dict(data_root='animals'), dict(data_prefix='animals'), dict(data_root='.', data_prefix=dict(img_path='animals'))],
+)
 def test_folders(tmp_path, monkeypatch, classes, said, options):
     need_mmpretrain()
     for name in ('cat', 'dog'):
@@ -127,11 +167,19 @@ def test_objects_in_xml_files(tmp_path, serialize):
     (folder / 'Annotations').mkdir(parents=True)
     (folder / 'Annotations/1.xml').write_text(
         '<annotation><size><width>9</width><height>9</height></size><object><name>disk</name><bndbox><xmin>1</xmin>'
-        '<ymin>1</ymin><xmax>8</xmax><ymax>8</ymax></bndbox></object></annotation>')
+        '<ymin>1</ymin><xmax>8</xmax><ymax>8</ymax></bndbox></object></annotation>'
+    )
     (tmp_path / 'list.txt').write_text('1\n')
-    config = dict(type='VOCDataset', data_root=str(tmp_path), ann_file='list.txt', pipeline=[],
-                  data_prefix=dict(sub_data_root='VOC2007/'), metainfo=dict(classes=('disc', )),
-                  filter_cfg=dict(filter_empty_gt=True), serialize_data=serialize)
+    config = dict(
+        type='VOCDataset',
+        data_root=str(tmp_path),
+        ann_file='list.txt',
+        pipeline=[],
+        data_prefix=dict(sub_data_root='VOC2007/'),
+        metainfo=dict(classes=('disc',)),
+        filter_cfg=dict(filter_empty_gt=True),
+        serialize_data=serialize,
+    )
     with pytest.raises(DataError, match=r'No image to use.*metainfo.classes. are disc; the files in .* have disk\.'):
         with dataset_errors([config]):
             dataset = DATASETS.build(config)
@@ -144,6 +192,7 @@ def test_the_class_of_a_checked_dataset(shapes):
     from copy import deepcopy
 
     from mmdet.datasets import CocoDataset
+
     init_default_scope('mmdet')
     config = coco(shapes, ('disc', 'square', 'triangle', 'star'))
     dataset = DATASETS.build(with_coco_checks(config))
@@ -159,6 +208,6 @@ def test_no_images_in_a_folder(shapes, tmp_path):
     file = data / 'annotations/instances_train.json'
     file.write_text('{"images": [], "annotations": [], "categories": []}')
     report = Report()
-    cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=coco(data, ('disc', )))))
+    cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=coco(data, ('disc',)))))
     check_config(cfg, ['train'], report)
     assert 'data set without images' in report.errors

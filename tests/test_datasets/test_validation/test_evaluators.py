@@ -1,4 +1,5 @@
 """Annotations of evaluators beside those of their datasets."""
+
 from __future__ import annotations
 
 import json
@@ -25,8 +26,9 @@ def data(shapes, tmp_path):
 
 def config(data, evaluator, phase='val', dataset=None):
     dataset = dataset or dict(type='CocoDataset', data_root=f'{data}/', ann_file='annotations/instances_val.json')
-    return Config({'default_scope': 'mmdet', f'{phase}_dataloader': dict(dataset=dataset),
-                   f'{phase}_evaluator': evaluator})
+    return Config(
+        {'default_scope': 'mmdet', f'{phase}_dataloader': dict(dataset=dataset), f'{phase}_evaluator': evaluator}
+    )
 
 
 def metric(path):
@@ -43,23 +45,31 @@ def rewrite(data, name, change=lambda content: None):
 
 
 @pytest.mark.parametrize('phase', ['val', 'test'])
-@pytest.mark.parametrize('wrap', [
-    lambda wrong, right: wrong,
-    lambda wrong, right: [right, wrong],
-    lambda wrong, right: dict(type='Evaluator', metrics=[dict(type='DumpResults'), wrong]),
-])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda wrong, right: wrong,
+        lambda wrong, right: [right, wrong],
+        lambda wrong, right: dict(type='Evaluator', metrics=[dict(type='DumpResults'), wrong]),
+    ],
+)
 def test_another_file(data, phase, wrap):
     right, wrong = (data / f'annotations/instances_{split}.json' for split in ('val', 'train'))
-    text, = find_wrong_evaluators(config(data, wrap(metric(wrong), metric(right)), phase), [phase])
+    (text,) = find_wrong_evaluators(config(data, wrap(metric(wrong), metric(right)), phase), [phase])
     assert f'{phase}_evaluator (CocoMetric) compares with {wrong}' in text and f'are those of {right}: set ' in text
     assert not find_wrong_evaluators(config(data, wrap(metric(right), metric(right)), phase), [phase])
 
 
-@pytest.mark.parametrize('change', [
-    lambda content: content['images'].pop(),
-    lambda content: [image.update(file_name=f'other{image["id"]}.png') for image in content['images']],  # the same ids
-    lambda content: [image.update(id=image['id'] + 1000) for image in content['images']],
-])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda content: content['images'].pop(),
+        lambda content: [
+            image.update(file_name=f'other{image["id"]}.png') for image in content['images']
+        ],  # the same ids
+        lambda content: [image.update(id=image['id'] + 1000) for image in content['images']],
+    ],
+)
 def test_other_images(data, change):
     assert find_wrong_evaluators(config(data, metric(rewrite(data, 'other', change))), ['val'])
 
@@ -74,24 +84,38 @@ def test_the_same_images_elsewhere(data, tmp_path, monkeypatch):
         for image in content['images']:
             image.update(file_name=f'x/{image["file_name"]}')
 
-    for path in (tmp_path / 'link.json', tmp_path / 'copy.json', os.path.relpath(file), rewrite(data, 'spaces'),
-                 rewrite(data, 'fewer', lambda content: content['annotations'].pop()),
-                 rewrite(data, 'folders', in_folders)):
+    for path in (
+        tmp_path / 'link.json',
+        tmp_path / 'copy.json',
+        os.path.relpath(file),
+        rewrite(data, 'spaces'),
+        rewrite(data, 'fewer', lambda content: content['annotations'].pop()),
+        rewrite(data, 'folders', in_folders),
+    ):
         assert not find_wrong_evaluators(config(data, metric(path)), ['val']), path
 
 
-@pytest.mark.parametrize('evaluator', [
-    None, dict(type='CocoMetric'), dict(type='CocoMetric', ann_file=None), dict(type='IoUMetric'),
-    dict(type='CocoMetric', ann_file='s3://there/a.json'), dict(type='CocoMetric', ann_file='not/there.json'),
-])
+@pytest.mark.parametrize(
+    'evaluator',
+    [
+        None,
+        dict(type='CocoMetric'),
+        dict(type='CocoMetric', ann_file=None),
+        dict(type='IoUMetric'),
+        dict(type='CocoMetric', ann_file='s3://there/a.json'),
+        dict(type='CocoMetric', ann_file='not/there.json'),
+    ],
+)
 def test_nothing_to_compare(data, evaluator):
     assert not find_wrong_evaluators(config(data, evaluator), ['val'])
 
 
 def test_several_datasets(data):
     """One metric for all has the images of all; one for each has those of its own."""
-    one, two = (dict(type='CocoDataset', data_root=f'{data}/', ann_file=f'annotations/instances_{split}.json')
-                for split in ('val', 'train'))
+    one, two = (
+        dict(type='CocoDataset', data_root=f'{data}/', ann_file=f'annotations/instances_{split}.json')
+        for split in ('val', 'train')
+    )
     both = dict(type='ConcatDataset', datasets=[one, two])
     files = [data / one['ann_file'], data / two['ann_file']]
 
@@ -137,9 +161,10 @@ def interrupt(dataset, index):
         os.killpg(0, signal.SIGINT)
     return load(dataset, index)
 samples.load_sample = interrupt
-runpy.run_path({str(repo / "tools/check_dataset.py")!r}, run_name='__main__')
+runpy.run_path({str(repo / 'tools/check_dataset.py')!r}, run_name='__main__')
 """
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, start_new_session=True,
-                            timeout=60, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, start_new_session=True, timeout=60, cwd=tmp_path
+    )
     assert result.returncode == 130 and 'Traceback' not in result.stderr, result.stderr[-2000:]
     assert 'Interrupted' in result.stdout and '4 images' in result.stdout

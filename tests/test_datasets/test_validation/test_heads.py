@@ -1,4 +1,5 @@
 """Numbers of classes in heads of every framework, beside those of the data."""
+
 from __future__ import annotations
 
 import re
@@ -18,22 +19,34 @@ pytest.importorskip('mmseg')
 COCO = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b', 'c', 'd')))
 
 
-@pytest.mark.parametrize('model, wrong', [
-    (dict(bbox_head=dict(num_classes=80)), {'model.bbox_head.num_classes': 80}),
-    (dict(bbox_head=dict(num_classes=3)), {'model.bbox_head.num_classes': 3}),
-    (dict(rpn_head=dict(num_classes=1), roi_head=dict(bbox_head=dict(num_classes=4), mask_head=dict(num_classes=80))),
-     {'model.roi_head.mask_head.num_classes': 80}),
-    (dict(roi_head=dict(bbox_head=[dict(num_classes=4), dict(num_classes=80)])),
-     {'model.roi_head.bbox_head.1.num_classes': 80}),
-    (dict(detector=dict(bbox_head=dict(num_classes=80, loss_cls=dict(num_classes=9)))),
-     {'model.detector.bbox_head.num_classes': 80}),
-    (dict(roi_head=dict(bbox_head=dict(num_classes=4), semantic_head=dict(num_classes=183))), {}),
-    (dict(roi_head=dict(mask_head=dict(num_classes=1, class_agnostic=True))), {}),
-    (dict(panoptic_head=dict(type='MaskFormerHead', num_things_classes=4, num_stuff_classes=0)), {}),
-    (dict(language_model=dict(type='BertModel'), bbox_head=dict(num_classes=256)), {}),
-    (dict(bbox_head=dict(num_classes=4)), {}),
-    (None, {}),
-])
+@pytest.mark.parametrize(
+    'model, wrong',
+    [
+        (dict(bbox_head=dict(num_classes=80)), {'model.bbox_head.num_classes': 80}),
+        (dict(bbox_head=dict(num_classes=3)), {'model.bbox_head.num_classes': 3}),
+        (
+            dict(
+                rpn_head=dict(num_classes=1),
+                roi_head=dict(bbox_head=dict(num_classes=4), mask_head=dict(num_classes=80)),
+            ),
+            {'model.roi_head.mask_head.num_classes': 80},
+        ),
+        (
+            dict(roi_head=dict(bbox_head=[dict(num_classes=4), dict(num_classes=80)])),
+            {'model.roi_head.bbox_head.1.num_classes': 80},
+        ),
+        (
+            dict(detector=dict(bbox_head=dict(num_classes=80, loss_cls=dict(num_classes=9)))),
+            {'model.detector.bbox_head.num_classes': 80},
+        ),
+        (dict(roi_head=dict(bbox_head=dict(num_classes=4), semantic_head=dict(num_classes=183))), {}),
+        (dict(roi_head=dict(mask_head=dict(num_classes=1, class_agnostic=True))), {}),
+        (dict(panoptic_head=dict(type='MaskFormerHead', num_things_classes=4, num_stuff_classes=0)), {}),
+        (dict(language_model=dict(type='BertModel'), bbox_head=dict(num_classes=256)), {}),
+        (dict(bbox_head=dict(num_classes=4)), {}),
+        (None, {}),
+    ],
+)
 def test_detectors(model, wrong):
     found = find_wrong_heads(model, [COCO], 'mmdet')
     assert len(found) == len(wrong)
@@ -44,20 +57,28 @@ def test_detectors(model, wrong):
 def test_segmentors_and_classifiers():
     data = dict(type='BaseSegDataset', metainfo=dict(classes=('a', 'b')))
     model = dict(decode_head=dict(num_classes=2), auxiliary_head=[dict(num_classes=2), dict(num_classes=19)])
-    found, = find_wrong_heads(model, [data], 'mmseg')
+    (found,) = find_wrong_heads(model, [data], 'mmseg')
     assert 'model.auxiliary_head.1.num_classes is 19' in found
     assert len(find_wrong_heads(dict(decode_head=dict(num_classes=2)), [dict(type='ADE20KDataset')], 'mmseg')) == 1
     need_mmpretrain()
     model = dict(head=dict(num_classes=1000))
     assert not find_wrong_heads(model, [dict(type='ImageNet', data_root='x')], 'mmpretrain')
     assert not find_wrong_heads(model, [dict(type='CustomDataset', data_root='x')], 'mmpretrain')  # names of folders
-    found, = find_wrong_heads(model, [dict(type='ImageNet', metainfo=dict(classes=('a', 'b')))], 'mmpretrain')
+    (found,) = find_wrong_heads(model, [dict(type='ImageNet', metainfo=dict(classes=('a', 'b')))], 'mmpretrain')
     assert 'model.head.num_classes is 1000, and ImageNet has 2 classes' in found
 
 
-@pytest.mark.parametrize('name', ['retinanet_rest_lite_fpn_shapes', 'upernet_rest_lite_shapes',
-                                  'mask_rcnn_rest_lite_fpn_shapes', 'mask_rcnn_restv2_tiny_fpn_1x_coco',
-                                  'upernet_restv2_tiny_512x512_160k_ade20k', 'rest_lite_8xb256_in1k'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'retinanet_rest_lite_fpn_shapes',
+        'upernet_rest_lite_shapes',
+        'mask_rcnn_rest_lite_fpn_shapes',
+        'mask_rcnn_restv2_tiny_fpn_1x_coco',
+        'upernet_restv2_tiny_512x512_160k_ade20k',
+        'rest_lite_8xb256_in1k',
+    ],
+)
 def test_our_configs_fit_their_data(repo, name):
     if name.endswith('in1k'):
         need_mmpretrain()
@@ -69,8 +90,8 @@ def test_before_the_first_step_and_in_the_check(repo):
     cfg.model.bbox_head.num_classes = 80
     message = r'model\.bbox_head\.num_classes is 80, and CocoDataset has 4 classes \(disc, square, triangle, star\)'
     with pytest.raises(UsageError, match=message):
-        check_consistency(cfg, ('train', ))
+        check_consistency(cfg, ('train',))
     report = Report()
     check_config(cfg, ['train'], report)
     assert re.match(message, report.errors['head with another number of classes']['examples'][0])
-    check_consistency(Config(dict(cfg, check_samples=False)), ('train', ))
+    check_consistency(Config(dict(cfg, check_samples=False)), ('train',))

@@ -1,4 +1,5 @@
 """The check takes what a run takes, and names what a run stops at, whatever reads the images."""
+
 from __future__ import annotations
 
 import io
@@ -106,15 +107,32 @@ def untouched(root):
 
 
 def detection(root, pipeline, **options):
-    return dict(type='CocoDataset', data_root=f'{root}/', ann_file='annotations/instances_train.json',
-                data_prefix=dict(img='images/train/'), metainfo=dict(classes=CLASSES), serialize_data=False,
-                pipeline=[*pipeline, dict(type='PackDetInputs')], **options)
+    return dict(
+        type='CocoDataset',
+        data_root=f'{root}/',
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/train/'),
+        metainfo=dict(classes=CLASSES),
+        serialize_data=False,
+        pipeline=[*pipeline, dict(type='PackDetInputs')],
+        **options,
+    )
 
 
 def segmentation(root, pipeline, **options):
-    return dict(type='BaseSegDataset', data_root=str(root), seg_map_suffix='.png', img_suffix='.png', **SEG,
-                data_prefix=dict(img_path='images/train', seg_map_path='labels/train'), serialize_data=False,
-                pipeline=[*pipeline, dict(type='PackSegInputs')]) | options
+    return (
+        dict(
+            type='BaseSegDataset',
+            data_root=str(root),
+            seg_map_suffix='.png',
+            img_suffix='.png',
+            **SEG,
+            data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+            serialize_data=False,
+            pipeline=[*pipeline, dict(type='PackSegInputs')],
+        )
+        | options
+    )
 
 
 def check(dataset, scope='mmdet'):
@@ -132,16 +150,20 @@ def run(dataset, scope='mmdet'):
     return [built[index] for index in range(len(built))]
 
 
-@pytest.mark.parametrize('store, load', [
-    (five_bands, dict(type='ReadBands')),
-    (untouched, dict(LOAD, imdecode_backend='pillow')),
-    (untouched, dict(LOAD, to_float32=True)),
-    (untouched, dict(LOAD, color_type='grayscale')),
-    (sixteen_bits, dict(LOAD, color_type='unchanged')),
-    (float_tiff, dict(LOAD, color_type='unchanged', to_float32=True)),
-    (zipped, dict(LOAD, backend_args=dict(backend='first_zip'))),
-    (lambda root: shutil.rmtree(root / 'images/train'), dict(type='TakeFrame')),
-], ids=['npy', 'pillow', 'float32', 'gray', '16 bits', 'float tiff', 'zip', 'no file'])
+@pytest.mark.parametrize(
+    'store, load',
+    [
+        (five_bands, dict(type='ReadBands')),
+        (untouched, dict(LOAD, imdecode_backend='pillow')),
+        (untouched, dict(LOAD, to_float32=True)),
+        (untouched, dict(LOAD, color_type='grayscale')),
+        (sixteen_bits, dict(LOAD, color_type='unchanged')),
+        (float_tiff, dict(LOAD, color_type='unchanged', to_float32=True)),
+        (zipped, dict(LOAD, backend_args=dict(backend='first_zip'))),
+        (lambda root: shutil.rmtree(root / 'images/train'), dict(type='TakeFrame')),
+    ],
+    ids=['npy', 'pillow', 'float32', 'gray', '16 bits', 'float tiff', 'zip', 'no file'],
+)
 def test_what_a_run_loads_passes(data, store, load):
     store(data)
     dataset = detection(data, [load, BOXES])
@@ -151,13 +173,21 @@ def test_what_a_run_loads_passes(data, store, load):
     assert not any('image of' in kind for kind in report.warnings)
 
 
-@pytest.mark.parametrize('store, load, damage, fault', [
-    (five_bands, dict(type='ReadBands'), lambda path: path.write_bytes(path.read_bytes()[:300]), 'cannot be loaded'),
-    (five_bands, dict(type='ReadBands'), lambda path: path.unlink(), 'there is no such file'),
-    (five_bands, dict(type='ReadBands'), lambda path: np.save(path, np.zeros((9, 9, 5))), 'has 9x9 px'),
-    (float_tiff, dict(LOAD, color_type='unchanged'), lambda path: path.write_bytes(b'II*'), 'cannot be loaded'),
-    (untouched, dict(LOAD, imdecode_backend='pillow'), lambda path: path.write_bytes(b'x'), 'cannot be loaded'),
-])
+@pytest.mark.parametrize(
+    'store, load, damage, fault',
+    [
+        (
+            five_bands,
+            dict(type='ReadBands'),
+            lambda path: path.write_bytes(path.read_bytes()[:300]),
+            'cannot be loaded',
+        ),
+        (five_bands, dict(type='ReadBands'), lambda path: path.unlink(), 'there is no such file'),
+        (five_bands, dict(type='ReadBands'), lambda path: np.save(path, np.zeros((9, 9, 5))), 'has 9x9 px'),
+        (float_tiff, dict(LOAD, color_type='unchanged'), lambda path: path.write_bytes(b'II*'), 'cannot be loaded'),
+        (untouched, dict(LOAD, imdecode_backend='pillow'), lambda path: path.write_bytes(b'x'), 'cannot be loaded'),
+    ],
+)
 def test_what_stops_a_run_is_named(data, store, load, damage, fault):
     store(data)
     path = sorted((data / 'images/train').iterdir())[3]
@@ -169,13 +199,19 @@ def test_what_stops_a_run_is_named(data, store, load, damage, fault):
     assert len(findings) == 1 and findings[0].startswith(str(path)) and fault in findings[0]
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda dataset: dict(type='RepeatDataset', times=2, dataset=dataset),
-    lambda dataset: dict(type='ConcatDataset', datasets=[dataset]),
-    lambda dataset: dict(type='MultiImageMixDataset', dataset={**dataset, 'pipeline': dataset['pipeline'][:-1]},
-                         pipeline=[dict(type='mmdet.RandomFlip', prob=1.0), dict(type='PackDetInputs')]),
-    lambda dataset: dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[dataset])),
-])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda dataset: dict(type='RepeatDataset', times=2, dataset=dataset),
+        lambda dataset: dict(type='ConcatDataset', datasets=[dataset]),
+        lambda dataset: dict(
+            type='MultiImageMixDataset',
+            dataset={**dataset, 'pipeline': dataset['pipeline'][:-1]},
+            pipeline=[dict(type='mmdet.RandomFlip', prob=1.0), dict(type='PackDetInputs')],
+        ),
+        lambda dataset: dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[dataset])),
+    ],
+)
 def test_wrapped_datasets(data, wrap):
     five_bands(data)
     path = sorted((data / 'images/train').iterdir())[3]
@@ -207,8 +243,9 @@ def test_label_maps_of_ones_own(data):
     for path in maps:
         np.save(path.with_suffix('.npy'), np.asarray(Image.open(path)))
         path.unlink()
-    dataset = segmentation(data, [LOAD, dict(type='Resize', scale=(32, 32)), dict(type='ReadClasses')],
-                           seg_map_suffix='.npy')
+    dataset = segmentation(
+        data, [LOAD, dict(type='Resize', scale=(32, 32)), dict(type='ReadClasses')], seg_map_suffix='.npy'
+    )
     assert len(run(dataset, 'mmseg')) == 10
     report = check(dataset, 'mmseg')
     assert not report.errors and report.checked['label maps read'] == 10
@@ -225,8 +262,12 @@ def test_classification_folders(data):
         folder = data / 'folders' / 'ab'[index % 2]
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder)
-    dataset = dict(type='CustomDataset', data_root=str(data / 'folders'), serialize_data=False,
-                   pipeline=[LOAD, dict(type='PackInputs')])
+    dataset = dict(
+        type='CustomDataset',
+        data_root=str(data / 'folders'),
+        serialize_data=False,
+        pipeline=[LOAD, dict(type='PackInputs')],
+    )
     report = check(dataset, 'mmpretrain')
     assert not report.errors and report.checked['images read'] == 10
     path = next((data / 'folders/a').iterdir())
@@ -236,11 +277,17 @@ def test_classification_folders(data):
     assert check(dataset, 'mmpretrain').errors['image cannot be read']['count'] == 1
 
 
-@pytest.mark.parametrize('pipeline, kept', [
-    ([LOAD, BOXES, dict(type='RandomFlip', prob=0.5)], ['LoadImageFromFile']),
-    ([dict(type='TakeFrame'), BOXES], ['TakeFrame']),
-    ([LOAD, dict(type='Resize', scale=(32, 32)), dict(BOXES, with_seg=True)], ['LoadImageFromFile', 'LoadAnnotations']),
-])
+@pytest.mark.parametrize(
+    'pipeline, kept',
+    [
+        ([LOAD, BOXES, dict(type='RandomFlip', prob=0.5)], ['LoadImageFromFile']),
+        ([dict(type='TakeFrame'), BOXES], ['TakeFrame']),
+        (
+            [LOAD, dict(type='Resize', scale=(32, 32)), dict(BOXES, with_seg=True)],
+            ['LoadImageFromFile', 'LoadAnnotations'],
+        ),
+    ],
+)
 def test_steps_that_are_done(data, pipeline, kept):
     """Boxes and masks out of the json are checked there, which is far quicker than drawing the masks."""
     init_default_scope('mmdet')
@@ -262,7 +309,6 @@ def test_processes_find_the_same(data, workers):
     report, seen = Report(), io.StringIO()
 
     class Steps:
-
         def __enter__(self):
             return lambda steps: seen.write('.' * steps)
 

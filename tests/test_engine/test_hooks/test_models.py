@@ -1,4 +1,5 @@
 """The hooks for configs: a compiled backbone in a run of mmengine, and float32 for operators of mmcv."""
+
 import logging
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ class Model(BaseModel):
 
     def __init__(self):
         super().__init__()
-        self.backbone = ResT(TINY, out_indices=(0, ))
+        self.backbone = ResT(TINY, out_indices=(0,))
         self.head = nn.Conv2d(8, 1, 1)
 
     def forward(self, inputs, mode='tensor'):
@@ -30,14 +31,25 @@ class Model(BaseModel):
 def run(folder, *hooks) -> Runner:
     """Two iterations, then a test."""
     torch.manual_seed(0)
-    loader = dict(dataset=[torch.rand(3, 32, 32) for _ in range(2)], sampler=dict(type='DefaultSampler', shuffle=False),
-                  batch_size=1, collate_fn=dict(type='default_collate'))
+    loader = dict(
+        dataset=[torch.rand(3, 32, 32) for _ in range(2)],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=1,
+        collate_fn=dict(type='default_collate'),
+    )
     runner = Runner(
-        Model(), str(folder), train_dataloader=loader, train_cfg=dict(by_epoch=False, max_iters=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), test_dataloader=loader, test_cfg=dict(),
-        test_evaluator=dict(type='DumpResults', out_file_path=str(folder / 'out.pkl')), custom_hooks=list(hooks),
+        Model(),
+        str(folder),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=False, max_iters=2),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        test_dataloader=loader,
+        test_cfg=dict(),
+        test_evaluator=dict(type='DumpResults', out_file_path=str(folder / 'out.pkl')),
+        custom_hooks=list(hooks),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
-        experiment_name=str(folder).replace('/', '-'))
+        experiment_name=str(folder).replace('/', '-'),
+    )
     runner.model.data_preprocessor.forward = lambda data, training=False: dict(inputs=data)
     return runner
 
@@ -47,8 +59,11 @@ def test_a_run_with_a_compiled_backbone(tmp_path):
     plain.train()
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    runner = run(tmp_path / 'compiled', dict(type='EMAHook', momentum=0.5, update_buffers=True),
-                 dict(type='CompileBackboneHook', backend='aot_eager'))
+    runner = run(
+        tmp_path / 'compiled',
+        dict(type='EMAHook', momentum=0.5, update_buffers=True),
+        dict(type='CompileBackboneHook', backend='aot_eager'),
+    )
     runner.train()
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0
     compiled = runner.model.backbone._compiled_call_impl
@@ -94,7 +109,8 @@ def test_options_reach_the_compiler(monkeypatch):
     seen = {}
     monkeypatch.setattr(ResT, 'compile', lambda self, **options: seen.update(options))
     HOOKS.build(dict(type='CompileBackboneHook', mode='max-autotune', dynamic=True, fullgraph=True)).before_train(
-        fake(Model()))
+        fake(Model())
+    )
     assert seen == dict(backend='inductor', mode='max-autotune', dynamic=True, fullgraph=True)
 
 
@@ -115,6 +131,7 @@ def test_more_sizes_than_are_compiled():
 
 def test_float32_for_mmcv():
     """Importing mmrest registers the hook; tests/test_training_features.py trains with what it calls."""
+
     class BaseRoIExtractor(nn.Module):  # recognized by this name
         def forward(self, feats):
             return [feat.dtype for feat in feats]

@@ -1,4 +1,5 @@
 """Learning rates that decay towards the input."""
+
 import pytest
 from mmengine.optim import build_optim_wrapper
 from torch import nn
@@ -24,12 +25,16 @@ class Deep(nn.Module):
 
     def get_layer_depth(self, param_name, prefix=''):
         assert param_name.startswith(prefix)
-        return int(param_name[len(prefix):].split('.')[1]), 4
+        return int(param_name[len(prefix) :].split('.')[1]), 4
 
 
 def groups(model, rate=0.5, lr=1.0, **paramwise):
-    cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=lr, weight_decay=0.1),
-               constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=rate, **paramwise))
+    cfg = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='AdamW', lr=lr, weight_decay=0.1),
+        constructor='LayerDecayOptimWrapperConstructor',
+        paramwise_cfg=dict(layer_decay_rate=rate, **paramwise),
+    )
     names = {id(param): name for name, param in model.named_parameters()}
     return {names[id(group['params'][0])]: group for group in build_optim_wrapper(model, cfg).optimizer.param_groups}
 
@@ -45,7 +50,7 @@ def test_depth_of_every_parameter(tiny, backbone, embed):
 
 
 def test_depths_do_not_depend_on_what_is_built(tiny):
-    part = ResT(tiny, out_indices=(1, ))
+    part = ResT(tiny, out_indices=(1,))
     for name, _ in part.named_parameters():
         assert part.get_layer_depth(name) == ResT(tiny).get_layer_depth(name)
 
@@ -84,8 +89,12 @@ def test_any_part_that_tells_its_depths(tiny):
 
 def test_a_step_moves_deeper_layers_further(tiny):
     model = Detector(ResT(tiny))
-    cfg = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.0),
-               constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=0.5))
+    cfg = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=1.0),
+        constructor='LayerDecayOptimWrapperConstructor',
+        paramwise_cfg=dict(layer_decay_rate=0.5),
+    )
     wrapper = build_optim_wrapper(model, cfg)
     before = [param.detach().clone() for param in model.parameters()]
     wrapper.update_params(sum(param.sum() for param in model.parameters()))
@@ -113,6 +122,7 @@ def test_optimizer_without_a_rate(tiny):
 def test_mmdet_and_mmseg_find_it_by_name():
     """Registered in the root registry, which theirs ask."""
     from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
     assert OPTIM_WRAPPER_CONSTRUCTORS.get('LayerDecayOptimWrapperConstructor') is not None
     registry = pytest.importorskip('mmseg.registry').OPTIM_WRAPPER_CONSTRUCTORS
     assert registry.get('LayerDecayOptimWrapperConstructor') is not None

@@ -1,4 +1,5 @@
 """Backends of visualizers: what is not installed, and what there is not."""
+
 import importlib.util
 
 import pytest
@@ -16,17 +17,21 @@ real_find_spec = importlib.util.find_spec
 @pytest.fixture
 def nothing_installed(monkeypatch):
     modules = {module for packages in PACKAGES.values() for module in packages}
-    monkeypatch.setattr(importlib.util, 'find_spec',
-                        lambda name, *args: None if name in modules else real_find_spec(name, *args))
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name, *args: None if name in modules else real_find_spec(name, *args)
+    )
 
 
-@pytest.mark.parametrize('phases', [('train', 'val'), ('test', )])
+@pytest.mark.parametrize('phases', [('train', 'val'), ('test',)])
 @pytest.mark.parametrize('kind', PACKAGES)
 def test_packages_that_are_not_installed(framework_config, nothing_installed, kind, phases):
     cfg = framework_config('mmdet')
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend'), dict(type=kind)]
-    with pytest.raises(UsageError, match=f'^visualizer.vis_backends has {kind}, which needs .*'
-                       f'pip install {" ".join(PACKAGES[kind].values())}, or take it out'):
+    with pytest.raises(
+        UsageError,
+        match=f'^visualizer.vis_backends has {kind}, which needs .*'
+        f'pip install {" ".join(PACKAGES[kind].values())}, or take it out',
+    ):
         validate(cfg, phases)
 
 
@@ -48,8 +53,11 @@ def test_a_backend_derived_from_one_of_mmengine(framework_config, framework, not
 def test_a_name_that_is_not_registered(framework_config, framework):
     cfg = framework_config(framework)
     cfg.visualizer.vis_backends = [dict(type='TensorBoardVisBackend')]
-    with pytest.raises(UsageError, match="^visualizer.vis_backends.0.type is 'TensorBoardVisBackend', which is not "
-                       'registered in vis_backends. Did you mean TensorboardVisBackend?'):
+    with pytest.raises(
+        UsageError,
+        match="^visualizer.vis_backends.0.type is 'TensorBoardVisBackend', which is not "
+        'registered in vis_backends. Did you mean TensorboardVisBackend?',
+    ):
         validate(cfg, PHASES)
 
 

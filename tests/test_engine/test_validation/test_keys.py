@@ -1,4 +1,5 @@
 """Keys that nothing reads, in every part of a config that mmengine or torch builds from."""
+
 import pytest
 from mmengine.config import ConfigDict
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -13,16 +14,24 @@ from mmrest.engine.validation.signatures import arguments
 PHASES = ('train', 'val', 'test')
 # Part, misspelled key, and what it is meant to be.
 MISSPELLED = [
-    ('val_cfg', 'fp_16', 'fp16'), ('test_cfg', 'fp_16', 'fp16'), ('env_cfg', 'cudnn_benchmarck', 'cudnn_benchmark'),
-    ('env_cfg.mp_cfg', 'mp_start_metod', 'mp_start_method'), ('env_cfg.dist_cfg', 'backnd', 'backend'),
+    ('val_cfg', 'fp_16', 'fp16'),
+    ('test_cfg', 'fp_16', 'fp16'),
+    ('env_cfg', 'cudnn_benchmarck', 'cudnn_benchmark'),
+    ('env_cfg.mp_cfg', 'mp_start_metod', 'mp_start_method'),
+    ('env_cfg.dist_cfg', 'backnd', 'backend'),
     ('default_hooks.checkpoint', 'intervall', 'interval'),
     ('default_hooks.checkpoint', 'max_keep_ckpt', 'max_keep_ckpts'),
-    ('default_hooks.logger', 'intervl', 'interval'), ('default_hooks.timer', 'interval', None),
-    ('optim_wrapper', 'clip_gard', 'clip_grad'), ('optim_wrapper', 'paramwise', 'paramwise_cfg'),
-    ('optim_wrapper.optimizer', 'weight_deacy', 'weight_decay'), ('optim_wrapper.clip_grad', 'max_norms', 'max_norm'),
+    ('default_hooks.logger', 'intervl', 'interval'),
+    ('default_hooks.timer', 'interval', None),
+    ('optim_wrapper', 'clip_gard', 'clip_grad'),
+    ('optim_wrapper', 'paramwise', 'paramwise_cfg'),
+    ('optim_wrapper.optimizer', 'weight_deacy', 'weight_decay'),
+    ('optim_wrapper.clip_grad', 'max_norms', 'max_norm'),
     ('optim_wrapper.paramwise_cfg', 'norm_decay_mul', 'norm_decay_mult'),
-    ('log_processor', 'windows_size', 'window_size'), ('randomness', 'sed', 'seed'),
-    ('auto_scale_lr', 'base_batchsize', 'base_batch_size'), ('val_evaluator', 'ann_fil', None),
+    ('log_processor', 'windows_size', 'window_size'),
+    ('randomness', 'sed', 'seed'),
+    ('auto_scale_lr', 'base_batchsize', 'base_batch_size'),
+    ('val_evaluator', 'ann_fil', None),
 ]
 
 
@@ -49,35 +58,49 @@ def test_misspelled_keys(framework_config, framework, path, key, near):
     assert near is None or message.endswith(f'Did you mean {near}?')
 
 
-@pytest.mark.parametrize('loop, message', [
-    (dict(type='EpochBasedTrainLoop', max_epoch=2),
-     'train_cfg.max_epoch is no setting of EpochBasedTrainLoop. Did you mean max_epochs?'),
-    (dict(by_epoch=True, max_epochs=2, val_intervall=1),
-     'train_cfg.val_intervall is no setting of EpochBasedTrainLoop. Did you mean val_interval?'),
-    (dict(type='IterBasedTrainLoop', max_epochs=2), 'train_cfg.max_epochs is no setting of IterBasedTrainLoop.'),
-    (dict(by_epoch=False, max_iter=2),
-     'train_cfg.max_iter is no setting of IterBasedTrainLoop. Did you mean max_iters?'),
-    (dict(max_epochs=2), 'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop'),
-    (dict(type='EpochBasedTrainLoop', by_epoch=True, max_epochs=2), 'train_cfg has both type and by_epoch'),
-    (dict(type='EpochBasedTrainLop', max_epochs=2),
-     "train_cfg.type is 'EpochBasedTrainLop', which is not registered in "
-     'loops. Did you mean EpochBasedTrainLoop?'),
-])
+@pytest.mark.parametrize(
+    'loop, message',
+    [
+        (
+            dict(type='EpochBasedTrainLoop', max_epoch=2),
+            'train_cfg.max_epoch is no setting of EpochBasedTrainLoop. Did you mean max_epochs?',
+        ),
+        (
+            dict(by_epoch=True, max_epochs=2, val_intervall=1),
+            'train_cfg.val_intervall is no setting of EpochBasedTrainLoop. Did you mean val_interval?',
+        ),
+        (dict(type='IterBasedTrainLoop', max_epochs=2), 'train_cfg.max_epochs is no setting of IterBasedTrainLoop.'),
+        (
+            dict(by_epoch=False, max_iter=2),
+            'train_cfg.max_iter is no setting of IterBasedTrainLoop. Did you mean max_iters?',
+        ),
+        (dict(max_epochs=2), 'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop'),
+        (dict(type='EpochBasedTrainLoop', by_epoch=True, max_epochs=2), 'train_cfg has both type and by_epoch'),
+        (
+            dict(type='EpochBasedTrainLop', max_epochs=2),
+            "train_cfg.type is 'EpochBasedTrainLop', which is not registered in "
+            'loops. Did you mean EpochBasedTrainLoop?',
+        ),
+    ],
+)
 def test_training_loops(framework_config, framework, loop, message):
     cfg = framework_config(framework)
     cfg.train_cfg = loop
     with pytest.raises(UsageError) as error:
         validate(cfg, PHASES)
     assert str(error.value).startswith(message) and '\n' not in str(error.value)
-    validate(cfg, ('test', ))
+    validate(cfg, ('test',))
 
 
-@pytest.mark.parametrize('hooks, message', [
-    (dict(checkpont=dict(type='CheckpointHook')), 'default_hooks.checkpont is no hook .*Did you mean checkpoint'),
-    (dict(loggr=dict(type='LoggerHook')), 'default_hooks.loggr is no hook .*Did you mean logger'),
-    (dict(checkpoint=dict(interval=5)), 'default_hooks.checkpoint has no type'),
-    (dict(checkpoint=dict(type='CheckpointHok')), 'is not registered in hooks. Did you mean CheckpointHook'),
-])
+@pytest.mark.parametrize(
+    'hooks, message',
+    [
+        (dict(checkpont=dict(type='CheckpointHook')), 'default_hooks.checkpont is no hook .*Did you mean checkpoint'),
+        (dict(loggr=dict(type='LoggerHook')), 'default_hooks.loggr is no hook .*Did you mean logger'),
+        (dict(checkpoint=dict(interval=5)), 'default_hooks.checkpoint has no type'),
+        (dict(checkpoint=dict(type='CheckpointHok')), 'is not registered in hooks. Did you mean CheckpointHook'),
+    ],
+)
 def test_default_hooks(framework_config, framework, hooks, message):
     cfg = framework_config(framework)
     cfg.default_hooks = ConfigDict(hooks)
@@ -85,12 +108,21 @@ def test_default_hooks(framework_config, framework, hooks, message):
         validate(cfg, PHASES)
 
 
-@pytest.mark.parametrize('hook, message', [
-    (dict(type='EMAHook', momentm=0.1), r'custom_hooks.0.momentm is no setting of EMAHook. Did you mean momentum\?'),
-    (dict(type='EMAHook', ema_type='ExpMomentumEMA', gama=100), r'custom_hooks.0.gama is .* Did you mean gamma\?'),
-    (dict(type='EarlyStoppingHook', moniter='x'), r'custom_hooks.0.moniter .* Did you mean monitor\?'),
-    (dict(type='EMAHok'), r'custom_hooks.0.type is .EMAHok., which is not registered in hooks. Did you mean EMAHook\?'),
-])
+@pytest.mark.parametrize(
+    'hook, message',
+    [
+        (
+            dict(type='EMAHook', momentm=0.1),
+            r'custom_hooks.0.momentm is no setting of EMAHook. Did you mean momentum\?',
+        ),
+        (dict(type='EMAHook', ema_type='ExpMomentumEMA', gama=100), r'custom_hooks.0.gama is .* Did you mean gamma\?'),
+        (dict(type='EarlyStoppingHook', moniter='x'), r'custom_hooks.0.moniter .* Did you mean monitor\?'),
+        (
+            dict(type='EMAHok'),
+            r'custom_hooks.0.type is .EMAHok., which is not registered in hooks. Did you mean EMAHook\?',
+        ),
+    ],
+)
 def test_custom_hooks(framework_config, hook, message):
     cfg = framework_config('mmdet', dict(custom_hooks=[hook]))
     with pytest.raises(UsageError, match=f'^{message}'):
@@ -106,39 +138,70 @@ def test_a_metric_with_a_misspelled_key(framework_config):
 
 def test_keys_that_are_read(framework_config):
     """Those that a hook hands on, priorities, and what mmengine itself takes out."""
-    cfg = framework_config('mmdet', dict(custom_hooks=[
-        dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.1, gamma=100, priority=49, update_buffers=True)]))
+    cfg = framework_config(
+        'mmdet',
+        dict(
+            custom_hooks=[
+                dict(
+                    type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.1, gamma=100, priority=49, update_buffers=True
+                )
+            ]
+        ),
+    )
     cfg.optim_wrapper.paramwise_cfg = dict(
-        norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.1, decay_mult=0.5, lars_exclude=True)))
-    cfg.param_scheduler = [dict(type='CosineAnnealingLR', T_max=3, convert_to_iter_based=True),
-                           dict(type='CosineAnnealingParamScheduler', param_name='weight_decay', T_max=3)]
+        norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.1, decay_mult=0.5, lars_exclude=True))
+    )
+    cfg.param_scheduler = [
+        dict(type='CosineAnnealingLR', T_max=3, convert_to_iter_based=True),
+        dict(type='CosineAnnealingParamScheduler', param_name='weight_decay', T_max=3),
+    ]
     cfg.default_hooks.timer = None
     cfg.default_hooks.second = dict(type='CheckpointHook', interval=7)
     validate(cfg, PHASES)
 
 
 def test_schedules(framework_config, framework):
-    cfg = framework_config(framework, dict(param_scheduler=[dict(type='LinearLR', start_facto=0.1),
-                                                            dict(type='MultiStepLR', milestone=[3])]))
+    cfg = framework_config(
+        framework,
+        dict(param_scheduler=[dict(type='LinearLR', start_facto=0.1), dict(type='MultiStepLR', milestone=[3])]),
+    )
     with pytest.raises(UsageError) as error:
         validate(cfg)
     assert str(error.value).splitlines() == [
         'param_scheduler.0.start_facto is no setting of LinearLR. Did you mean start_factor?',
-        'param_scheduler.1.milestone is no setting of MultiStepLR. Did you mean milestones?']
-    validate(cfg, ('test', ))
+        'param_scheduler.1.milestone is no setting of MultiStepLR. Did you mean milestones?',
+    ]
+    validate(cfg, ('test',))
 
 
-@pytest.mark.parametrize('wrapper, message', [
-    (dict(type='OptimWrapper', optimzer=dict(type='SGD', lr=0.1)), 'has no optimizer. Is optim_wrapper.optimzer meant'),
-    (dict(optimizer=dict(lr=0.1)), 'optim_wrapper.optimizer has no type'),
-    (dict(optimizer=dict(type='AdamWW', lr=0.1)), 'optim_wrapper.optimizer.type is .AdamWW., .* Did you mean AdamW'),
-    (dict(type='AmpOptimWraper', optimizer=dict(type='SGD', lr=0.1)), 'Did you mean AmpOptimWrapper'),
-    (dict(type='AmpOptimWrapper', loss_scal=1, optimizer=dict(type='SGD', lr=0.1)), 'Did you mean loss_scale'),
-    (dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mul=0.1)))),
-     'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mul is .*Did you mean lr_mult'),
-    (dict(optimizer=dict(type='SGD', lr=0.1), constructor='LayerDecayOptimWrapperConstructor',
-          paramwise_cfg=dict(layer_decay_rat=0.9)), 'Did you mean layer_decay_rate'),
-])
+@pytest.mark.parametrize(
+    'wrapper, message',
+    [
+        (
+            dict(type='OptimWrapper', optimzer=dict(type='SGD', lr=0.1)),
+            'has no optimizer. Is optim_wrapper.optimzer meant',
+        ),
+        (dict(optimizer=dict(lr=0.1)), 'optim_wrapper.optimizer has no type'),
+        (
+            dict(optimizer=dict(type='AdamWW', lr=0.1)),
+            'optim_wrapper.optimizer.type is .AdamWW., .* Did you mean AdamW',
+        ),
+        (dict(type='AmpOptimWraper', optimizer=dict(type='SGD', lr=0.1)), 'Did you mean AmpOptimWrapper'),
+        (dict(type='AmpOptimWrapper', loss_scal=1, optimizer=dict(type='SGD', lr=0.1)), 'Did you mean loss_scale'),
+        (
+            dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mul=0.1)))),
+            'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mul is .*Did you mean lr_mult',
+        ),
+        (
+            dict(
+                optimizer=dict(type='SGD', lr=0.1),
+                constructor='LayerDecayOptimWrapperConstructor',
+                paramwise_cfg=dict(layer_decay_rat=0.9),
+            ),
+            'Did you mean layer_decay_rate',
+        ),
+    ],
+)
 def test_optimizers(framework_config, framework, wrapper, message):
     cfg = framework_config(framework)
     cfg.optim_wrapper = ConfigDict(wrapper)
@@ -160,8 +223,9 @@ def test_a_constructor_of_ones_own_reads_what_it_likes(framework_config):
         OPTIM_WRAPPER_CONSTRUCTORS.module_dict.pop('OwnConstructor')
 
 
-@pytest.mark.parametrize('path, key', [('env_cfg', 'anything'), ('auto_scale_lr', 'note'),
-                                       ('optim_wrapper.paramwise_cfg', '_delete')])
+@pytest.mark.parametrize(
+    'path, key', [('env_cfg', 'anything'), ('auto_scale_lr', 'note'), ('optim_wrapper.paramwise_cfg', '_delete')]
+)
 def test_other_keys_that_nothing_reads(framework_config, framework, monkeypatch, path, key):
     said = []
     monkeypatch.setattr(validation_package, 'print_log', lambda text, **options: said.append(text))
@@ -171,8 +235,15 @@ def test_other_keys_that_nothing_reads(framework_config, framework, monkeypatch,
     assert len(said) == 1 and said[0].startswith(f'Nothing reads {path}.{key}; ')
 
 
-@pytest.mark.parametrize('name, near', [('optim_wraper', 'optim_wrapper'), ('param_schedular', 'param_scheduler'),
-                                        ('custom_hook', 'custom_hooks'), ('train_dataloder', 'train_dataloader')])
+@pytest.mark.parametrize(
+    'name, near',
+    [
+        ('optim_wraper', 'optim_wrapper'),
+        ('param_schedular', 'param_scheduler'),
+        ('custom_hook', 'custom_hooks'),
+        ('train_dataloder', 'train_dataloader'),
+    ],
+)
 @pytest.mark.parametrize('there', [True, False])
 def test_misspelled_names(framework_config, framework, name, near, there):
     cfg = framework_config(framework)
@@ -181,7 +252,7 @@ def test_misspelled_names(framework_config, framework, name, near, there):
         cfg[near] = dict(type='B')
     elif near in cfg:
         cfg.pop(near)
-    warning, = find_near_names(cfg)
+    (warning,) = find_near_names(cfg)
     assert warning.startswith(f'Nothing reads {name} of the config') and warning.endswith(f'Did you mean {near}?')
     assert (f'{near} of this config counts' in warning) == there
 

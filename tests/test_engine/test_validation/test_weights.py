@@ -1,4 +1,5 @@
 """Weights that a config names by URL."""
+
 import socket
 
 import pytest
@@ -25,9 +26,11 @@ def test_where_it_stands_and_what_to_do(framework_config, framework, closed, mon
     path += '.checkpoint' if path.endswith('init_cfg') else ''
     with pytest.raises(UsageError) as error:
         check_downloads(cfg)
-    assert str(error.value) == (f'{path} is {closed}, which cannot be downloaded: Connection refused. To go on without '
-                                'network, download it elsewhere and give the path of the file: --cfg-options '
-                                f'{path}=/path/to/file.pth')
+    assert str(error.value) == (
+        f'{path} is {closed}, which cannot be downloaded: Connection refused. To go on without '
+        'network, download it elsewhere and give the path of the file: --cfg-options '
+        f'{path}=/path/to/file.pth'
+    )
     if path == 'load_from':
         with pytest.raises(UsageError, match='^load_from is '):
             check_downloads(cfg, train=False)
@@ -48,5 +51,8 @@ def test_names_that_stand_for_urls(framework_config, closed, monkeypatch):
 
 def test_what_is_no_url_is_left_alone(framework_config, framework, monkeypatch):
     monkeypatch.setattr(weights, 'download', lambda url: pytest.fail(url))
-    check_downloads(framework_config(framework, {'load_from': 's3://bucket/a.pth',
-                                                 'model.backbone.init_cfg': dict(checkpoint='a.pth')}))
+    check_downloads(
+        framework_config(
+            framework, {'load_from': 's3://bucket/a.pth', 'model.backbone.init_cfg': dict(checkpoint='a.pth')}
+        )
+    )

@@ -1,4 +1,5 @@
 """Data loaders without worker processes, and settings that need some."""
+
 import pytest
 
 from mmrest.engine import UsageError, load_config
@@ -8,17 +9,26 @@ PHASES = ('train', 'val', 'test')
 
 
 @pytest.mark.parametrize('phase', PHASES)
-@pytest.mark.parametrize('key, value, unused', [
-    ('persistent_workers', True, 'False'), ('prefetch_factor', 4, 'None'), ('multiprocessing_context', 'fork', 'None'),
-    ('timeout', 30, '0')])
+@pytest.mark.parametrize(
+    'key, value, unused',
+    [
+        ('persistent_workers', True, 'False'),
+        ('prefetch_factor', 4, 'None'),
+        ('multiprocessing_context', 'fork', 'None'),
+        ('timeout', 30, '0'),
+    ],
+)
 def test_settings_that_need_workers(framework_config, framework, phase, key, value, unused):
     name = f'{phase}_dataloader'
-    cfg = framework_config(framework, {f'{name}.num_workers': 0, f'{name}.persistent_workers': False,
-                                       f'{name}.{key}': value})
+    cfg = framework_config(
+        framework, {f'{name}.num_workers': 0, f'{name}.persistent_workers': False, f'{name}.{key}': value}
+    )
     with pytest.raises(UsageError) as error:
         validate(cfg, PHASES)
-    assert str(error.value) == (f'{name}.{key}={value!r} needs worker processes, and {name}.num_workers is 0: set '
-                                f'{name}.{key}={unused}, or {name}.num_workers=1 or more.')
+    assert str(error.value) == (
+        f'{name}.{key}={value!r} needs worker processes, and {name}.num_workers is 0: set '
+        f'{name}.{key}={unused}, or {name}.num_workers=1 or more.'
+    )
     validate(framework_config(framework, {f'{name}.num_workers': 1, f'{name}.{key}': value}), PHASES)
     validate(cfg, [other for other in PHASES if other != phase])
 
