@@ -28,6 +28,7 @@ test-reliability: install ## run all tests of reliability: runs are killed, file
 
 lint: install ## check style, imports between packages, types and spelling
 	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
 	@$(VENV)/bin/lint-imports
 	@$(RUN) -m mypy
 	@$(RUN) -m codespell_lib
