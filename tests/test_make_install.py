@@ -83,6 +83,8 @@ elif 'torch' in words or '-e' in words:
         (site / name).write_text(text)
 """
 
+METADATA = 'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
+
 
 class Machine:
     """A folder with a program uv and an environment that is made with it."""
@@ -91,7 +93,7 @@ class Machine:
         self.bin, self.venv = folder / 'bin', folder / 'env'
         self.bin.mkdir()
         metadata = {
-            f'{name.replace("-", "_")}-{version}.dist-info/METADATA': f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
+            f'{name.replace("-", "_")}-{version}.dist-info/METADATA': METADATA.format(name=name, version=version)
             for name, version in VERSIONS.items()
         }
         (self.bin / 'packages').write_text(json.dumps({**PACKAGES, **metadata}))
