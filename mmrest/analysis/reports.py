@@ -61,7 +61,7 @@ def write_cam(
     class_name: str | None = None,
     score_thr: float = 0.3,
 ) -> tuple[Path, Path]:
-    """Write class-activation maps (Figure 6 of ResT); for the arguments see :func:`~mmrest.analysis.cam.measure_cam`."""
+    """Write class-activation maps (Figure 6 of ResT), with the settings of :func:`~mmrest.analysis.cam.measure_cam`."""
     records = measure_cam(list(models.values()), images, method, stages, class_name, score_thr)
     numbers = [
         {
