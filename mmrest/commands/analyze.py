@@ -71,7 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     figures['curves'] = commands.add_parser('curves', help=CURVES, description=f'Draw: {CURVES}.')
     figures['curves'].add_argument('work_dirs', nargs='+', help='folders of runs')
     figures['curves'].add_argument(
-        '--metric', choices=list(METRICS), help='metric to draw; default: the first of these that was logged'
+        '--metric',
+        choices=list(METRICS),
+        help='metric of validation to show; default: the first of these that was logged',
     )
     figures['curves'].add_argument(
         '--smooth', type=integer(1), default=1, metavar='N', help='logged values that each point of the loss averages'

@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = ArgumentParser(description=__doc__)
     add_config(parser, optional=True)
-    parser.add_argument('--phase', nargs='+', choices=PHASES, default=PHASES, help='datasets of the config to check')
+    parser.add_argument('--phase', nargs='+', choices=PHASES, default=PHASES, help='phase whose dataset is used')
     add_cfg_options(parser)
     parser.add_argument(
         '--coco', nargs=2, metavar=('FILE', 'DIR'), help='in place of a config: annotations, and the folder of images'

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         default='auto',
         help='model to make of it; auto takes all that the file holds',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace dst if it exists')
+    parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
     return parser
 
 

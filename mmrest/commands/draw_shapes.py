@@ -21,9 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_num(parser, 'val', 200, 'validation images', minimum=2)
     add_shape(parser, (128, 128))
     parser.add_argument('--seed', type=integer(0), default=0, metavar='N', help='seed of the data set')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='draw in any case, replacing a shapes data set in the folder'
-    )
+    parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
     return parser
 
 

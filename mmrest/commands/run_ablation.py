@@ -36,13 +36,13 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='+',
         default=VARIANTS,
         metavar='KEY=VALUE',
-        help='arguments of the backbone for each variant, several with commas between; or default',
+        help='variants to train: arguments of the backbone with commas between, or "default" for none',
     )
     parser.add_argument(
         '--seeds', nargs='+', type=integer(0), default=(0, 1, 2), metavar='N', help='seeds to train each variant with'
     )
     add_work_dir(parser, 'work_dirs/ablation')
-    parser.add_argument('--metric', default='coco/bbox_mAP', choices=list(METRICS), help='metric to tabulate')
+    parser.add_argument('--metric', default='coco/bbox_mAP', choices=list(METRICS), help='metric of validation to show')
     add_num(parser, 'trainings', None, 'trainings after which to stop; default: all', minimum=0)
     add_cfg_options(parser, as_text=True)
     return parser
