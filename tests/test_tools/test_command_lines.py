@@ -142,7 +142,7 @@ def test_missing_file_is_one_message(run, own_process_state, tmp_path, capsys, n
 @pytest.mark.parametrize('name', COMMANDS)
 def test_unknown_option_ends_with_status_two(run, capsys, name):
     with pytest.raises(SystemExit) as exit_status:
-        run(name, *MISSING.get(name, [])[:0], '--no-such-option')
+        run(name, '--no-such-option')
     assert exit_status.value.code == 2 and 'error: ' in capsys.readouterr().err
 
 
