@@ -1,7 +1,7 @@
 """Semantic segmentation with ResT in plain PyTorch: no OpenMMLab heads, runner or config.
 
     python plain_pytorch.py                     # trains for some minutes on a CPU
-    python plain_pytorch.py --num-steps 2           # a quick look
+    python plain_pytorch.py --num-steps 2       # a quick look
 
 Replace `batch` by your own loader. The classes here are the background and the drawn shapes.
 """
