@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root, is_idle_root
+from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root, is_unused_data_root
 from .errors import UsageError, describe_missing
 from .machine import nested_dicts, replace_amp
 from .paths import check_checkpoint, check_target, similar
@@ -67,7 +67,7 @@ def load_config(
         cfg.merge_from_dict(options)
         drop_worker_settings(cfg, options)
     own, root = cfg.get('data_root'), find_root(cfg)
-    if own and root != str(own) and is_idle_root(Path(path)):
+    if own and root != str(own) and is_unused_data_root(Path(path)):
         print_log(
             f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
             'datasets where these are written, not where they are inherited. To move them: --cfg-options '

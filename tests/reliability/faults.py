@@ -152,7 +152,7 @@ IMAGES = dict(
     ),
     missing_image=Fault(lambda root: image_of(root).unlink(), 'image is missing', 'there is no such file'),
     grayscale=Fault(repaint(image_of, lambda image: image.convert('L')), 'grayscale image (read as gray colors)'),
-    rgba=Fault(repaint(image_of, lambda image: image.convert('RGBA')), 'image with transparency (left out)'),
+    rgba=Fault(repaint(image_of, lambda image: image.convert('RGBA')), 'image with transparency (ignored)'),
     sixteen_bits=Fault(repaint(image_of, sixteen_bits(257)), 'image of 16 bits (brought down to 8)'),
     cmyk=Fault(repaint(image_of, lambda image: image.convert('CMYK'), '.jpg'), 'CMYK image (converted to RGB)'),
 )
@@ -163,17 +163,17 @@ ANNOTATIONS = dict(
         'has 64x64 px, and its annotations are for 73x64',
     ),
     no_annotations=Fault(
-        edit(lambda content: content.update(annotations=[])), 'data set without images', 'No image to use'
+        edit(lambda content: content.update(annotations=[])), 'dataset without images', 'No image to use'
     ),
     image_without_objects=Fault(
         edit(lambda content: None),  # drawn so
         'image without objects (left out of training, or a negative)',
     ),
     crowds_alone=Fault(lone(iscrowd=1), 'image with crowds alone (ignored regions, no objects)'),
-    box_outside=Fault(first('annotations', bbox=[500, 500, 9, 9]), 'box outside the image (left out)'),
+    box_outside=Fault(first('annotations', bbox=[500, 500, 9, 9]), 'box outside the image (skipped)'),
     box_partly_outside=Fault(first('annotations', bbox=[-9, -9, 30, 30]), 'box partly outside the image'),
-    box_without_area=Fault(first('annotations', bbox=[9, 9, 0, 9]), 'box without area, or under 1 px (left out)'),
-    annotation_of_no_image=Fault(first('annotations', image_id=99999), 'annotation of no image (left out)'),
+    box_without_area=Fault(first('annotations', bbox=[9, 9, 0, 9]), 'box without area, or under 1 px (skipped)'),
+    annotation_of_no_image=Fault(first('annotations', image_id=99999), 'annotation of no image (skipped)'),
     wrong_category=Fault(first('annotations', category_id=77), 'wrong category id', 'wrong category id'),
     category_as_text=Fault(first('annotations', category_id='1'), 'wrong category id', 'wrong category id'),
     annotation_twice=Fault(again('annotations'), 'duplicate annotation id', 'duplicate annotation id'),
@@ -250,7 +250,7 @@ LABELS = dict(
     image_cut=Fault(IMAGES['png_cut'].damage, 'image cannot be read', 'cannot be decoded'),
     image_missing_too=Fault(
         lambda root: shutil.rmtree(root / 'images/train') or (root / 'images/train').mkdir(),
-        'data set without images',
+        'dataset without images',
         'No image to use',
     ),
 )

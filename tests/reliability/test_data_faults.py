@@ -123,7 +123,7 @@ def test_faults_of_label_maps(try_fault, name):
 @pytest.mark.parametrize(
     'segmentation, fault',
     [
-        ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
+        ([[1, 2, 3, 4]], 'polygon of less than three points (skipped)'),
         ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
         ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
         ('none', 'segmentation is neither polygons nor a run-length code'),
@@ -282,7 +282,7 @@ def test_folders_without_a_config(damaged):
     pairs = pair_label_maps(damaged / 'images/train', damaged / 'labels/train', report)
     check_label_maps(pairs, 5, report)
     assert report.errors['label map with values that are no class']['count'] == 1
-    assert report.warnings['label map without an image (left out)']['count'] == 1
+    assert report.warnings['label map without an image (skipped)']['count'] == 1
     report = Report()
     check_label_maps(pairs, 4, report, reduce_zero_label=True)
     assert list(report.errors['label map with values that are no class']['examples']) == [
@@ -306,7 +306,7 @@ def test_the_tool(repo, config, damaged, monkeypatch, capsys):
     assert status.value.code == 1
     out = ''.join(capsys.readouterr())
     assert f'error: image cannot be read (1)\n    {image_of(damaged)} is empty' in out
-    assert 'warning: box outside the image (left out) (1)' in out
+    assert 'warning: box outside the image (skipped) (1)' in out
     assert '13 images read' in out, 'what is tested is what is validated with'
     assert json.loads(result.read_text())['errors']['image cannot be read']['count'] == 1
 
@@ -348,7 +348,7 @@ def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatc
     (text,) = said
     assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are left out')
     report = found('iterations')
-    assert report.warnings['image whose name does not end with .png (left out)']['count'] == 4
+    assert report.warnings['image whose name does not end with .png (skipped)']['count'] == 4
     assert not load_samples('iterations', 'val') == [] and len(said) == 1
 
 

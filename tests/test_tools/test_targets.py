@@ -21,7 +21,7 @@ TOOLS = {
 @pytest.mark.parametrize(
     'tool, target, message',
     [
-        *[(tool, 'file/new/x', 'file is no folder that can be written to. Choose another place') for tool in TOOLS],
+        *[(tool, 'file/new/x', 'file is not a writable folder. Choose another path') for tool in TOOLS],
         *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
         *[(tool, 'folder', 'that is a folder, .* Give the name') for tool in ('get_flops', 'check_dataset')],
         ('analyze', '.', 'erf.json: that is a folder'),

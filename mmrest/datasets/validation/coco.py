@@ -64,7 +64,7 @@ def check_coco(
 
     image = _look_up(image_ids, annotations, 'image_id')
     category = _look_up(category_ids, annotations, 'category_id')
-    report.warnings_at('annotation of no image (left out)', np.flatnonzero(image < 0), value('image_id'))
+    report.warnings_at('annotation of no image (skipped)', np.flatnonzero(image < 0), value('image_id'))
     report.errors_at('wrong category id', np.flatnonzero(category < 0), value('category_id'))
     malformed = _check_segmentations(annotations, place, report, progress) if masks else []
     crowd = _check_crowds(annotations, place, report, evaluated)
@@ -262,7 +262,7 @@ def _check_boxes(
     x, y, width, height = corners.T
     small = valid & ((width < 1) | (height < 1) | (area <= 0))
     report.warnings_at(
-        'box without area, or under 1 px (left out)',
+        'box without area, or under 1 px (skipped)',
         np.flatnonzero(small),
         lambda index: (place(index), _short(boxes[index])),
     )
@@ -280,7 +280,7 @@ def _check_boxes(
         entry = images[image[index]]
         return place(index), f'{_short(boxes[index])} in {entry["width"]}x{entry["height"]}'
 
-    report.warnings_at('box outside the image (left out)', np.flatnonzero(outside), describe)
+    report.warnings_at('box outside the image (skipped)', np.flatnonzero(outside), describe)
     report.warnings_at('box partly outside the image', np.flatnonzero(partly), describe)
     return valid, used & ~outside
 
@@ -299,7 +299,7 @@ def _check_segmentations(
                     malformed += [] if good else [index]
                     short += [index] if thin else []
             advance(len(values))
-    report.warnings_at('polygon of less than three points (left out)', short, lambda index: (place(index), ''))
+    report.warnings_at('polygon of less than three points (skipped)', short, lambda index: (place(index), ''))
     report.errors_at(
         'segmentation is neither polygons nor a run-length code',
         malformed,

@@ -21,7 +21,7 @@ _BATCH = 16
 _TRIED = 5
 
 _CONVERTED = dict.fromkeys(('L', '1'), 'grayscale image (read as gray colors)')
-_CONVERTED.update(dict.fromkeys(('RGBA', 'LA', 'PA', 'RGBa', 'La'), 'image with transparency (left out)'))
+_CONVERTED.update(dict.fromkeys(('RGBA', 'LA', 'PA', 'RGBa', 'La'), 'image with transparency (ignored)'))
 _CONVERTED.update(dict.fromkeys(('I', 'F', 'I;16', 'I;16B', 'I;16L'), 'image of 16 bits (brought down to 8)'))
 _CONVERTED.update(CMYK='CMYK image (converted to RGB)')
 

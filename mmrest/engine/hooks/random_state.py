@@ -57,7 +57,7 @@ class RandomStateHook(Hook):
                 logging.INFO, f'Going on with batch {loop.iter + 1} of the data; those before it are not loaded again.'
             )
         elif batches.endless:
-            batches.settle()
+            batches.disable_seek()
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Fix what the order of the data may be drawn from."""

@@ -210,4 +210,4 @@ def test_no_images_in_a_folder(shapes, tmp_path):
     report = Report()
     cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=coco(data, ('disc',)))))
     check_config(cfg, ['train'], report)
-    assert 'data set without images' in report.errors
+    assert 'dataset without images' in report.errors

@@ -93,5 +93,5 @@ def test_before_the_first_step_and_in_the_check(repo):
         check_consistency(cfg, ('train',))
     report = Report()
     check_config(cfg, ['train'], report)
-    assert re.match(message, report.errors['head with another number of classes']['examples'][0])
+    assert re.match(message, report.errors['head with a wrong number of classes']['examples'][0])
     check_consistency(Config(dict(cfg, check_samples=False)), ('train',))
