@@ -70,17 +70,19 @@ def closed():
 
 FAILURES = [
     ('none.pth', 'the server answers 404 Not Found'),
-    ('page.pth', 'the server answers with a web page, which may want a login'),
+    ('page.pth', 'the server answers with a web page, perhaps a login form'),
     ('silent.pth', 'no answer for 0.3 seconds'),
-    ('', 'the URL names no file'),
-    ('cut.pth', r'the answer ended after [\d,]+ of [\d,]+ bytes'),
+    ('', 'the URL has no file name'),
+    ('cut.pth', r'the download ended after [\d,]+ of [\d,]+ bytes'),
 ]
 
 
 @pytest.mark.parametrize('name, reason', FAILURES)
 def test_what_is_no_file(server, monkeypatch, name, reason):
     monkeypatch.setattr(downloads, 'TIMEOUT', 0.3)
-    with pytest.raises(DownloadError, match=f'^{server}/{name} cannot be downloaded: {reason}. Without network: '):
+    with pytest.raises(
+        DownloadError, match=f'^{server}/{name} cannot be downloaded: {reason}. Without network access, '
+    ):
         download(f'{server}/{name}')
     if name != 'cut.pth':  # only known at its end
         with pytest.raises(DownloadError, match=reason):
@@ -115,7 +117,7 @@ def test_a_damaged_file_in_the_cache_says_where_it_comes_from(server):
     path = download(f'{server}/good.pth')
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(
-        CheckpointError, match=f'{path} is cut off .* It comes from {server}/good.pth; once it is removed'
+        CheckpointError, match=f'{path} is cut off .* It was downloaded from {server}/good.pth; delete it'
     ):
         load_pretrained(ResT(TINY), f'{server}/good.pth')
 

@@ -8,8 +8,8 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmrest.engine import UsageError
 from mmrest.engine import validation as validation_package
 from mmrest.engine.validation import validate
-from mmrest.engine.validation.keys import find_ignored_keys, find_near_names
-from mmrest.engine.validation.signatures import arguments
+from mmrest.engine.validation.keys import find_ignored_keys, find_misspelled_names
+from mmrest.engine.validation.signatures import get_parameters
 
 PHASES = ('train', 'val', 'test')
 # Part, misspelled key, and what it is meant to be.
@@ -74,7 +74,7 @@ def test_misspelled_keys(framework_config, framework, path, key, near):
             dict(by_epoch=False, max_iter=2),
             'train_cfg.max_iter is no setting of IterBasedTrainLoop. Did you mean max_iters?',
         ),
-        (dict(max_epochs=2), 'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop'),
+        (dict(max_epochs=2), 'train_cfg has no loop type: set train_cfg.type=EpochBasedTrainLoop'),
         (dict(type='EpochBasedTrainLoop', by_epoch=True, max_epochs=2), 'train_cfg has both type and by_epoch'),
         (
             dict(type='EpochBasedTrainLop', max_epochs=2),
@@ -252,14 +252,14 @@ def test_misspelled_names(framework_config, framework, name, near, there):
         cfg[near] = dict(type='B')
     elif near in cfg:
         cfg.pop(near)
-    (warning,) = find_near_names(cfg)
+    (warning,) = find_misspelled_names(cfg)
     assert warning.startswith(f'Nothing reads {name} of the config') and warning.endswith(f'Did you mean {near}?')
-    assert (f'{near} of this config counts' in warning) == there
+    assert (f'{near} of this config is used' in warning) == there
 
 
 def test_variables_of_a_config_are_its_own_affair(framework_config, framework):
     cfg = framework_config(framework, dict(test_pipeline=[], train_dataset={}, num_classes=3, arch={}, model_name='x'))
-    assert not find_near_names(cfg)
+    assert not find_misspelled_names(cfg)
 
 
 def test_arguments_along_the_bases():
@@ -275,8 +275,8 @@ def test_arguments_along_the_bases():
         def __init__(self, d, **kwargs):
             pass
 
-    assert arguments(Base) == ({'a', 'b'}, False)
-    assert arguments(Open) == ({'a', 'b', 'c'}, False)
-    assert arguments(Swallows) == ({'d'}, True)
-    assert arguments(type('Empty', (), {})) == (set(), False)
-    assert arguments(lambda x, *, y: None) == ({'x', 'y'}, False)
+    assert get_parameters(Base) == ({'a', 'b'}, False)
+    assert get_parameters(Open) == ({'a', 'b', 'c'}, False)
+    assert get_parameters(Swallows) == ({'d'}, True)
+    assert get_parameters(type('Empty', (), {})) == (set(), False)
+    assert get_parameters(lambda x, *, y: None) == ({'x', 'y'}, False)

@@ -56,6 +56,6 @@ def test_an_option_that_takes_the_workers_away(repo, monkeypatch):
     cfg = load_config(path, {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': True})
     assert cfg.train_dataloader.persistent_workers and not said
     cfg = load_config(path, {'train_dataloader.num_workers': 0})
-    assert said == ['train_dataloader has no worker processes now: persistent_workers, which needs them, is off.']
+    assert said == ['Disabled persistent_workers of train_dataloader, since num_workers is 0.']
     assert not cfg.train_dataloader.persistent_workers
     validate(cfg)
