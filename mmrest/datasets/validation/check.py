@@ -15,7 +15,7 @@ from ..images import IMAGE_SUFFIXES, find_other_suffixes
 from .building import UnreadableError, dataset_errors, find_labels, is_coco, read_checked, with_coco_checks
 from .configs import dataset_class, nested_datasets
 from .consistency import find_inconsistencies
-from .reading import gc_paused
+from .reading import disable_gc
 from .report import DataError, Report
 from .samples import LoadingPipeline, check_samples
 
@@ -47,7 +47,7 @@ def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
     where = f'{getattr(kind, "__name__", config["type"])} in {config.get("data_root") or config.get("data_prefix")}'
     num_errors = report.num_errors
     try:
-        with dataset_errors([config]), gc_paused():
+        with dataset_errors([config]), disable_gc():
             dataset = DATASETS.build(with_coco_checks(config, report, progress))
             if hasattr(dataset, 'full_init'):  # not done yet with lazy_init=True
                 dataset.full_init()

@@ -1,4 +1,4 @@
-"""Requirements of COCO annotations: the one statement of them that runs, evaluations and the check of data share."""
+"""Validation of COCO annotations, for training, evaluation and ``check_dataset``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from ...utils.progress import Progress, no_progress
 from .coco_segmentations import check_segmentations
 from .report import Report
-from .values import is_whole, shorten, to_numbers
+from .values import is_integer, shorten, to_numbers
 
 
 def check_coco(
@@ -26,22 +26,22 @@ def check_coco(
     evaluated: bool = True,
     progress: Progress = no_progress,
 ) -> dict[str, list[dict]] | None:
-    """Check the contents of a COCO instance file.
+    """Check the content of a COCO instance file.
 
-    ``report.errors`` get what cannot be used, or would be misunderstood without a word; ``report.warnings`` what
-    mmdet leaves out as a matter of course.
+    Invalid entries, and entries that would silently be misinterpreted, are errors. Entries that mmdet skips are
+    warnings.
 
     Args:
         content: Parsed JSON.
-        ann_file (str | Path): Its name, for messages.
-        report (Report): Gets what is found.
-        classes (sequence[str], optional): Names of the classes that the dataset is to have.
-        masks (bool): Segmentations are used.
-        evaluated (bool): pycocotools compares predictions with them; False: a model is trained on them, no more.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        ann_file (str | Path): File name, for messages.
+        report (Report): Collects the findings.
+        classes (sequence[str], optional): Class names of the dataset.
+        masks (bool): Check segmentations.
+        evaluated (bool): Check requirements of pycocotools, for evaluation. False: for training only.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
 
     Returns:
-        dict: The images, annotations and categories that can be used; None where there are no such lists.
+        dict | None: Valid images, annotations and categories; None if the lists are missing.
     """
     parts = _find_parts(content, ann_file, report)
     if parts is None:
@@ -111,7 +111,7 @@ def _find_parts(content: Any, ann_file: str | Path, report: Report) -> dict[str,
     for key in ('images', 'annotations', 'categories'):
         part = content.get(key) if isinstance(content, dict) else None
         if key == 'annotations' and part is None and isinstance(content, dict):
-            report.warn('no annotations (can be predicted on, no more)', str(ann_file))
+            report.warn('no annotations (for prediction only)', str(ann_file))
             part = []
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
             report.error('not COCO annotations', str(ann_file), f'"{key}" is missing or no list of objects')
@@ -121,7 +121,7 @@ def _find_parts(content: Any, ann_file: str | Path, report: Report) -> dict[str,
 
 
 def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> dict[Any, int]:
-    """Return the places of entries by id; note ids that are missing, no whole numbers, or taken."""
+    """Return the indices of entries by id; report ids that are missing, not integers, or duplicate."""
     ids = [entry.get('id') for entry in entries]
     if set(map(type, ids)) <= {int}:
         known = dict(zip(ids, range(len(ids))))
@@ -129,8 +129,8 @@ def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> di
             return known
     known = {}
     for index, number in enumerate(ids):
-        if not is_whole(number):
-            report.error('id is no whole number', where, shorten(number))
+        if not is_integer(number):
+            report.error('id is not an integer', where, shorten(number))
         elif number in known:
             report.error(f'duplicate {kind} id', where, str(number))
         else:
@@ -138,12 +138,12 @@ def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> di
     return known
 
 
-def _look_up(places: dict[Any, int], entries: list[dict], key: str) -> np.ndarray:
-    """Return the places that the ids in some entries stand for; -1 for an id that there is none of."""
+def _look_up(indices: dict[Any, int], entries: list[dict], key: str) -> np.ndarray:
+    """Return the indices of the ids under a key of entries; -1 for unknown ids."""
     ids = [entry.get(key) for entry in entries]
     if not set(map(type, ids)) <= {int}:
-        ids = [number if is_whole(number) else None for number in ids]
-    return np.fromiter((places.get(number, -1) for number in ids), np.int64, len(ids))
+        ids = [number if is_integer(number) else None for number in ids]
+    return np.fromiter((indices.get(number, -1) for number in ids), np.int64, len(ids))
 
 
 def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: Report) -> None:
@@ -167,19 +167,19 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
         report.error(
             'classes in another order than the categories',
             ann_file,
-            f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them as the file does, '
+            f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them in the order of the file, '
             f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})',
         )
 
 
-def shorten_names(names: Sequence[str], most: int = 20) -> str:
-    """Return the first names of a list, and how many there are if that is not all."""
+def shorten_names(names: Sequence[str], max_names: int = 20) -> str:
+    """Join names for a message; of long lists, show the first ones and the total number."""
     names = list(map(str, names))
-    return ', '.join(names[:most]) + (f', ... ({len(names)} in all)' if len(names) > most else '')
+    return ', '.join(names[:max_names]) + (f', ... ({len(names)} in all)' if len(names) > max_names else '')
 
 
 def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.ndarray, np.ndarray]:
-    """Return widths and heights, NaN where they cannot be used, and which images have a file name that can be."""
+    """Return widths and heights (N, 2), NaN if invalid, and a mask (N,) of images with valid file names."""
 
     def place(index: int) -> str:
         return f'{name}, image {shorten(images[index].get("id"))}'
@@ -189,7 +189,7 @@ def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.nda
         numbers = to_numbers([image.get(side) for image in images])
         good = (numbers > 0) & (numbers == np.floor(numbers))
         report.errors_at(
-            'image size is no positive whole number',
+            'image size is not a positive integer',
             np.flatnonzero(~good),
             lambda index, side=side: (place(index), f'{side} {shorten(images[index].get(side))}'),
         )
@@ -203,7 +203,9 @@ def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.nda
         ],
         bool,
     )
-    report.errors_at('file name is no text', np.flatnonzero(~text), lambda index: (place(index), shorten(names[index])))
+    report.errors_at(
+        'file name is not a string', np.flatnonzero(~text), lambda index: (place(index), shorten(names[index]))
+    )
     report.errors_at(
         'file name leaves the image folder', np.flatnonzero(outside), lambda index: (place(index), names[index])
     )
@@ -214,7 +216,7 @@ def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.nda
 
 
 def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: Report, evaluated: bool) -> np.ndarray:
-    """Check what pycocotools looks at and training does not; returns which annotations are crowds."""
+    """Check the fields that only pycocotools uses, and return a mask of crowd annotations."""
     crowds = [annotation.get('iscrowd') for annotation in annotations]
     if not set(map(type, crowds)) <= {int} or not set(crowds) <= {0, 1}:
         lacking = [index for index, crowd in enumerate(crowds) if crowd is None]
@@ -223,7 +225,7 @@ def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: 
                 'iscrowd is missing or null', lacking, lambda index: (place(index), 'pycocotools needs 0 or 1')
             )
         else:
-            report.warnings_at('iscrowd is missing or null (taken for 0)', lacking, lambda index: (place(index), ''))
+            report.warnings_at('iscrowd is missing or null (read as 0)', lacking, lambda index: (place(index), ''))
         wrong = [index for index, crowd in enumerate(crowds) if crowd is not None and crowd not in (0, 1)]
         report.errors_at('iscrowd is neither 0 nor 1', wrong, lambda index: (place(index), shorten(crowds[index])))
     if evaluated:
@@ -231,7 +233,7 @@ def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: 
         report.errors_at(
             'annotation id 0',
             zeros,
-            lambda index: (place(index), 'pycocotools takes it for no match: number annotations from 1'),
+            lambda index: (place(index), 'pycocotools treats it as no match: number annotations from 1'),
         )
     return np.fromiter(map(bool, crowds), bool, len(crowds))
 
@@ -244,7 +246,7 @@ def _check_boxes(
     place: Callable[[int], str],
     report: Report,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which annotations have a box and an area, and which of them mmdet takes for an object or a crowd."""
+    """Return masks of annotations with a valid box and area, and of those that mmdet uses (objects and crowds)."""
     boxes = [annotation.get('bbox') for annotation in annotations]
     areas = [annotation.get('area') for annotation in annotations]
     four = [box if type(box) is list and len(box) == 4 else [None] * 4 for box in boxes]
@@ -254,7 +256,9 @@ def _check_boxes(
         'box is not four numbers', np.flatnonzero(~boxed), lambda index: (place(index), shorten(boxes[index]))
     )
     report.errors_at(
-        'area is no number', np.flatnonzero(boxed & np.isnan(area)), lambda index: (place(index), shorten(areas[index]))
+        'area is not a number',
+        np.flatnonzero(boxed & np.isnan(area)),
+        lambda index: (place(index), shorten(areas[index])),
     )
     valid = boxed & ~np.isnan(area)
     x, y, width, height = corners.T
@@ -271,7 +275,7 @@ def _check_boxes(
     outside = used & (
         (np.minimum(x + width, right) <= np.maximum(x, 0)) | (np.minimum(y + height, bottom) <= np.maximum(y, 0))
     )
-    # Half a pixel or so comes of rounding.
+    # A tolerance of one pixel allows for rounding.
     partly = used & ~outside & ((np.minimum(x, y) < -1) | (x + width > right + 1) | (y + height > bottom + 1))
 
     def describe(index: int) -> tuple[str, str]:

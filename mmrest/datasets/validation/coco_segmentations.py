@@ -19,7 +19,14 @@ _CHUNK_SIZE = 20_000
 def check_segmentations(
     annotations: list[dict], place: Callable[[int], str], report: Report, progress: Progress
 ) -> list[int]:
-    """Return the annotations whose segmentations are neither polygons nor run-length codes."""
+    """Check segmentations and return the indices of annotations with neither polygons nor RLE.
+
+    Args:
+        annotations (list[dict]): COCO annotations.
+        place (Callable): Returns the location of an annotation, by index, for messages.
+        report (Report): Collects the findings.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
+    """
     malformed, short = [], []
     with progress('checking segmentations', len(annotations), 'annotations') as advance:
         for start in range(0, len(annotations), _CHUNK_SIZE):
@@ -30,9 +37,9 @@ def check_segmentations(
                     malformed += [] if good else [index]
                     short += [index] if thin else []
             advance(len(values))
-    report.warnings_at('polygon of less than three points (skipped)', short, lambda index: (place(index), ''))
+    report.warnings_at('polygon with fewer than three points (skipped)', short, lambda index: (place(index), ''))
     report.errors_at(
-        'segmentation is neither polygons nor a run-length code',
+        'segmentation is neither polygons nor RLE',
         malformed,
         lambda index: (place(index), shorten(annotations[index].get('segmentation'))),
     )
@@ -40,8 +47,8 @@ def check_segmentations(
 
 
 def _are_polygons(values: list) -> bool:
-    """Return True if all segmentations that are no run-length codes are well-formed polygons, looked at together."""
-    lists = [value for value in values if value and not _is_code(value)]
+    """Return True if all segmentations other than RLE are well-formed polygons (vectorized)."""
+    lists = [value for value in values if value and not _is_rle(value)]
     if not set(map(type, lists)) <= {list}:
         return False
     polygons = list(chain.from_iterable(lists))
@@ -57,7 +64,7 @@ def _are_polygons(values: list) -> bool:
     return points.dtype.kind in 'fi' and bool((np.abs(points) < 1e12).all())
 
 
-def _is_code(value: Any) -> bool:
+def _is_rle(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     size, counts = value.get('size'), value.get('counts')
@@ -70,9 +77,9 @@ def _is_code(value: Any) -> bool:
 
 
 def _judge_segmentation(value: Any) -> tuple[bool, bool]:
-    """Return whether a segmentation is well-formed, and whether it has polygons of less than three points."""
+    """Return two flags: well-formed segmentation, and polygons with fewer than three points."""
     if isinstance(value, dict):
-        return not value or _is_code(value), False
+        return not value or _is_rle(value), False
     good = not value or (
         isinstance(value, list) and all(isinstance(polygon, list) and all(map(is_number, polygon)) for polygon in value)
     )
