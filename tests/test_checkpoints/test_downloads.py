@@ -15,6 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, DownloadError, check_url, download, downloads, load_pretrained, resolve
+from mmrest.engine.paths import check_checkpoint
 
 
 def content():
@@ -129,6 +130,28 @@ def test_names_of_mmengine():
     for name in ('open-mmlab://none', 'mmcls://none'):
         with pytest.raises(CheckpointError, match=f'^{name} is not in mmengine'):
             resolve(name)
+
+
+@pytest.mark.parametrize(
+    'name, hint',
+    [
+        ('htps://host/file.pth', 'Did you mean https://'),
+        ('open-mmlabs://resnet50', 'Did you mean open-mmlab://'),
+        ('gopher://host/file.pth', 'Known schemes are .*http, https, .*s3'),
+        ('file:///tmp/file.pth', 'Give a local file by its path'),
+    ],
+)
+@pytest.mark.parametrize(
+    'load', [resolve, CheckpointLoader.load_checkpoint, lambda url: load_pretrained(ResT(TINY), url), check_checkpoint]
+)
+def test_unknown_scheme_raises_error_with_hint(load, name, hint):
+    with pytest.raises(CheckpointError, match=f'^{name} has the unknown scheme {name.split(":")[0]}://.*{hint}'):
+        load(name)
+
+
+@pytest.mark.parametrize('name', ['s3://bucket/file.pth', 'openmmlab:s3://bucket/file.pth', 'pavi://file.pth'])
+def test_schemes_of_storage_services_are_known(name):
+    assert resolve(name) == name
 
 
 def test_errors_go_from_process_to_process():

@@ -60,8 +60,7 @@ def test_another_optimizer(stopped, tmp_path, name, settings):
         f'{name}. Resume with the config of that run, or start a new training from its weights: --cfg-options '
         f'load_from={stopped[2]}, without --resume.'
     )
-    written = [file.name for file in (tmp_path / 'run').rglob('*') if file.is_file()]
-    assert not [file for file in written if file.endswith('.pth')] and f'{stopped[0]}.py' not in written
+    assert not (tmp_path / 'run').exists(), 'neither a config nor logs are left'
 
 
 @pytest.mark.parametrize(
