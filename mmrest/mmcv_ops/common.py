@@ -27,7 +27,7 @@ def torchvision_ops() -> Any:
     except (ImportError, RuntimeError) as error:
         raise UnsupportedOpError(
             f"mmcv's operators are computed by torchvision here, and it cannot be imported ({error}). Install the "
-            'torchvision that goes with your torch, from where torch came from.'
+            'torchvision that matches your torch, from the same index.'
         ) from error
     return torch.ops.torchvision
 

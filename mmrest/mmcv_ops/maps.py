@@ -150,7 +150,7 @@ def _psa_attention(
 
 @as_compiled
 def psamask_forward(input: Tensor, output: Tensor, psa_type: int, **sizes: int) -> None:
-    """Write the attention of PSANet (Zhao et al., 2018) for ``input`` (B, masks, H, W) to ``output`` (B, H * W, H, W)."""
+    """Write the PSANet attention (Zhao et al., 2018) of ``input`` (B, masks, H, W) to ``output`` (B, H * W, H, W)."""
     output.copy_(_psa_attention(input, psa_type, **sizes))
 
 
