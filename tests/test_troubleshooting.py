@@ -188,7 +188,7 @@ def test_an_emitted_map_that_nobody_uses():
 @pytest.mark.parametrize(
     'quoted',
     [
-        'is no setting of',
+        'is not a setting of',
         'which is not registered in',
         'is not a default hook of mmengine',
         'train_cfg has no loop type',

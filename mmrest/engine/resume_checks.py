@@ -54,12 +54,12 @@ def check_unfinished(cfg: Config, path: str, meta: dict) -> None:
         (EpochBasedTrainLoop, 'max_epochs', meta['epoch'], 'epochs'),
         (IterBasedTrainLoop, 'max_iters', meta['iter'], 'iterations'),
     ):
-        whole = loop.get(key)
-        if kind and issubclass(kind, base) and isinstance(whole, (int, float)) and done >= whole:
+        total = loop.get(key)
+        if kind and issubclass(kind, base) and isinstance(total, (int, float)) and done >= total:
             state = (
-                f'The run is finished: {path} has {done:,} of {whole:,} {unit}'
-                if done == whole
-                else f'There is nothing left to train: {path} has {done:,} {unit}, and train_cfg.{key} is {whole:,}'
+                f'The run is finished: {path} has {done:,} of {total:,} {unit}'
+                if done == total
+                else f'There is nothing left to train: {path} has {done:,} {unit}, and train_cfg.{key} is {total:,}'
             )
             raise RunFinished(
                 f'{state}. To continue training, raise train_cfg.{key} (--cfg-options train_cfg.{key}={int(done * 2)}).'

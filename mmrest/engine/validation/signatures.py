@@ -110,7 +110,7 @@ def describe_unknown(
     errors = []
     for key in config:
         if key not in known and (not has_kwargs or closest_match(str(key), choices, cutoff=0.85)):
-            errors.append(f'{path}.{key} is no setting of {owner}. {_hint(str(key), choices)}')
+            errors.append(f'{path}.{key} is not a setting of {owner}. {_hint(str(key), choices)}')
     return errors
 
 

@@ -41,7 +41,9 @@ def test_numbers_that_torch_refuses(framework_config, key, value):
 
 @pytest.mark.parametrize('key, near', [('num_worker', 'num_workers'), ('batchsize', 'batch_size')])
 def test_misspelled_settings(framework_config, framework, key, near):
-    with pytest.raises(UsageError, match=f'^train_dataloader.{key} is no setting of DataLoader. Did you mean {near}?'):
+    with pytest.raises(
+        UsageError, match=f'^train_dataloader.{key} is not a setting of DataLoader. Did you mean {near}?'
+    ):
         cfg = framework_config(framework, {f'train_dataloader.{key}': 2})
         cfg.train_dataloader.pop(near)
         validate(cfg)
