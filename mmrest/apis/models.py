@@ -20,7 +20,7 @@ from ..checkpoints import load_pretrained
 from ..datasets.images import find_truncation
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
-from ..engine.machine import replace_sync_bn
+from ..engine.devices import replace_sync_bn
 
 BACKBONES = dict(ResT=ResT, ResTv2=ResTv2, ResTAblation=ResTAblation, ResTv2Ablation=ResTv2Ablation)
 

@@ -14,8 +14,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root, is_unused_data_root
+from .devices import nested_dicts, replace_amp
 from .errors import UsageError, describe_missing
-from .machine import nested_dicts, replace_amp
 from .paths import check_checkpoint, check_target, similar
 from .resume import prepare_resume
 from .validation import check_downloads, drop_worker_settings, validate

@@ -13,7 +13,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..checkpoints import use_safe_loading
 from ..utils.cli import ArgumentParser, ConfigOptions
-from .machine import find_gpu_problem
+from .devices import find_gpu_problem
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ from ..checkpoints.loading import inner_model
 from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
 from .batches import check_image_sizes
 from .data import base_datasets
+from .devices import replace_sync_bn
 from .errors import UsageError, describe_missing
 from .hooks import (
     AtomicCheckpointHook,
@@ -31,7 +32,6 @@ from .hooks import (
     keep_mmcv_in_float32,
 )
 from .launch import distribute_on_cpus
-from .machine import replace_sync_bn
 from .resume_checks import check_resumable, loop_class
 from .seeding import SeededBatchSampler, SeededDataLoader
 from .validation.optimizers import find_unmatched_keys

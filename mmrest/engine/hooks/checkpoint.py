@@ -48,7 +48,7 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         before, self.last_ckpt = self.last_ckpt, self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        with self._exit_on_user_error(before):
+        with self._checkpoint_errors(before):
             runner.save_checkpoint(
                 self.out_dir,
                 name,
@@ -73,7 +73,7 @@ class AtomicCheckpointHook(CheckpointHook):
         backend = self.file_backend
         self.file_backend = deferred = _DeferredRemoval(backend)
         try:
-            with self._exit_on_user_error(self.last_ckpt):
+            with self._checkpoint_errors(self.last_ckpt):
                 super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
@@ -89,7 +89,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.file_backend.rmtree(path)
 
     @contextmanager
-    def _exit_on_user_error(self, before: str | None) -> Iterator[None]:
+    def _checkpoint_errors(self, before: str | None) -> Iterator[None]:
         """Turn an OSError into a CheckpointError that names the last good checkpoint.
 
         Args:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 
-from ..machine import nested_dicts
+from ..devices import nested_dicts
 from .signatures import find_class
 
 PAIRS = (('mean', 'std'), ('second_mean', 'second_std'))

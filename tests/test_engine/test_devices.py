@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from mmrest.engine import launch, machine
+from mmrest.engine.devices import replace_amp, replace_sync_bn
 from mmrest.engine.hooks import keep_mmcv_in_float32
-from mmrest.engine.machine import replace_amp, replace_sync_bn
 
 SYNC = dict(type='SyncBN', requires_grad=True)
 
