@@ -155,7 +155,6 @@ class PyramidBackbone(BaseModule):
         self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
         self.out_strides = tuple(2 ** (i + 2) for i in self.out_indices)
         self.embed_names = ('stem', *(f'{self.embed_prefix}{i + 1}' for i in range(1, num_stages)))
-        self.published_norms = self.published_norm_names()
 
         # Linear over the whole network, including stages that are not built, so that out_indices has no influence.
         depth = sum(self.depths)
@@ -212,8 +211,9 @@ class PyramidBackbone(BaseModule):
             for j, rate in enumerate(drop_path_rates)
         ]
 
-    def published_norm_names(self) -> dict[str, str]:
-        """Return the names of output norms in published files, mapped to the names in this model."""
+    @property
+    def published_norms(self) -> dict[str, str]:
+        """Names of output norms in published files, mapped to the names in this model."""
         return {}
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -110,5 +110,6 @@ class ResT(PyramidBackbone):
     def build_attention(self, i: int, j: int) -> nn.Module:
         return EMSA(**self.attention_kwargs(i))
 
-    def published_norm_names(self) -> dict[str, str]:
+    @property
+    def published_norms(self) -> dict[str, str]:
         return {'norm': f'norm{len(self.depths)}'}

@@ -157,7 +157,8 @@ class ResTv2(PyramidBackbone):
             return None
         return self.window_sizes[i]
 
-    def published_norm_names(self) -> dict[str, str]:
+    @property
+    def published_norms(self) -> dict[str, str]:
         # Published detectors wrap them in a Sequential, segmentors do not; the `norm` of classifiers is unrelated.
         stages = range(1, len(self.depths) + 1)
         return {f'norm_{i}{suffix}': f'norm{i}' for i in stages for suffix in ('', '.0')}
