@@ -221,7 +221,9 @@ def test_versions_of_modules_are_kept():
 def test_copies_translate_for_themselves(tiny):
     original = ResT(tiny)
     copied = copy.deepcopy(original)
-    assert copied.load_state_dict(published(original, head=False), strict=False).unexpected_keys == []
+    state = published(original, head=False)
+    original.depths = ()  # of which the name of the published norm is made
+    assert copied.load_state_dict(state, strict=False).unexpected_keys == []
 
 
 def test_published_norms_load_at_test_time_in_a_detector(tiny, tmp_path):
