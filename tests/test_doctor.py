@@ -97,7 +97,7 @@ def test_healthy_environment_has_no_failure():
         ('torch', {'version': '2.3.1'}, 'torch', 'torch >= 2.4', 'torch==2.14.1'),
         ('mmengine', {'installed': False}, 'mmengine', 'not installed', 'mmengine==0.10.7 "setuptools<82"'),
         ('mmengine', {'version': '1.0.0'}, 'mmengine', '< 1', 'mmengine==0.10.7'),
-        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'refused by mmdet 3.3', 'mmcv-lite==2.1.0'),
+        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'mmdet 3.3 refuses', 'mmcv-lite==2.1.0'),
         (
             'mmcv',
             {'version': '1.7.2', 'distributions': ['mmcv-full']},
@@ -226,7 +226,7 @@ RENEWED = (
         (
             {**CPU_BUILD, 'torch': GPU, 'mmrest': {'ops': BY_BOTH}},
             'note',
-            'CUDA tensors go to torchvision where mmrest',
+            'torchvision is used for CUDA tensors if mmrest',
             'python -m mmrest.mmcv_ops --install',
         ),
         ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'in addition to those of mmcv', ''),

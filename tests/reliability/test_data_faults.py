@@ -318,14 +318,14 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
     tool = [sys.executable, repo / 'tools/check_dataset.py']
     folders = [damaged / 'images/val', damaged / 'labels/val']
     assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
-    assert 'that are no class' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
     shifted = tmp_path / 'shifted'
     shutil.copytree(folders[1], shifted)
     for path in shifted.iterdir():  # 0 is not labelled, classes begin at 1
         Image.fromarray(np.asarray(Image.open(path)) + 1).save(path)
     shifted = ['--label-maps', folders[0], shifted, '--num-classes', 5]
     assert '0 errors' in run_process([*tool, *shifted, '--reduce-zero-label'], tmp_path)
-    assert 'that are no class' in run_process([*tool, *shifted], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process([*tool, *shifted], tmp_path, status=1)
     out = run_process([*tool, '--coco', damaged / 'annotations/instances_val.json', folders[0]], tmp_path)
     assert '0 errors' in out and 'warning: image without objects' in out
     for wrong, message in [

@@ -87,7 +87,7 @@ def test_only_torchrun_distributes_on_cpus(monkeypatch):
 
 def test_data_root_of_a_config_that_has_none(tmp_path):
     path = write(tmp_path / 'c.py', "train_dataloader = dict(dataset=dict(data_root='a/'))")
-    with pytest.raises(UsageError, match='no data_root of its own'):
+    with pytest.raises(UsageError, match='no data_root to override'):
         load_config(path, dict(data_root='/elsewhere'))
 
 

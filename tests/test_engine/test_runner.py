@@ -161,7 +161,7 @@ def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
 def test_other_runners_and_unknown_ones(tmp_path):
     assert find_runner(Config(dict(runner_type='FlexibleRunner'))) is None
     cfg = config(tmp_path, runner_type='OwnRuner')
-    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check its spelling"):
+    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check the spelling"):
         build_runner(cfg)
     assert not Path(cfg.work_dir).exists()
 

@@ -23,8 +23,8 @@ TOOLS = {
     [
         *[(tool, 'file/new/x', 'file is not a writable folder. Choose another path') for tool in TOOLS],
         *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
-        *[(tool, 'folder', 'that is a folder, .* Give the name') for tool in ('get_flops', 'check_dataset')],
-        ('analyze', '.', 'erf.json: that is a folder'),
+        *[(tool, 'folder', 'is a folder, but a file name is expected') for tool in ('get_flops', 'check_dataset')],
+        ('analyze', '.', 'erf.json is a folder'),
     ],
 )
 def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, message):

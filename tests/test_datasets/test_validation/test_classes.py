@@ -136,7 +136,7 @@ def test_classes_that_it_has(dataset):
         (('cat', 'dog', 'cow'), 'the 3 classes cat, dog, cow .* has 2 folders: cat, dog'),
         (
             ('dog', 'cat'),
-            r"is dog, cat, and labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
+            r"is dog, cat, but labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
         ),
         (('cat', 'hound'), r"write metainfo = dict\(classes=\('cat', 'dog'\)\)"),
         (('cat', 'dog'), None),
