@@ -22,7 +22,7 @@ TOOLS = {
     'tool, target, message',
     [
         *[(tool, 'file/new/x', 'file is not a writable folder. Choose another path') for tool in TOOLS],
-        *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
+        *[(tool, 'file', 'file is not a writable folder') for tool in ('analyze', 'demo', 'browse_dataset')],
         *[(tool, 'folder', 'is a folder, but a file name is expected') for tool in ('get_flops', 'check_dataset')],
         ('analyze', '.', 'erf.json is a folder'),
     ],
