@@ -38,7 +38,7 @@ class DropPath(nn.Module):
         return f'drop_prob={self.drop_prob:.3g}'
 
 
-@stock_ffn
+@stock_ffn  # allows the fast paths of norm_ffn()
 class FFN(nn.Module):
     """Feed-forward network: linear, GELU, linear.
 
@@ -95,4 +95,5 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+        # mlp(norm2(x)), in chunks of tokens to save memory
         return x + self.drop_path(norm_ffn(self.norm2, self.mlp, x, self.ffn_recompute))

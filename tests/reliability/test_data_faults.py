@@ -318,7 +318,9 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
     tool = [sys.executable, repo / 'tools/check_dataset.py']
     folders = [damaged / 'images/val', damaged / 'labels/val']
     assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
-    assert 'label map with invalid labels' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process(
+        [*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1
+    )
     shifted = tmp_path / 'shifted'
     shutil.copytree(folders[1], shifted)
     for path in shifted.iterdir():  # 0 is not labelled, classes begin at 1
