@@ -1,7 +1,7 @@
 """Attention modules of ResT and ResTv2.
 
-The attention itself is computed by :func:`mmrest.ops.emsa`. ``call_layer(layer, x)`` is ``layer(x)`` with the fast paths
-and workarounds of :mod:`mmrest.ops`.
+The attention itself is computed by :func:`mmrest.ops.emsa`. ``call_layer(layer, x)`` is ``layer(x)`` with the fast
+paths and workarounds of :mod:`mmrest.ops`.
 """
 
 from __future__ import annotations
