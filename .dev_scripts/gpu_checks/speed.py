@@ -43,7 +43,7 @@ def cases(settings: Settings) -> list[Case]:
             run = functools.partial(measure_attention, settings, name, shape, precision, mode)
             found.append(Case(f'attention {name} {label(shape)} {precision} {mode}', run, seconds=2, limit=30))
     if not settings.quick:
-        for name, form in itertools.product(BACKBONES, ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))):
+        for name, form in itertools.product(BACKBONES[: 1 if settings.dry else None], ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))):
             run = functools.partial(measure_compiled, settings, name, form, shapes[0])
             found.append(Case(f'compiled {name} {form} {label(shapes[0])} bf16 train', run, seconds=15, limit=90))
     return found
@@ -139,7 +139,7 @@ def backbone_step(
     wrap: Callable[[nn.Module], Callable] = lambda model: model,
 ) -> Step:
     """Return a step of a backbone: forward, or forward and backward with gradients of all parameters."""
-    model = _backbone(settings.device, settings.dry, name).train(mode == 'train')
+    model = _backbone(settings.device, settings.dry, name)
     height, width, batch = shape
     images = torch.rand(batch, 3, height, width, device=settings.device)
     forward, dtype = wrap(model), PRECISIONS[precision][0]
