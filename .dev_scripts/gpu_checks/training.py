@@ -7,9 +7,11 @@ import gc
 import math
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -107,10 +109,19 @@ def common_options(settings: Settings, config: str) -> dict:
         'train_dataloader.persistent_workers': workers > 0,
         'default_hooks.logger.interval': 10,
     }
+    if config == RETINANET:
+        options['model.test_cfg.score_thr'] = 0.0  # so little training finds nothing with certainty
     if settings.dry:
         options.update(NARROW[config], **{'model.backbone.arch': dict(TINY, _delete_=True)})
         options['train_dataloader.batch_size'] = 4
     return options
+
+
+@functools.cache
+def _config(settings: Settings, config: str) -> Config:
+    """Read a config once, since the libraries that it inherits from take seconds; nor is its text laid out."""
+    cfg = load_config(str(ROOT / 'configs' / config), common_options(settings, config))
+    return Config(cfg.to_dict(), filename=cfg.filename, format_python_code=False)
 
 
 class StopAfterEpoch(Hook):
@@ -139,7 +150,9 @@ def train(
         stop (bool): Interrupt it after an epoch.
     """
     work = Path(settings.folder) / 'runs' / name
-    cfg = load_config(str(ROOT / 'configs' / config), {**common_options(settings, config), **options}, str(work))
+    cfg = deepcopy(_config(settings, config))
+    cfg.merge_from_dict(options)
+    cfg.work_dir = str(work)
     cfg.experiment_name = f'{name}{"_resumed" * resume}'  # two in one second would share a log
     prepare_train(cfg, amp=amp, resume='auto' if resume else None)
     runner = build_runner(cfg, train=True)
@@ -207,8 +220,13 @@ def train_detector(settings: Settings, config: str, precision: str, resumed: boo
 
 
 def few_steps() -> dict:
-    """Return the options of a run of a few steps without validation."""
-    return {'train_cfg': dict(type='IterBasedTrainLoop', max_iters=STEPS, _delete_=True), **UNVALIDATED}
+    """Return the options of a run of a few steps, without validation and checkpoints."""
+    return {
+        'train_cfg': dict(type='IterBasedTrainLoop', max_iters=STEPS, _delete_=True),
+        'param_scheduler': None,
+        'default_hooks.checkpoint': None,
+        **UNVALIDATED,
+    }
 
 
 def train_with(settings: Settings, feature: str) -> dict:
@@ -216,14 +234,14 @@ def train_with(settings: Settings, feature: str) -> dict:
     options, amp = FEATURES[feature]
     if amp:
         need_gpu(settings, 'mixed precision')
-    options = {**few_steps(), 'param_scheduler': None, 'default_hooks.checkpoint.by_epoch': False, **options}
-    return report(train(settings, RETINANET, f'with_{feature.strip("-")}', options, amp), falls=False)
+    name = f'with_{feature.strip("-")}'
+    return report(train(settings, RETINANET, name, {**few_steps(), **options}, amp), falls=False)
 
 
 def train_segmentor(settings: Settings) -> dict:
     """Train UPerNet in mixed precision."""
     steps = STEPS if settings.dry else SEGMENTOR_STEPS
-    options = {'train_cfg.max_iters': steps, **UNVALIDATED, **BF16}
+    options = {'train_cfg.max_iters': steps, 'default_hooks.checkpoint': None, **UNVALIDATED, **BF16}
     return report(train(settings, UPERNET, 'upernet', options), falls=not settings.dry)
 
 
@@ -235,11 +253,11 @@ def train_distributed(settings: Settings) -> dict:
     config = folder / 'sync_bn.py'
     options = {**common_options(settings, RETINANET), **few_steps()}
     root = options.pop('data_root')
-    nested = {key: value for key, value in options.items() if key not in ('train_cfg', *UNVALIDATED)}
+    nested = {key: value for key, value in options.items() if key not in few_steps()}
     config.write_text(
         f'_base_ = {str(ROOT / "configs" / RETINANET)!r}\n'
         "sync_bn = 'torch'\nparam_scheduler = None\nval_cfg = val_dataloader = val_evaluator = None\n"
-        f'train_cfg = {options["train_cfg"]!r}\ndefault_hooks = dict(checkpoint=dict(by_epoch=False))\n',
+        f'train_cfg = {options["train_cfg"]!r}\ndefault_hooks = dict(checkpoint=None)\n',
         encoding='utf-8',
     )
     settings_text = [f'{key}={value}' for key, value in nested.items()]
