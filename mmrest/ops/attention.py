@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from .chunked import emsa_chunked
 from .modes import autocast_dtype, is_exporting, is_transforming
 
-IMPLS = ('auto', 'reference', 'direct', 'chunked')
+IMPLS = ('auto', 'reference', 'direct', 'chunked', 'triton')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time. On a GPU small maps
 # are bound by launches, of which this takes half as many.
 DIRECT_ELEMENTS = {'cpu': 2**18, 'cuda': 2**20}
@@ -27,8 +27,8 @@ def resolve_impl(attn_impl: str | None = None) -> str:
     """Return the implementation of attention to use.
 
     Args:
-        attn_impl (str, optional): 'auto', 'reference', 'direct' or 'chunked', see :func:`emsa`. None: the value of
-            the environment variable MMREST_ATTN_IMPL, or 'auto' where it is unset or empty.
+        attn_impl (str, optional): 'auto', 'reference', 'direct', 'chunked' or 'triton', see :func:`emsa`. None: the
+            value of the environment variable MMREST_ATTN_IMPL, or 'auto' where it is unset or empty.
 
     Raises:
         ValueError: The argument or the variable is none of these.
@@ -69,7 +69,8 @@ def emsa(
         mix_bias (Tensor, optional): (k,), added to the mixed logits. Softmax removes it again.
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
-        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one.
+        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. 'triton': as 'chunked' with mixed
+            heads, with Triton's kernels where they run (:mod:`~mmrest.ops.triton_rows`), and as 'auto' without.
         normalize (bool): InstanceNorm of the maps of mixed heads.
 
     Returns:
@@ -87,6 +88,8 @@ def emsa(
             f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
             f'{tuple(k.shape)} and {tuple(v.shape)}.'
         )
+    if mix_weight is None and impl == 'triton':
+        impl = 'auto'
     if mix_weight is None and q.is_cuda and impl == 'auto':
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
     empty = 0 in (*q.shape, k.shape[2])
@@ -97,7 +100,7 @@ def emsa(
     q, k, v = _in_one_dtype(q, k, v)
     if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= max_direct_elements(q.device.type):
         return emsa_direct(q, k, v, mix_weight, mix_bias, eps)
-    return emsa_chunked(q, k, v, mix_weight, mix_bias, eps)
+    return emsa_chunked(q, k, v, mix_weight, mix_bias, eps, form='triton' if impl == 'triton' else None)
 
 
 def max_direct_elements(device_type: str) -> int:

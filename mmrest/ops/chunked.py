@@ -10,9 +10,9 @@ from all blocks, and it can be multiplied in at the end. Without interaction the
 softmax between two products. The backward pass makes the blocks once more. Both passes are custom operators, so that
 ``torch.compile`` sees one node each instead of an unrolled loop.
 
-Blocks have two forms. On a CPU they are small enough to stay in cache, and everything in them is float32: that is
+Blocks have three forms. On a CPU they are small enough to stay in cache, and everything in them is float32: that is
 here. On other devices they are large, with operands of matrix products in the dtype of the queries: that is in
-:mod:`mmrest.ops.wide_blocks`.
+:mod:`mmrest.ops.wide_blocks`, with steps of PyTorch between the products or, where it is asked for, of Triton.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 
 from . import wide_blocks
-from .wide_blocks import token_major
+from .triton_rows import TritonSteps, runs_kernels
+from .wide_blocks import TorchSteps, token_major
 
 # Elements of all heads' maps that one block holds. On a CPU a few buffers of this size stay in the second- and
 # third-level cache. Elsewhere few launches count, and the scratch of a backward pass is three times as many floats:
 # 300 MB, and stages 3 and 4 of one image of 800x1344 are a single block.
-BLOCK_ELEMENTS = {'cached': 2**19, 'wide': 3 * 2**23}
+BLOCK_ELEMENTS = {'cached': 2**19, 'wide': 3 * 2**23, 'triton': 3 * 2**23}
+WIDE_STEPS: dict[str, type[wide_blocks.Steps]] = {'wide': TorchSteps, 'triton': TritonSteps}
 
 
 def emsa_chunked(
@@ -50,13 +52,13 @@ def emsa_chunked(
         mix_bias (Tensor, optional): (k,). Softmax removes it, so it is not read; its gradient is exactly 0.
         eps (float): Added to the variance in the InstanceNorm.
         block_elements (int, optional): Elements of the maps made at a time. Default: by form.
-        form (str, optional): 'cached' or 'wide' blocks. Default: :func:`choose_form`. Either runs on any device.
+        form (str, optional): 'cached' or 'wide' blocks, both of which run on any device, or 'triton', which is the
+            default where its kernels do not run. Default: :func:`choose_form`.
 
     Returns:
         Tensor: (B, k, n, d). It can be differentiated once; twice raises a RuntimeError.
     """
-    form = form or choose_form(q.device.type)
-    return _forward(q, k, v, mix_weight, mix_bias, eps, block_elements or BLOCK_ELEMENTS[form], form)[0]
+    return _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form)[0]
 
 
 def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Iterator[tuple[slice, list[slice]]]:
@@ -72,6 +74,13 @@ def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Itera
 def choose_form(device_type: str) -> str:
     """Return the form of blocks for a device: 'cached' in a CPU's cache, or 'wide', a few large operations."""
     return 'cached' if device_type == 'cpu' else 'wide'
+
+
+def resolve_form(form: str | None, q: Tensor, mixing: bool) -> str:
+    """Return the form that is asked for, or that of the device where none is, or where its kernels do not run."""
+    if form is None or form == 'triton' and not (mixing and runs_kernels(q, q.shape[1])):
+        return choose_form(q.device.type)
+    return form
 
 
 def _map_dtype(q: Tensor) -> torch.dtype:
@@ -115,17 +124,19 @@ def _per_head(x: Tensor, dtype: torch.dtype) -> Tensor:
 @torch.library.custom_op(
     'mmrest::emsa_chunked',
     mutates_args=(),
-    schema='(Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? mix_bias, float eps, int block_elements, '
-    'str form) -> (Tensor, Tensor)',
+    schema='(Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? mix_bias, float eps, int? block_elements, '
+    'str? form) -> (Tensor, Tensor)',
 )
 def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
     """The output and, with mixing, r, (B, k, 1, 1)."""
     batch, heads, n, d = q.shape
     m, dtype = k.shape[2], _map_dtype(q)
     mixing = mix_weight is not None
+    form = resolve_form(form, q, mixing)
+    block_elements = block_elements or BLOCK_ELEMENTS[form]
     with torch.autocast(q.device.type, enabled=False):
-        if form == 'wide':
-            return wide_blocks.forward(q, k, v, mix_weight, eps, block_elements)
+        if form != 'cached':
+            return wide_blocks.forward(q, k, v, mix_weight, eps, block_elements, WIDE_STEPS[form])
         weight = mix_weight.to(dtype) * d**-0.5 if mixing else None
         out = token_major(q)
         row_norms = q.new_empty(batch, heads, n if mixing else 0, dtype=dtype)
@@ -166,16 +177,18 @@ def _(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
     'mmrest::emsa_chunked_backward',
     mutates_args=(),
     schema='(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? out, Tensor? rstd, '
-    'int block_elements, str form) -> (Tensor, Tensor, Tensor, Tensor)',
+    'int? block_elements, str? form) -> (Tensor, Tensor, Tensor, Tensor)',
 )
 def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements, form):
     """Gradients of q, k, v and mix_weight (empty without mixing)."""
     batch, heads, n, d = q.shape
     m, dtype = k.shape[2], _map_dtype(q)
     mixing = mix_weight is not None
+    form = resolve_form(form, q, mixing)
+    block_elements = block_elements or BLOCK_ELEMENTS[form]
     with torch.autocast(q.device.type, enabled=False):
-        if form == 'wide':
-            return wide_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements)
+        if form != 'cached':
+            return wide_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements, WIDE_STEPS[form])
         grad_q, grad_k, grad_v = token_major(q), token_major(k), token_major(v)
         grad_weight = q.new_zeros(heads, heads, dtype=torch.float64)
         if mixing:
