@@ -1,6 +1,7 @@
-"""Render the table of tested versions from docs/compatibility.json: prints it, or ``--write`` puts it into docs/installation.md.
+"""Render the table of tested versions from docs/compatibility.json.
 
-It goes between the lines ``<!-- versions:begin -->`` and ``<!-- versions:end -->``.
+Prints it; ``--write`` puts it into docs/installation.md, between the lines ``<!-- versions:begin -->`` and
+``<!-- versions:end -->``.
 """
 
 from __future__ import annotations
