@@ -6,28 +6,28 @@ import argparse
 import atexit
 import gc
 import os
+import shlex
+import subprocess
 import sys
+from pathlib import Path
+from typing import Sequence
 
 import torch
 from mmengine.config import Config, ConfigDict
 
 from ..checkpoints import use_safe_loading
-from ..utils.cli import ArgumentParser, ConfigOptions
+from ..installed import relative_to_here, resources
+from ..utils.cli import ArgumentParser, add_cfg_options, add_config, add_work_dir
 from .devices import find_gpu_problem
+from .errors import UsageError
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Build a parser with the arguments common to training and testing."""
     parser = ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and results; default: work_dirs/<config name>')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_cfg.max_epochs=1 data_root=/data/coco/; lists as key="[a,b]"',
-    )
+    add_config(parser)
+    add_work_dir(parser)
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -38,13 +38,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line and set up the process.
 
     Sets LOCAL_RANK for mmengine, makes checkpoint loading safe, and restarts the program on the CPU if torch cannot
     use the GPU, since mmengine chooses the device when it is imported.
     """
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     use_safe_loading()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     problem = find_gpu_problem()
@@ -79,3 +79,21 @@ def destroy_process_group() -> None:
     if torch.distributed.is_initialized():
         gc.collect()  # the model of a runner, which is in reference cycles, holds the group
         torch.distributed.destroy_process_group()
+
+
+def run_tool(tool: str, *args: str | Path) -> None:
+    """Run one of the tools in a process of its own, and print the command.
+
+    Args:
+        tool (str): File name, e.g. 'train.py'.
+        *args: Its arguments; paths are shortened to relative ones where they lie in the current folder.
+
+    Raises:
+        UsageError: It failed; its own message is above.
+    """
+    paths = (resources() / 'tools' / tool, *args)
+    command = [str(relative_to_here(arg) if isinstance(arg, Path) else arg) for arg in paths]
+    print('\n$ python ' + shlex.join(command), flush=True)
+    status = subprocess.run([sys.executable, *command]).returncode
+    if status:
+        raise UsageError(f'{tool} failed with exit status {status}; see above. The same command goes on from here.')
