@@ -10,13 +10,13 @@ import torch
 from mmrest.analysis import METRICS, compare_curves, plot_comparison
 from mmrest.analysis.cam import METHODS, load_methods, measure_cam, plot_cam
 from mmrest.analysis.diversity import measure_diversity, plot_diversity
-from mmrest.analysis.figures import save_numbers
 from mmrest.analysis.fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
 from mmrest.analysis.receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
 from mmrest.apis import LoadedModel, find_images, init_model
 from mmrest.checkpoints import use_safe_loading
 from mmrest.engine import UsageError, check_target, exit_on_user_error
 from mmrest.utils.cli import ArgumentParser, ConfigOptions
+from mmrest.utils.fileio import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -119,7 +119,7 @@ def run_diversity(args: argparse.Namespace) -> tuple[Path, Path]:
     measured = {name: measure_diversity(loaded, images) for name, loaded in models.items()}
     return (
         plot_diversity(measured, Path(args.out) / 'diversity.png', len(images)),
-        save_numbers(dict(num_images=len(images), models=measured), Path(args.out) / 'diversity.json'),
+        write_json(Path(args.out) / 'diversity.json', dict(num_images=len(images), models=measured), digits=6),
     )
 
 
@@ -144,7 +144,7 @@ def run_cam(args: argparse.Namespace) -> tuple[Path, Path]:
     ]
     return (
         plot_cam(records, list(models), Path(args.out) / 'cam.png', args.method),
-        save_numbers(dict(method=args.method, stages=args.stages, images=numbers), Path(args.out) / 'cam.json'),
+        write_json(Path(args.out) / 'cam.json', dict(method=args.method, stages=args.stages, images=numbers), digits=6),
     )
 
 
@@ -154,9 +154,10 @@ def run_fourier(args: argparse.Namespace) -> tuple[Path, Path]:
     frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
     return (
         plot_fourier(measured, Path(args.out) / 'fourier.png', len(images)),
-        save_numbers(
-            dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
+        write_json(
             Path(args.out) / 'fourier.json',
+            dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
+            digits=6,
         ),
     )
 
@@ -175,7 +176,7 @@ def run_erf(args: argparse.Namespace) -> tuple[Path, Path]:
     }
     return (
         plot_receptive_fields(measured, Path(args.out) / 'erf.png', len(images)),
-        save_numbers(dict(num_images=len(images), shape=args.shape, models=areas), Path(args.out) / 'erf.json'),
+        write_json(Path(args.out) / 'erf.json', dict(num_images=len(images), shape=args.shape, models=areas), digits=6),
     )
 
 
@@ -186,7 +187,7 @@ def run_curves(args: argparse.Namespace) -> tuple[Path, Path]:
         raise UsageError(str(error)) from error
     return (
         plot_comparison(compared, Path(args.out) / 'curves.png', max(args.smooth, 1)),
-        save_numbers(compared, Path(args.out) / 'curves.json'),
+        write_json(Path(args.out) / 'curves.json', compared, digits=6),
     )
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from mmengine.fileio import load
 
 from mmrest.analysis import plot_curves, plot_predictions
-from mmrest.installed import relative_to_here
 from mmrest.utils.cli import ArgumentParser
+from mmrest.utils.resources import relative_to_here
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'retinanet_rest_lite_fpn_shapes.py'

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ..apis import LoadedModel
 from ..engine import UsageError
+from ..utils.figures import new_figure, save_figure
 from ..utils.progress import track
-from .figures import new_figure, save_figure
 
 METHODS = {
     'gradcam': 'GradCAM',

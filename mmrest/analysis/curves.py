@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Sequence
 
-from .figures import COLOURS, new_figure, save_figure
+from ..utils.figures import COLORS, new_figure, save_figure
 
 # Metrics worth a line, in the order of the legend: key in the log, name in the plot.
 METRICS = {
@@ -117,7 +117,7 @@ def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
     """
     figure, ((loss, rate, metric),) = new_figure(1, 3, width=4.6, height=3.8)
     for i, (name, run) in enumerate(compared['runs'].items()):
-        style = dict(color=COLOURS[i % len(COLOURS)], linestyle=('-', '--', ':')[i // len(COLOURS) % 3], linewidth=1.3)
+        style = dict(color=COLORS[i % len(COLORS)], linestyle=('-', '--', ':')[i // len(COLORS) % 3], linewidth=1.3)
         loss.plot(*zip(*_smoothed(run['loss'], smooth)) if run['loss'] else ([], []), label=name, **style)
         rate.plot(*zip(*run['lr']) if run['lr'] else ([], []), label=name, **style)
         if run['val']:

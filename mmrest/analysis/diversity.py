@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..apis import LoadedModel
 from ..engine import UsageError
 from ..layers import HeadAttention
+from ..utils.figures import COLORS, new_figure, save_figure
 from ..utils.progress import track
-from .figures import COLOURS, new_figure, save_figure
 
 STEPS = ('before mixing', 'after mixing', 'after IN')
 # Elements of attention maps that are held at a time.
@@ -130,10 +130,10 @@ def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images:
     figure, axes = new_figure(len(measured), 1 + len(STEPS), width=3.3, height=3.4)
     for row, (name, layers) in zip(axes, measured.items()):
         axis = row[0]
-        for step, colour, marker in zip(STEPS, COLOURS, 'os^'):
+        for step, color, marker in zip(STEPS, COLORS, 'os^'):
             points = [(i, layer['mean'][step]) for i, layer in enumerate(layers) if step in layer['mean']]
             if points:
-                axis.plot(*zip(*points), color=colour, marker=marker, markersize=4, label=step)
+                axis.plot(*zip(*points), color=color, marker=marker, markersize=4, label=step)
         axis.set_xticks(
             range(len(layers)),
             [f'{layer["name"].removesuffix(".attn")} ({layer["num_heads"]})' for layer in layers],

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..apis import LoadedModel
 from ..engine import UsageError
 from ..layers import EMSA, TransformerBlock, to_map
+from ..utils.figures import COLORS, new_figure, save_figure
 from ..utils.progress import track
-from .figures import COLOURS, new_figure, save_figure
 
 # What is looked at in a block, in the order of the panels; the last also in backbones of other makes.
 ATTENTION, BRANCH, COMBINED, OUTPUT = KINDS = ('attention', 'upsample branch', 'attention + branch', 'output')
@@ -155,15 +155,15 @@ def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | P
             axis.set(title=f'{kind}', xlabel='frequency, in units of π', ylim=limits, xlim=(0, 1))
             axis.grid(alpha=0.3)
         row[0].set_ylabel(f'{name}\n\nlog amplitude less that of frequency 0', fontsize=8)
-        for kind, colour, marker in zip(kinds, COLOURS, 'os^D'):
+        for kind, color, marker in zip(kinds, COLORS, 'os^D'):
             points = [(depth_of[block], values[-1]) for block, values in of_subject.get(kind, {}).items()]
             if points:
-                row[-1].plot(*zip(*points), color=colour, marker=marker, markersize=4, label=kind)
+                row[-1].plot(*zip(*points), color=color, marker=marker, markersize=4, label=kind)
         row[-1].set(title='at frequency π, by depth', ylim=limits)
         row[-1].set_xticks(list(depth_of.values()), list(depth_of), rotation=60, ha='right', fontsize=6)
         row[-1].grid(alpha=0.3)
         row[-1].legend(frameon=False, fontsize=7)
-    bar = figure.colorbar(_depth_colours(), ax=axes[:, len(kinds) - 1], ticks=[0, 1])
+    bar = figure.colorbar(_depth_colors(), ax=axes[:, len(kinds) - 1], ticks=[0, 1])
     bar.ax.set_yticklabels(['first block', 'last block'], fontsize=8)
     figure.suptitle(
         'Relative log amplitudes of Fourier-transformed feature maps; higher: more of the fine detail. '
@@ -173,7 +173,7 @@ def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | P
     return save_figure(figure, out)
 
 
-def _depth_colours():
+def _depth_colors():
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..apis import LoadedModel
 from ..engine import UsageError
+from ..utils.figures import new_figure, save_figure
 from ..utils.progress import track
-from .figures import new_figure, save_figure
 
 # Shares of the whole that areas are given for.
 SHARES = (0.2, 0.5, 0.9, 0.99)
@@ -23,7 +23,7 @@ def measure_receptive_field(loaded: LoadedModel, images: Sequence[Path], shape: 
     """How strongly the feature in the middle of each emitted map depends on each pixel.
 
     For a pixel it is the root of the mean square, over images, of the derivatives of all channels of the
-    feature by the pixel's colours (the norm of that part of the Jacobian). It is estimated with one random
+    feature by the pixel's colors (the norm of that part of the Jacobian). It is estimated with one random
     choice of signs for the channels of each image, which is right on average. A plain sum of channels will
     not do: after a LayerNorm it is constant.
 

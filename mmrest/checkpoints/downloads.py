@@ -16,7 +16,7 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.logging import print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from ..utils.fileio import partial_path
+from ..utils.fileio import atomic_path
 from .errors import CheckpointError
 
 # Seconds without an answer, or without a byte of the file.
@@ -104,17 +104,15 @@ def download(url: str) -> Path:
     path = cached_path(url)
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     try:
-        with _open(url) as answer, partial.open('wb') as file:
-            print_log(f'Downloading {url} to {path}', logger='current')
-            while block := answer.read(_BLOCK):
-                file.write(block)
-            expected, got = int(answer.headers.get('Content-Length') or 0), file.tell()
-        if got < expected or not got:
-            raise DownloadError(url, f'the answer ended after {got:,} of {expected:,} bytes')
-        os.replace(partial, path)
+        with atomic_path(path) as partial:
+            with _open(url) as answer, partial.open('wb') as file:
+                print_log(f'Downloading {url} to {path}', logger='current')
+                while block := answer.read(_BLOCK):
+                    file.write(block)
+                expected, got = int(answer.headers.get('Content-Length') or 0), file.tell()
+            if got < expected or not got:
+                raise DownloadError(url, f'the answer ended after {got:,} of {expected:,} bytes')
     except (
         urllib.error.URLError,
         ConnectionError,
@@ -124,8 +122,6 @@ def download(url: str) -> Path:
         ValueError,
     ) as error:
         raise DownloadError(url, _reason(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..utils.fileio import atomic_write
+
 # Corners and circumradius of each class for a nominal radius of 1, such that all cover similar areas.
 OUTLINES = {'disc': (72, 1.0), 'square': (4, 1.2), 'triangle': (3, 1.3), 'star': (10, 1.3)}
 TILT = 20  # degrees by which a shape leans at most; a square on its corner would be another class to learn
@@ -260,10 +262,7 @@ def _annotate(instance: ShapeInstance) -> dict:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    """Write a JSON file in one step: it is there in full or not at all."""
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(content), encoding='utf-8')
-    os.replace(temporary, path)
+    atomic_write(path, json.dumps(content).encode())
 
 
 def _clear(root: Path) -> None:

@@ -17,7 +17,7 @@ from ..datasets.validation import (
     nested_datasets,
     nested_metrics,
 )
-from ..installed import tool_command
+from ..utils.resources import tool_command
 from .errors import UsageError
 
 # Of files that mmengine reads in a way that lets them run code.

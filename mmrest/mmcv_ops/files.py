@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from ..utils.fileio import atomic_write
 from .finder import find_compiled, load_compiled, mmcv_folder
 
 LINE = (
@@ -58,10 +58,7 @@ def install() -> str:
         raise FileExistsError(
             f'{path if path.exists() else folder / "_ext.py"} is there already and not from mmrest: it is left alone.'
         )
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')  # never a file that is half written
-    part.write_text(LINE, encoding='utf-8')
-    os.replace(part, path)
+    atomic_write(path, LINE.encode())  # never a file that is half written
     return f"Written: {path}. mmcv's operators work in every program of this environment."
 
 

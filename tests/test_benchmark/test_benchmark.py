@@ -15,8 +15,9 @@ from mmrest.benchmark.cli import add_arguments, run
 from mmrest.benchmark.measure import MEGABYTE, _allocated
 from mmrest.benchmark.models import AttentionAlone
 from mmrest.benchmark.profiling import _kind
-from mmrest.benchmark.report import FORMATS, fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.benchmark.report import fit_power, fit_quadratic, plot_bars, plot_sweep
 from mmrest.engine import UsageError
+from mmrest.utils.figures import FORMATS
 
 
 def measure(*words):
@@ -335,7 +336,7 @@ def test_no_gpu(repo):
 def test_table_and_plots(tmp_path):
     rows = [dict(model='rest-a', shape=(10, 10), MB=1.0, seconds=123.4), dict(model='b', shape=(10, 10), MB='timeout')]
     table = format_table(rows, ('model', 'MB', 'seconds')).splitlines()
-    assert table[2].split('|')[1:4] == [' rest-a ', ' 1       ', ' 123     '] and 'timeout' in table[3]
+    assert table[2].split('|')[1:4] == [' rest-a ', '       1 ', '     123 '] and 'timeout' in table[3]
     assert plot_bars(rows, ('MB', 'seconds'), 'title', tmp_path / 'a' / 'bars.png').stat().st_size > 1000
     assert plot_sweep(rows, 'title', tmp_path / 'sweep.png').stat().st_size > 1000
 
