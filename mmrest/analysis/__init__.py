@@ -1,3 +1,5 @@
+"""Costs of models, training curves, and the figures of the papers: spectra, similarity of heads, receptive fields."""
+
 from .complexity import count_attention_macs
 from .curves import METRICS, compare_curves, plot_comparison, plot_curves, read_scalars
 from .pictures import plot_predictions

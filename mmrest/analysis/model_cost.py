@@ -1,4 +1,4 @@
-"""What the whole model of a config costs, part by part."""
+"""Parameters and MACs of the whole model of a config, part by part."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from .complexity import Cost, count_backbone, count_module
 
 
 def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
-    """Cost of backbone, neck and heads; heads that need values to run (regions of interest) by parameters alone.
+    """Count backbone, neck and heads.
+
+    The MACs of heads that depend on the values of their input, such as heads on regions of interest, are not counted.
 
     Args:
-        cfg (Config): Changed in place, as :func:`build_model` does.
-        name (str): Of the config, for messages.
+        cfg (Config): Config, changed in place by :func:`build_model`.
+        name (str): Name of the config for messages.
         shape (tuple[int, int]): (H, W) of the image in pixels.
 
+    Returns:
+        list[Cost]: Stages of the backbone, then the other parts that have parameters, in the order of the model.
+
     Raises:
-        UsageError: The config has no model with a backbone, it cannot be built, or a part does not fit the one before.
+        UsageError: The config has no model with a backbone, the model cannot be built, or a part does not fit the
+            output of the part before it.
     """
     with torch.device('meta'):
         model = build_model(cfg, name)
@@ -28,7 +34,7 @@ def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
     for part_name, part in model.named_children():
         if part_name in ('backbone', 'data_preprocessor'):
             continue
-        if part_name == 'auxiliary_head':  # a segmentor's or several; in training only
+        if part_name == 'auxiliary_head':  # one of a segmentor or a list of them, for training only
             costs.append(Cost(part_name, sum(p.numel() for p in part.parameters())))
             continue
         try:
@@ -36,7 +42,7 @@ def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
             if part_name == 'neck':
                 with torch.no_grad():
                     features, source = tuple(part(features)), 'neck'
-        except NotImplementedError:  # of the meta device: it says nothing of the config
+        except NotImplementedError:  # an operator without a meta kernel is no fault of the config
             raise
         except (AssertionError, IndexError, RuntimeError) as error:
             channels = ', '.join(str(x.shape[1]) for x in features)
