@@ -79,7 +79,7 @@ CELLS = {
         '3.11',
         pins=('numpy==1.26.4', 'opencv-python==4.11.0.86', 'opencv-python-headless==4.11.0.86', 'ml-dtypes==0.5.4'),
     ),
-    # Without torchvision, of which there is no build for every build of this torch, and without mmpretrain, which needs it.
+    # Without torchvision, which has no build for every build of this torch, and mmpretrain, which needs it.
     'py311-compiled': Cell(
         '3.11',
         ('torch', 'mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy', 'opencv-python'),

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from mmengine.fileio import load
 
-from mmrest.analysis import plot_curves, plot_predictions
+from mmrest.analysis import plot_curves
 from mmrest.utils.cli import ArgumentParser
 from mmrest.utils.resources import relative_to_here
+from mmrest.visualization import plot_predictions
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'retinanet_rest_lite_fpn_shapes.py'

@@ -2,7 +2,6 @@
 
 from .complexity import count_attention_macs
 from .curves import METRICS, compare_curves, plot_comparison, plot_curves, read_scalars
-from .pictures import plot_predictions
 
 __all__ = [
     'METRICS',
@@ -10,6 +9,5 @@ __all__ = [
     'count_attention_macs',
     'plot_comparison',
     'plot_curves',
-    'plot_predictions',
     'read_scalars',
 ]
