@@ -36,7 +36,9 @@ SIZE_RANGE = (0.16, 0.42)  # nominal diameter, as a fraction of the shorter imag
 MIN_VISIBLE, MIN_PIXELS = 0.4, 40  # what must stay in sight of each shape: part of its own area, pixels
 CONTRAST = 50.0  # CIE76 distance between a shape's colour and the background's and each other shape's
 # The files of a data set, temporary ones included; nothing else is ever removed.
-OWN_FILE = re.compile(r'(images|labels)/(train|val)/\d{6,}\.png|annotations/instances_(train|val)\.json(\.tmp)?')
+OWN_FILE = re.compile(
+    r'(images|labels)/(train|val)/\d{6,}\.png|annotations/\.?instances_(train|val)\.json(\.\d+\.partial)?'
+)
 
 
 @dataclass

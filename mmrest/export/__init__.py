@@ -1,3 +1,5 @@
+"""Export of models to ONNX and ``torch.export``."""
+
 from .suppression import apply_nms
 from .targets import Target, backbone_target, config_target
 from .verify import Difference, compare

@@ -1,1 +1,1 @@
-"""Parts that know nothing of models and that every other part may use."""
+"""Utilities for all other parts of the package, which know nothing of models."""

@@ -1,4 +1,4 @@
-"""Command lines that take paths and values as they are typed."""
+"""Command-line parsing: paths with ~, and config options with blanks."""
 
 from __future__ import annotations
 

@@ -11,21 +11,21 @@ def available_cores(root: str | Path = '/') -> int:
     """Return the cores left by affinity (taskset, Slurm) and by the quota of a container (docker --cpus).
 
     Args:
-        root (str | Path): Where ``proc`` and ``sys`` are mounted.
+        root (str | Path): Folder that ``proc`` and ``sys`` are mounted in.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return max(1, min(cores, math.ceil(_find_quota(Path(root)) or cores)))
 
 
 def _find_quota(root: Path) -> float | None:
-    """Return the lowest quota of this process's control groups, in cores; None without one."""
+    """Return the lowest CPU quota of the control groups of this process, in cores; None without a quota."""
     quotas = []
     for line in _read(root / 'proc/self/cgroup').splitlines():
         _, controllers, group = line.split(':', 2)
         base = root / 'sys/fs/cgroup'
         if controllers and 'cpu' not in controllers.split(','):
             continue
-        # A container may see its own group as the root, so that the path leads nowhere.
+        # Inside a container the group may be mounted as the root, so that its path does not exist.
         folder = base / ('cpu' if controllers else '') / group.strip('/')
         for place in (folder, *folder.parents):
             if not place.is_relative_to(base):

@@ -1,9 +1,9 @@
-"""The base class of this package's errors, and the one for wrong use."""
+"""Base class of the errors of this package, and the error for wrong usage."""
 
 
 class MMRestError(Exception):
-    """Error that the user can mend; its message names the cause and what to do."""
+    """Error that the user can fix; the message names the cause and the remedy."""
 
 
 class UsageError(MMRestError):
-    """A command or function was given something that cannot work."""
+    """Error of arguments or settings that cannot work."""

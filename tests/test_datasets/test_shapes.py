@@ -281,7 +281,7 @@ def test_interrupted_drawing_is_repaired(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw_shapes(root, 3, 2, (32, 32), overwrite=True, progress=interrupt)
     assert not (root / 'shapes.json').exists()
-    (root / 'annotations/instances_val.json.tmp').write_text('{"info"')
+    (root / 'annotations/.instances_val.json.12.partial').write_text('{"info"')
     (root / 'images/train/000007.png').write_bytes(b'')
     assert read_files(draw_shapes(root, 3, 2, (32, 32))) == whole
 
