@@ -425,13 +425,13 @@ def report(findings: list[Finding]) -> int:
     return int(failed > 0)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         epilog='Exit status: 0 where all is fine, 1 where something is to be mended.',
     )
-    parser.parse_args()
+    parser.parse_args(argv)
     print(f'mmrest doctor: {sys.executable}\n')
     collect = runpy.run_path(str(PROBE))['collect']  # not imported: this file also runs by itself
     return report(diagnose(collect(DISTRIBUTIONS)))

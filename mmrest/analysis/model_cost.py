@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from mmengine.config import Config
 
-from ..apis import build_model
+from ..apis import build_backbone, build_model
 from ..engine import UsageError
-from .complexity import Cost, count_backbone, count_module
+from ..utils.tables import format_table
+from .complexity import Cost, add_up, count_backbone, count_module
 
 
 def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
@@ -52,3 +53,36 @@ def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
                 f'of the backbone. {error}'.strip()
             ) from error
     return [cost for cost in costs if cost.params]
+
+
+def count_architecture(name: str, arch: str | None, options: dict | None, shape: tuple[int, int]) -> list[Cost]:
+    """Count each stage of a backbone of this package.
+
+    Args:
+        name (str): A key of :data:`mmrest.apis.BACKBONES`.
+        arch (str, optional): Architecture; default: that of the class.
+        options (dict, optional): Further arguments of the backbone.
+        shape (tuple[int, int]): (H, W) of the image in pixels.
+    """
+    with torch.device('meta'):
+        backbone = build_backbone(name, arch, options)
+    return count_backbone(backbone, shape, name)[0]
+
+
+def format_costs(costs: list[Cost], shape: tuple[int, int]) -> str:
+    """Return a table of the costs of the parts of a model and of their sum.
+
+    Args:
+        costs (list[Cost]): Parts of the model.
+        shape (tuple[int, int]): (H, W) of the image in pixels, for the title.
+    """
+    rows = []
+    for cost in [*costs, add_up(costs)]:
+        macs = (cost.layers, cost.attention, cost.total) if cost.layers is not None else ()
+        counts = [f'{value / 1e9:.4f}' for value in macs] or ['not counted', '', '']
+        rows.append([cost.name, f'{cost.params:,}', *counts])
+    header = ['part', 'parameters', 'GMACs: layers', 'attention', 'with attention']
+    lines = [f'One image of {shape[0]} x {shape[1]} (height x width)\n', format_table(header, rows)]
+    if any(cost.layers is None for cost in costs):
+        lines.append('\nnot counted: depends on the objects in the image, or is for training only.')
+    return '\n'.join(lines)

@@ -6,28 +6,28 @@ import argparse
 import atexit
 import gc
 import os
+import shlex
+import subprocess
 import sys
+from pathlib import Path
+from typing import Sequence
 
 import torch
 from mmengine.config import Config, ConfigDict
 
 from ..checkpoints import use_safe_loading
-from ..utils.cli import ArgumentParser, ConfigOptions
+from ..utils.cli import ArgumentParser, add_cfg_options, add_config, add_work_dir
+from ..utils.resources import relative_to_here, resources
+from .errors import UsageError
 from .machine import find_gpu_problem
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the arguments that every run takes."""
     parser = ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and results; default: work_dirs/<config name>')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_cfg.max_epochs=1 data_root=/data/coco/; lists as key="[a,b]"',
-    )
+    add_config(parser)
+    add_work_dir(parser)
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -38,14 +38,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line and set up the process.
 
     The rank of launchers that give it as an argument is handed on to mmengine, and no checkpoint can run code.
     Where torch cannot use the GPU, say so and start once more without it: mmengine chose the device as it was
     imported.
     """
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     use_safe_loading()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     problem = find_gpu_problem()
@@ -76,3 +76,21 @@ def leave_group() -> None:
     if torch.distributed.is_initialized():
         gc.collect()  # a runner is full of cycles, and the model in it holds the group
         torch.distributed.destroy_process_group()
+
+
+def run_tool(tool: str, *args: str | Path) -> None:
+    """Run one of the tools in a process of its own, and print the command.
+
+    Args:
+        tool (str): File name, e.g. 'train.py'.
+        *args: Its arguments; paths are shortened to relative ones where they lie in the current folder.
+
+    Raises:
+        UsageError: It failed; its own message is above.
+    """
+    paths = (resources() / 'tools' / tool, *args)
+    command = [str(relative_to_here(arg) if isinstance(arg, Path) else arg) for arg in paths]
+    print('\n$ python ' + shlex.join(command), flush=True)
+    status = subprocess.run([sys.executable, *command]).returncode
+    if status:
+        raise UsageError(f'{tool} failed with exit status {status}; see above. The same command goes on from here.')

@@ -29,7 +29,11 @@ MAX_ON_SHEET = 36
 
 
 def browse_dataset(
-    cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse', show: bool = False
+    cfg: Config,
+    phase: str = 'train',
+    num_samples: int = 16,
+    out_dir: str | Path = 'work_dirs/browse',
+    show: bool = False,
 ) -> PaintResult:
     """Draw evenly spaced samples of a dataset after its pipeline.
 
@@ -39,7 +43,7 @@ def browse_dataset(
     Args:
         cfg (Config): Config of mmdet, mmseg or mmpretrain, from :func:`mmrest.engine.load_config`.
         phase (str): 'train', 'val' or 'test'.
-        number (int): Number of samples.
+        num_samples (int): Number of samples, 1 or more.
         out_dir (str | Path): Folder for a picture of each sample and ``contact_sheet.png`` with up to 36 of them.
         show (bool): Show each picture in a window until the space bar is pressed.
 
@@ -49,8 +53,8 @@ def browse_dataset(
     Raises:
         UsageError: The config has no such phase, data are missing, or no sample can be drawn.
     """
-    if number < 1:
-        raise UsageError('--number must be 1 or more.')
+    if num_samples < 1:
+        raise UsageError('num_samples must be 1 or more.')
     has_display = not sys.platform.startswith('linux') or {'DISPLAY', 'WAYLAND_DISPLAY'} & set(os.environ)
     if show and not has_display:
         raise UsageError(
@@ -58,7 +62,7 @@ def browse_dataset(
         )
     dataset = build_dataset(cfg, phase)
     _warn_of_other_classes(dataset)
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(num_samples, len(dataset))).round().astype(int))
     out_dir = Path(out_dir)
     result, tiles = PaintResult(), []
     print(f'Drawing {len(indices)} of {len(dataset)} samples ({phase})')

@@ -10,10 +10,10 @@ from mmrest.utils import fileio
 
 # Nothing of what these read is there: that the target is what they stop at shows that it is looked at first.
 TOOLS = {
-    'analyze': ('--out', ['erf', 'none.py', 'none.pth', 'nowhere']),
-    'demo': ('--out-dir', ['nowhere.png', '--config', 'none.py', '--checkpoint', 'none.pth']),
+    'analyze': ('--out-dir', ['erf', 'nowhere', 'none.py', 'none.pth']),
+    'demo': ('--out-dir', ['nowhere.png', 'none.py', 'none.pth']),
     'browse_dataset': ('--out-dir', ['none.py']),
-    'get_flops': ('--json', ['none.py']),
+    'get_flops': ('--out', ['none.py']),
     'check_dataset': ('--out', ['none.py']),
 }
 
@@ -43,7 +43,7 @@ def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, me
 @pytest.mark.parametrize(
     'tool, args',
     [
-        ('get_flops', ['--backbone', 'ResT', '--arch', 'lite', '--json', 'out/found.json']),
+        ('get_flops', ['--backbone', 'ResT', '--arch', 'lite', '--out', 'out/found.json']),
         (
             'check_dataset',
             ['--coco', '{shapes}/annotations/instances_val.json', '{shapes}/images/val', '--out', 'out/found.json'],
