@@ -25,7 +25,7 @@ def load_models(
     """Load models, and return them by unique names.
 
     Args:
-        given (Sequence[Sequence[str]]): Config and checkpoint of each model; the checkpoint 'none' means initial weights.
+        given (Sequence[Sequence[str]]): Config and checkpoint of each model; 'none' for initial weights.
         cfg_options (dict, optional): From dotted keys to values, merged into every config.
         device (str): Device of the models.
 
