@@ -22,10 +22,8 @@ MEASURED = {
 SIZES = ('lite', 'tiny', 'small', 'base', 'large')
 TASKS = {'mmdet': 'Object Detection', 'mmseg': 'Semantic Segmentation', 'mmpretrain': 'Image Classification'}
 MASKS = 'Instance Segmentation'
-COCO_SIZE, ADE20K_SIZE = (
-    (800, 1280),
-    (512, 2048),
-)  # costs are counted at; the latter is the paper's
+# Image sizes (H, W) that costs are counted at; that of ADE20K is the one of the ResTv2 paper.
+COCO_SIZE, ADE20K_SIZE = (800, 1280), (512, 2048)
 
 
 @dataclass

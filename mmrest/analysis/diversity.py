@@ -94,7 +94,7 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
     }
     if not attentions:
         raise UsageError(
-            f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads are compared here.'
+            f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads are compared.'
         )
     found: dict[str, list[dict[str, Tensor]]] = {}
 

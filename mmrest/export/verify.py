@@ -72,7 +72,7 @@ def compare(
                 if right.shape != theirs.shape or not torch.isfinite(theirs).all():
                     raise UsageError(
                         f'The file is wrong at {batch} images of {shape[0]} x {shape[1]}: {name} has the shape '
-                        f'{tuple(theirs.shape)} where {tuple(right.shape)} is right, or values that are not finite.'
+                        f'{tuple(theirs.shape)} instead of {tuple(right.shape)}, or values that are not finite.'
                     )
                 worst[name].file = max(worst[name].file, _difference(right, theirs))
                 worst[name].model = max(worst[name].model, _difference(right, ours))
@@ -95,8 +95,8 @@ def check(differences: dict[str, Difference], integers: Sequence[str] = ('labels
             f'{name} by {found.file:.1e} (the model in float32 by {found.model:.1e})' for name, found in bad.items()
         )
         raise UsageError(
-            'The exported graph does not compute what the model does. Relative to the largest value, '
-            f'it is off in {listed}. Nothing was written.'
+            'The exported graph differs from the model. Relative to the largest value, '
+            f'it differs in {listed}. Nothing was written.'
         )
 
 

@@ -80,7 +80,7 @@ def paint_predictions(
     if not result.files:
         first = result.skipped[0]
         raise UsageError(
-            first if source.is_file() else f'None of the {len(images)} images in {source} can be result. {first}'
+            first if source.is_file() else f'None of the {len(images)} images in {source} can be painted. {first}'
         )
     return result
 
