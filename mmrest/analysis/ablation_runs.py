@@ -47,9 +47,7 @@ def last_step(cfg: Config, name: str) -> int:
     """
     unit = next((unit for unit in ('epochs', 'iters') if (cfg.get('train_cfg') or {}).get(f'max_{unit}')), None)
     if unit is None:
-        raise UsageError(
-            f'{name} has no train_cfg with max_epochs or max_iters, so their length is not known.'
-        )
+        raise UsageError(f'{name} has no train_cfg with max_epochs or max_iters, so their length is not known.')
     logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     by_epoch = unit == 'epochs'
     if logger.get('log_metric_by_epoch', True) != by_epoch:

@@ -118,57 +118,62 @@ def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float)
         fps = capture.get(cv2.CAP_PROP_FPS)
         fps = fps if math.isfinite(fps) and 0 < fps < 1000 else 25.0
         total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)  # 0 where the file does not say
+        bad: list[str] = []
         with atomic_path(out) as partial, show_progress(f'Painting {source}', total, 'frames') as advance:
-            frames, bad = _write_video(loaded, source, _frames(capture, total), (partial, out), fps, score_thr, advance)
+            pictures = _paint_frames(loaded, source, _frames(capture, total), score_thr, advance, bad)
+            frames = _write_video(pictures, partial, fps)
+            if not frames:
+                raise UsageError(bad[0] if bad else f'{source} cannot be read as a video.')
     finally:
         capture.release()
     skipped = [f'{len(bad)} of {total} frames. {bad[0]}'] if bad else []
     return PaintResult([out], skipped, frames)
 
 
-def _write_video(
+def _paint_frames(
     loaded: LoadedModel,
     source: Path,
     frames: Iterator[np.ndarray | None],
-    paths: tuple[Path, Path],
-    fps: float,
     score_thr: float,
     advance: Callable[[int], None],
-) -> tuple[int, list[str]]:
-    """Write painted frames to the first path; return their number and the reasons for skipped ones.
+    bad: list[str],
+) -> Iterator[np.ndarray]:
+    """Yield painted frames, and append the reasons for skipped ones to ``bad``."""
+    for number, frame in enumerate(frames):
+        advance(1)
+        name = f'Frame {number} of {source}'
+        try:
+            if frame is None:
+                raise UsageError(f'{name} cannot be decoded.')
+            picture = paint_frame(loaded, frame, name, score_thr)
+        except Exception as error:
+            bad.append(_reason(name, error))
+        else:
+            yield picture
+
+
+def _write_video(pictures: Iterator[np.ndarray], path: Path, fps: float) -> int:
+    """Write pictures (H, W, 3) uint8 in RGB to an mp4 file, and return their number.
 
     Raises:
-        UsageError: No frame can be painted, or OpenCV cannot encode videos; the second path is named.
+        UsageError: OpenCV cannot encode them.
     """
     import cv2
 
-    writer, written, bad = None, 0, []
+    writer, written = None, 0
     try:
-        for number, frame in enumerate(frames):
-            advance(1)
-            name = f'Frame {number} of {source}'
-            try:
-                if frame is None:
-                    raise UsageError(f'{name} cannot be decoded.')
-                picture = paint_frame(loaded, frame, name, score_thr)
-            except Exception as error:
-                bad.append(_reason(name, error))
-                continue
+        for picture in pictures:
             if writer is None:
                 size = (picture.shape[1], picture.shape[0])
-                writer = cv2.VideoWriter(str(paths[0]), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
                 if not writer.isOpened():
-                    raise UsageError(
-                        f'{paths[1]} cannot be written: OpenCV cannot encode mp4 videos of {size[0]} x {size[1]} here.'
-                    )
+                    raise UsageError(f'OpenCV cannot encode mp4 videos of {size[0]} x {size[1]} here.')
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
             written += 1
     finally:
         if writer is not None:
             writer.release()
-    if not written:
-        raise UsageError(bad[0] if bad else f'{source} cannot be read as a video.')
-    return written, bad
+    return written
 
 
 def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
