@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
-from mmrest.analysis.papers import GMACS, MIOU, PARAMS, printed
+from mmrest.analysis.papers import GMACS, MIOU, PARAMS, printed_figures
 
 # Results of this repository: models trained from scratch on the drawn shapes, on two CPU cores.
 MEASURED = {
@@ -164,7 +164,7 @@ def describe(path: Path, root: Path) -> Entry:
         else '',
         size=size,
         costs=_count_classifier(cfg, size) if scope == 'mmpretrain' else count_model(cfg, str(path), size),
-        figures=MEASURED.get(path.stem) or printed(path.stem),
+        figures=MEASURED.get(path.stem) or printed_figures(path.stem),
     )
 
 

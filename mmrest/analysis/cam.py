@@ -34,7 +34,7 @@ METHODS = {
 
 
 @dataclass
-class Activation:
+class ActivationMap:
     """Class-activation map of one image in one model.
 
     Attributes:
@@ -50,14 +50,14 @@ class Activation:
     region: np.ndarray | None
 
     @property
-    def inside(self) -> float:
+    def share_inside(self) -> float:
         """Share of the sum of the map that lies in the region of the class; nan without map or region."""
         if self.cam is None or self.region is None or not self.cam.sum():
             return float('nan')
         return float(self.cam[self.region].sum() / self.cam.sum())
 
 
-def load_methods() -> Any:
+def import_grad_cam() -> Any:
     """Import the package grad-cam.
 
     Raises:
@@ -148,7 +148,7 @@ def most_likely_class(loaded: LoadedModel, result: Any, score_thr: float = 0.0) 
     raise UsageError(f'{loaded.name} predicts neither boxes, nor a label map, nor a class.')
 
 
-def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, float, Any]:
+def class_evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, float, Any]:
     """Return the evidence for a class as a differentiable number, as a score, and as the region of the class.
 
     The number is the sum of the log-odds of the detections above the threshold, the mean logit over the pixels of
@@ -170,14 +170,14 @@ def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, 
     return result.pred_score[label].logit(eps=1e-6), result.pred_score[label].item(), None
 
 
-def activation(
+def compute_cam(
     loaded: LoadedModel,
     data: dict,
     label: int,
     method: str = 'layercam',
     stages: Sequence[int] | None = None,
     score_thr: float = 0.3,
-) -> Activation:
+) -> ActivationMap:
     """Compute the class-activation map of one prepared image.
 
     Args:
@@ -192,15 +192,15 @@ def activation(
     Raises:
         UsageError: There is no such stage, or the head detaches its scores from the backbone.
     """
-    make = getattr(load_methods(), METHODS[method])
-    number, score, where = evidence(predict(loaded, data), label, score_thr)
+    make = getattr(import_grad_cam(), METHODS[method])
+    number, score, where = class_evidence(predict(loaded, data), label, score_thr)
     shape = tuple(data['inputs'].shape[-2:])
     region = None if where is None else _region(where, data['data_samples'][0], shape)
     if number is None:
-        return Activation(None, score, region)
+        return ActivationMap(None, score, region)
 
     def differentiable_evidence(explained: _Explained, result: Any) -> Tensor:
-        number, *_ = evidence(result, label, score_thr)
+        number, *_ = class_evidence(result, label, score_thr)
         if not number.requires_grad:
             raise UsageError(
                 f'The scores that {loaded.name} predicts cannot be traced back to its backbone: its head '
@@ -217,7 +217,7 @@ def activation(
         finally:
             cam.activations_and_grads.release()
             explained.handle.remove()
-    return Activation(np.mean(cams, axis=0), score, region)
+    return ActivationMap(np.mean(cams, axis=0), score, region)
 
 
 def _region(where: Tensor, sample: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -247,7 +247,7 @@ def measure_cam(
     Args:
         models (Sequence[LoadedModel]): Models of the same classes.
         images (Sequence[Path]): Image files.
-        method (str): As in :func:`activation`, and so the next one.
+        method (str): As in :func:`compute_cam`, and so the next one.
         stages (Sequence[int], optional): Outputs of the backbone.
         class_name (str, optional): Name of the class. Default: for each image the most likely class of the first
             model.
@@ -273,11 +273,11 @@ def measure_cam(
             label = names.index(class_name)
         else:
             label = most_likely_class(models[0], predict(models[0], data), score_thr)
-        record = dict(path=path, image=models[0].displayable(data['inputs'][0]), class_name=None, activations=[])
+        record = dict(path=path, image=models[0].denormalize(data['inputs'][0]), class_name=None, activations=[])
         if label is not None:
             record['class_name'] = names[label] if label < len(names) else f'class {label}'
             record['activations'] = [
-                activation(loaded, loaded.prepare(path), label, method, stages, score_thr) for loaded in models
+                compute_cam(loaded, loaded.prepare(path), label, method, stages, score_thr) for loaded in models
             ]
         records.append(record)
     return records

@@ -102,7 +102,7 @@ FIGURES: dict[str, dict[str, float]] = {
 }
 
 
-def printed(name: str) -> dict[str, float]:
+def printed_figures(name: str) -> dict[str, float]:
     """Return the printed figures of a config by its name without ``.py``; an empty dict where there are none.
 
     A config that tests the authors' weights ('_3rdparty') has the figures of the recipe that trained them. For

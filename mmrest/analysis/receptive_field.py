@@ -56,7 +56,7 @@ def measure_receptive_field(loaded: LoadedModel, images: Sequence[Path], shape: 
     return {i: (total / len(images)).sqrt() for i, total in sums.items()}
 
 
-def area_holding(field: Tensor, share: float) -> float:
+def smallest_area(field: Tensor, share: float) -> float:
     """Return the smallest area, as a part of the image, that holds a share of the sum of a receptive field (H, W)."""
     total = field.sum()
     if total <= 0:
@@ -81,7 +81,7 @@ def plot_receptive_fields(measured: dict[str, dict[int, Tensor]], out: str | Pat
         for axis, (i, field) in zip(row, fields.items()):
             values = (field / field.max().clamp_min(1e-30)).clamp_min(1e-4).log10().numpy()
             shown = axis.imshow(values, vmin=-4, vmax=0, cmap='magma')
-            areas = ', '.join(f'{share:.0%} in {area_holding(field, share):.1%}' for share in SHARES[1:3])
+            areas = ', '.join(f'{share:.0%} in {smallest_area(field, share):.1%}' for share in SHARES[1:3])
             axis.set_title(f'output {i + 1}\n{areas} of the area', fontsize=8)
         row[0].text(-0.06, 0.5, name, rotation=90, va='center', ha='right', fontsize=8, transform=row[0].transAxes)
         bar = figure.colorbar(shown, ax=row[-1], ticks=np.arange(-4, 1))

@@ -14,7 +14,7 @@ from .cam import measure_cam, plot_cam
 from .curves import compare_curves, plot_comparison
 from .diversity import measure_diversity, plot_diversity
 from .fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
-from .receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
+from .receptive_field import SHARES, measure_receptive_field, plot_receptive_fields, smallest_area
 
 DIGITS = 6  # after the decimal point, of the numbers in JSON files
 
@@ -72,7 +72,7 @@ def write_cam(
             'models': {
                 name: dict(
                     score=found.score,
-                    share_inside=found.inside,
+                    share_inside=found.share_inside,
                     area_inside=float('nan') if found.region is None else float(found.region.mean()),
                 )
                 for name, found in zip(models, record['activations'])
@@ -107,7 +107,7 @@ def write_receptive_fields(
     measured = {name: measure_receptive_field(loaded, images, shape) for name, loaded in models.items()}
     areas = {
         name: {
-            f'output {i + 1}': {f'area of {share:.0%}': area_holding(field, share) for share in SHARES}
+            f'output {i + 1}': {f'area of {share:.0%}': smallest_area(field, share) for share in SHARES}
             for i, field in fields.items()
         }
         for name, fields in measured.items()

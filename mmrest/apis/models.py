@@ -66,9 +66,9 @@ class LoadedModel:
         Raises:
             UsageError: The image cannot be read, or the pipeline fails on it.
         """
-        return self.open(path)[0]
+        return self.prepare_with_image(path)[0]
 
-    def open(self, path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    def prepare_with_image(self, path: Path) -> tuple[dict[str, Any], np.ndarray]:
         """Prepare an image as :meth:`prepare` does, and return it with the image as the pipeline reads it.
 
         Args:
@@ -98,7 +98,7 @@ class LoadedModel:
                 image = data['img'].copy()  # transforms may change it in place
         return self.model.data_preprocessor(pseudo_collate([data]), False), image
 
-    def displayable(self, inputs: Tensor) -> np.ndarray:
+    def denormalize(self, inputs: Tensor) -> np.ndarray:
         """Return a prepared image (3, H, W) without normalization, as RGB (H, W, 3) in [0, 1]."""
         preprocessor = self.model.data_preprocessor
         image = inputs.detach().float()

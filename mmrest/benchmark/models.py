@@ -13,12 +13,12 @@ from ..engine.errors import UsageError
 from ..ops import IMPLS, emsa
 from .baselines import BASELINES, Baseline
 
-OWN = {
+OWN_BACKBONES = {
     **{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
     **{f'restv2-{arch}': (ResTv2, arch) for arch in ('tiny', 'small', 'base', 'large')},
 }
 # Backbones of mmdet and mmpretrain as in the detectors published there, and the channels of their four stages.
-PEERS = {
+PEER_BACKBONES = {
     'resnet-50': (dict(type='mmdet.ResNet', depth=50, num_stages=4, out_indices=(0, 1, 2, 3)), (256, 512, 1024, 2048)),
     'swin-t': (
         dict(
@@ -63,7 +63,7 @@ class BenchmarkModel:
 
     Attributes:
         label (str): Text that the model was parsed from.
-        name (str): A key of :data:`OWN` or :data:`PEERS`, or a config file.
+        name (str): A key of :data:`OWN_BACKBONES` or :data:`PEER_BACKBONES`, or a config file.
         options (dict): Arguments of the backbone.
         baseline (str, optional): A key of :data:`~mmrest.benchmark.baselines.BASELINES`.
     """
@@ -89,7 +89,7 @@ class BenchmarkModel:
             UsageError: It cannot be measured, or an option would have no effect.
         """
         if part == 'attention':
-            if self.name not in OWN:
+            if self.name not in OWN_BACKBONES:
                 raise UsageError(f'{self.label}: attention alone is measured for backbones of this package only.')
             useless = [flag for flag in FLAGS if flag in self.options]
             if useless:
@@ -97,7 +97,7 @@ class BenchmarkModel:
         if dtype != 'float32' and (self.is_config or part == 'retinanet'):
             raise UsageError('Whole detectors are measured in float32.')
         # InstanceNorm refuses maps of a single element. ResTv2 has no InstanceNorm.
-        if self.baseline == 'released' and OWN[self.name][0] is ResT:
+        if self.baseline == 'released' and OWN_BACKBONES[self.name][0] is ResT:
             for height, width in shapes:
                 if max(height, width) <= LAST_STRIDE:
                     raise UsageError(
@@ -142,7 +142,7 @@ class BenchmarkModel:
         if part == 'retinanet':
             return _detector_step(self._retinanet(), shape, batch, device, compiled)
         if part == 'attention':
-            model = AttentionAlone(self._own(), shape, batch, self.baseline)
+            model = AttentionOnly(self._own(), shape, batch, self.baseline)
             inputs = ()
         else:
             model = self._backbone()
@@ -162,24 +162,24 @@ class BenchmarkModel:
         return step
 
     def _own(self, **more) -> nn.Module:
-        cls, arch = OWN[self.name]
+        cls, arch = OWN_BACKBONES[self.name]
         return cls(arch, **self.options, **more)
 
     def _backbone(self, **more) -> nn.Module:
-        if self.name in OWN:
+        if self.name in OWN_BACKBONES:
             model = self._own(**more)
             return Baseline(model, self.baseline) if self.baseline else model
-        return _peer(self.label, {**PEERS[self.name][0], **more})
+        return _peer(self.label, {**PEER_BACKBONES[self.name][0], **more})
 
     def _retinanet(self) -> nn.Module:
         modules = _mmdet(self.label)
         from mmengine.hub import get_config
 
         cfg = get_config('mmdet::_base_/models/retinanet_r50_fpn.py').model
-        if self.name in OWN:
-            channels = OWN[self.name][0](OWN[self.name][1]).out_channels[1:]
+        if self.name in OWN_BACKBONES:
+            channels = OWN_BACKBONES[self.name][0](OWN_BACKBONES[self.name][1]).out_channels[1:]
         else:
-            channels = PEERS[self.name][1][1:]
+            channels = PEER_BACKBONES[self.name][1][1:]
         cfg.neck.update(in_channels=list(channels), start_level=0)
         cfg.backbone.init_cfg = None
         model = modules.build(cfg)
@@ -199,12 +199,15 @@ def parse_model(text: str) -> BenchmarkModel:
             raise UsageError(f'{text}: options are for backbones of this package only.')
         return BenchmarkModel(text, name)
     name = name.lower()
-    if name not in OWN and name not in PEERS:
-        raise UsageError(f'Unknown model {name!r}: choose from {", ".join([*OWN, *PEERS])}, or give a config file.')
+    if name not in OWN_BACKBONES and name not in PEER_BACKBONES:
+        raise UsageError(
+            f'Unknown model {name!r}: choose from {", ".join([*OWN_BACKBONES, *PEER_BACKBONES])}, or give a config '
+            'file.'
+        )
     model = BenchmarkModel(text, name)
     forms = []
     for option in filter(None, given.split(',')):
-        if name not in OWN:
+        if name not in OWN_BACKBONES:
             raise UsageError(f'{text}: options are for backbones of this package only.')
         if option in BASELINES:
             model.baseline = option
@@ -223,7 +226,7 @@ def parse_model(text: str) -> BenchmarkModel:
     return model
 
 
-class AttentionAlone(nn.Module):
+class AttentionOnly(nn.Module):
     """Attention of all blocks of a backbone on random queries, keys and values, without the layers in between.
 
     Args:

@@ -64,7 +64,7 @@ def make_inputs(
     return [x.to(dtype) for x in (q, k, v, *mix, draw(*q.shape))]
 
 
-def run(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+def output_and_gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
     """Return the output and the gradients of q, k, v and, with mixing, mix_weight."""
     *args, grad = inputs
     args = [x.detach().requires_grad_() for x in args]
@@ -72,18 +72,18 @@ def run(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
     return [out.detach(), *torch.autograd.grad(out, args[:4], grad)]
 
 
-def errors(function: Callable[..., Tensor], inputs: list[Tensor]) -> dict[str, float]:
+def rms_errors(function: Callable[..., Tensor], inputs: list[Tensor]) -> dict[str, float]:
     """Return the root mean square errors of output and gradients against the formula in float64.
 
     Each is relative to the standard deviation of the exact values. The exact values are those for the inputs after
     rounding to their dtype.
     """
-    exact = run(emsa_reference, [x.double() for x in inputs])
-    own = run(function, inputs)
+    exact = output_and_gradients(emsa_reference, [x.double() for x in inputs])
+    own = output_and_gradients(function, inputs)
     return {name: ((a.double() - b).square().mean().sqrt() / b.std()).item() for name, a, b in zip(NAMES, own, exact)}
 
 
-def mean_errors(
+def mean_rms_errors(
     function: Callable[..., Tensor],
     sharpness: float,
     keys: int,
@@ -91,9 +91,10 @@ def mean_errors(
     mixing: bool = True,
     draws: int = 4,
 ) -> dict[str, float]:
-    """Return the root mean square of :func:`errors` over several draws, which differ by up to a factor of two."""
+    """Return the root mean square of :func:`rms_errors` over several draws, which differ by up to a factor of 2."""
     found = [
-        errors(function, make_inputs(sharpness, keys, dtype=dtype, mixing=mixing, seed=seed)) for seed in range(draws)
+        rms_errors(function, make_inputs(sharpness, keys, dtype=dtype, mixing=mixing, seed=seed))
+        for seed in range(draws)
     ]
     return {name: (sum(one[name] ** 2 for one in found) / draws) ** 0.5 for name in found[0]}
 
@@ -109,7 +110,7 @@ def main() -> None:
                     for path, function in paths.items():
                         if function is emsa_reference and dtype == torch.float64:
                             continue  # the reference of all errors
-                        found = mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing)
+                        found = mean_rms_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing)
                         found = {name: f'{error:.1e}' for name, error in found.items()}
                         rows.append(
                             dict(

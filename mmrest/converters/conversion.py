@@ -14,7 +14,7 @@ from torch import Tensor
 from ..checkpoints import CheckpointError, load_file, unwrap_state_dict
 from ..utils.fileio import atomic_path
 from ..version import __version__
-from .detectron2 import convert_detector, count_classes, describe_pixels
+from .detectron2 import convert_detector, count_classes, describe_normalization
 from .layouts import DESCRIPTIONS, NUM_STAGES, Contents, recognize, summarize
 
 # Target of each layout, unless only the backbone is converted.
@@ -131,7 +131,7 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
     if contents.layout.startswith('detectron2'):
         if contents.version == 'rest':
             notes.append("The output norms feed the next stage, too: the backbone needs out_norm='trunk'.")
-        notes.append(describe_pixels(contents.version, contents.rest))
+        notes.append(describe_normalization(contents.version, contents.rest))
     if contents.arch == 'custom' and contents.settings['num_heads'] is None:
         notes.append('The numbers of heads leave no trace in ResTv2 files: set those that it was trained with.')
     if isinstance(checkpoint, Mapping) and 'model' in checkpoint and 'model_ema' in checkpoint:

@@ -32,7 +32,7 @@ ANCHOR_SIZES = {
     'mask_rcnn': [[size] for size in (32, 64, 128, 256, 512)],
 }
 # Mean and standard deviation of each channel in such files.
-PIXELS = {
+PIXEL_STATS = {
     'rest': ((103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
     'restv2': ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
@@ -125,7 +125,7 @@ def count_classes(kind: str, converted: Mapping[str, Tensor]) -> int:
     return converted['roi_head.bbox_head.fc_cls.weight'].shape[0] - 1
 
 
-def describe_pixels(version: str, tensors: Mapping[str, Tensor]) -> str:
+def describe_normalization(version: str, tensors: Mapping[str, Tensor]) -> str:
     """Return a note on the mean and standard deviation in files of old versions of detectron2; '' without them."""
     found = [
         tuple(round(value, 3) for value in tensors[key].flatten().tolist())
@@ -134,7 +134,7 @@ def describe_pixels(version: str, tensors: Mapping[str, Tensor]) -> str:
     ]
     if len(found) < 2:
         return ''
-    expected = PIXELS[version]
+    expected = PIXEL_STATS[version]
     note = f'Images: mean {found[0]}, std {found[1]}, according to the file'
     if all(math.isclose(a, b, abs_tol=0.01) for one, other in zip(found, expected) for a, b in zip(one, other)):
         return f'{note}; the published config has the same.'

@@ -16,16 +16,16 @@ from ..checkpoints import CheckpointError
 
 NUM_STAGES = 4
 # A tensor that every file of one version has, and no file of the other.
-ANCHORS = {'rest': 'patch_embed_2.conv.weight', 'restv2': 'patch_2.proj.weight'}
+VERSION_KEYS = {'rest': 'patch_embed_2.conv.weight', 'restv2': 'patch_2.proj.weight'}
 # The authors' detector code builds 'large' with one block more in stage 4 and half the heads of their classifier
 # code, so that the published classifier does not fit it.
 DETECTOR_LARGE = dict(RESTV2_ARCHS['large'], depths=(2, 3, 16, 3), num_heads=(1, 2, 4, 8))
-NAMED = {
+NAMED_ARCHS = {
     'rest': REST_ARCHS,
     'restv2': {**RESTV2_ARCHS, 'large-detectron2': DETECTOR_LARGE},
 }
 # Keys outside the backbone that identify a whole model.
-MARKS = {
+MODEL_KEYS = {
     'head.cls_subnet.0.weight': 'detectron2-retinanet',
     'roi_heads.mask_head.mask_fcn1.weight': 'detectron2-mask_rcnn',
     'decode_head.psp_modules.0.1.conv.weight': 'mmseg-upernet',
@@ -96,7 +96,7 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
         settings = _read_settings(inner, version, prefix, source)
         arch = _name_arch(settings, version)
         if arch != 'custom':
-            settings = dict(NAMED[version][arch])
+            settings = dict(NAMED_ARCHS[version][arch])
         model = build_on_meta(version, settings)
     except CheckpointError:
         raise
@@ -105,7 +105,7 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
             f'The shapes of the {version} in {source} (under "{prefix}") fit no network: {error}'
         ) from error
 
-    kinds = {layout for mark, layout in MARKS.items() if mark in tensors}
+    kinds = {layout for mark, layout in MODEL_KEYS.items() if mark in tensors}
     classifier = OrderedDict()
     for key in ('norm.weight', 'norm.bias', 'head.weight', 'head.bias'):
         # The final norm of ResT is the output norm of its last stage.
@@ -154,7 +154,7 @@ def _tops(model: PyramidBackbone) -> set[str]:
 def _find_backbone(tensors: Mapping[str, Tensor], source: str) -> tuple[str, str]:
     found = [
         (version, key[: -len(anchor)])
-        for version, anchor in ANCHORS.items()
+        for version, anchor in VERSION_KEYS.items()
         for key in tensors
         if key == anchor or key.endswith('.' + anchor)
     ]
@@ -199,7 +199,7 @@ def _read_settings(
 
 
 def _name_arch(settings: Mapping[str, tuple[int, ...] | None], version: str) -> str:
-    for name, named in NAMED[version].items():
+    for name, named in NAMED_ARCHS[version].items():
         if all(value in (None, named[key]) for key, value in settings.items()):
             return name
     return 'custom'

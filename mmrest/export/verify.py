@@ -79,7 +79,7 @@ def compare(
     return worst
 
 
-def check(differences: dict[str, Difference], integers: Sequence[str] = ('labels', 'levels')) -> None:
+def check_differences(differences: dict[str, Difference], integers: Sequence[str] = ('labels', 'levels')) -> None:
     """Check the differences of :func:`compare`.
 
     Args:

@@ -17,7 +17,7 @@ from ..engine import UsageError
 from ..utils.fileio import atomic_path
 from ..version import __version__
 from .targets import Target
-from .verify import SHAPES, Difference, check, compare
+from .verify import SHAPES, Difference, check_differences, compare
 
 # Batch and size at which graphs are recorded; odd, so that no size is divisible by chance.
 EXAMPLE = (2, (151, 213))
@@ -69,7 +69,7 @@ def export(
             _write_onnx(target, program, partial, opset)
         if verify:
             differences = compare(target, partial, SHAPES if static_shape is None else [tuple(static_shape)])
-            check(differences)
+            check_differences(differences)
     return differences
 
 

@@ -93,7 +93,7 @@ def _suffixes(loaded: LoadedModel) -> tuple[str, ...]:
 
 def _paint(loaded: LoadedModel, path: Path, name: Any, score_thr: float) -> np.ndarray:
     """Return an image with its predictions, (H, W, 3) uint8 in RGB; ``name`` stands for it in messages."""
-    prepared, image = loaded.open(path)
+    prepared, image = loaded.prepare_with_image(path)
     with torch.no_grad():
         sample = loaded.model(**prepared, mode='predict')[0]
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from .painting import Canvas, make_colors
 
 KINDS = ('instances', 'sem_seg', 'panoptic_seg', 'label')
-CROWD = (150, 150, 150)
+IGNORED_COLOR = (150, 150, 150)
 # Panoptic maps of mmdet hold the class plus this offset times the number of the instance.
 INSTANCE_OFFSET = 1000
 
@@ -62,7 +62,7 @@ def draw_sample(
     elif 'instances' in found:
         if truth and 'ignored_instances' in sample:
             for box in _boxes(sample.ignored_instances):
-                canvas.draw_box(box, CROWD, 'ignored', dashed=True)
+                canvas.draw_box(box, IGNORED_COLOR, 'ignored', dashed=True)
         _draw_instances(canvas, found['instances'], classes, palette, score_thr)
     if 'label' in found:
         canvas.draw_lines(_lines(found['label'], sample, classes, truth))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import REPO
 
-from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed
+from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed_figures
 
 if not (REPO / '.dev_scripts').is_dir():
     pytest.skip('the scripts for maintainers are not part of this copy', allow_module_level=True)
@@ -55,7 +55,7 @@ def test_figures_are_said_to_be_whose_they_are(index):
     for path, model in index.items():
         stem = Path(path).stem
         expected = MEASURED.get(stem) or {
-            key: value for key, value in printed(stem).items() if key not in (PARAMS, GMACS)
+            key: value for key, value in printed_figures(stem).items() if key not in (PARAMS, GMACS)
         }
         assert metrics(model) == expected, stem
         whose = model['Metadata'].get('Figures', '')
@@ -114,7 +114,7 @@ def test_figures_of_other_pages_are_the_same(repo, page, column):
         if stem.endswith(('_in1k', '_coco', '_ade20k')):
             found += 1
             stated = [float(number) for number in re.findall(r'\d+\.\d+', cells[3])]
-            main = [value for name, value in printed(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
+            main = [value for name, value in printed_figures(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
             assert stated == main, stem
     assert found == (22 if 'checkpoints' in page else 12)
 
