@@ -1,4 +1,4 @@
-"""Start of a run: the command line that training and testing share, the process, the processes of a distributed run."""
+"""Start of a run: common command-line arguments, process settings, distributed runs on CPUs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mmengine.config import Config, ConfigDict
 from ..checkpoints import use_safe_loading
 from ..utils.cli import ArgumentParser, add_cfg_options, add_config, add_work_dir
 from ..utils.resources import relative_to_here, resources
+from .devices import find_gpu_problem
 from .errors import UsageError
-from .machine import find_gpu_problem
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that every run takes."""
+    """Build a parser with the arguments common to training and testing."""
     parser = ArgumentParser(description=description)
     add_config(parser)
     add_work_dir(parser)
@@ -32,7 +32,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what started this process, for distributed runs',
+        help='job launcher of a distributed run',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -41,9 +41,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line and set up the process.
 
-    The rank of launchers that give it as an argument is handed on to mmengine, and no checkpoint can run code.
-    Where torch cannot use the GPU, say so and start once more without it: mmengine chose the device as it was
-    imported.
+    Sets LOCAL_RANK for mmengine, makes checkpoint loading safe, and restarts the program on the CPU if torch cannot
+    use the GPU, since mmengine chooses the device when it is imported.
     """
     args = parser.parse_args(argv)
     use_safe_loading()
@@ -56,25 +55,29 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
 
 
 def distribute_on_cpus(cfg: Config) -> None:
-    """Join the processes of a run without GPUs; mmengine's own start needs one whatever the backend."""
+    """Initialize a distributed run on CPUs; mmengine's own initialization requires GPUs.
+
+    Args:
+        cfg (Config): Full config; a model wrapper for CPUs is set.
+    """
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-        # Left to the end of the process, gloo's threads may be running still when Python is gone, which aborts it.
-        atexit.register(leave_group)
+        # Threads of gloo that outlive the interpreter would abort the process.
+        atexit.register(destroy_process_group)
     if not cfg.get('model_wrapper_cfg'):
         cfg.model_wrapper_cfg = ConfigDict(
             type='MMDistributedDataParallel',
             find_unused_parameters=cfg.get('find_unused_parameters', False),
             broadcast_buffers=False,
         )
-    # mmengine would name a GPU; on CPUs there must be none.
+    # mmengine's default is a GPU.
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 
-def leave_group() -> None:
-    """Leave the group of processes, if there is one."""
+def destroy_process_group() -> None:
+    """Destroy the process group, if there is one."""
     if torch.distributed.is_initialized():
-        gc.collect()  # a runner is full of cycles, and the model in it holds the group
+        gc.collect()  # the model of a runner, which is in reference cycles, holds the group
         torch.distributed.destroy_process_group()
 
 

@@ -1,1 +1,1 @@
-"""Utilities for all other parts of the package, which know nothing of models."""
+"""General utilities."""

@@ -1,9 +1,9 @@
-"""Base class of the errors of this package, and the error for wrong usage."""
+"""Base classes of errors."""
 
 
 class MMRestError(Exception):
-    """Error that the user can fix; the message names the cause and the remedy."""
+    """Base class of errors caused by the user; the message names the cause and a solution."""
 
 
 class UsageError(MMRestError):
-    """Error of arguments or settings that cannot work."""
+    """An argument, option or config is invalid."""

@@ -292,7 +292,7 @@ def nothing_measured(monkeypatch):
 def test_targets_that_cannot_be_written(tmp_path, option, nothing_measured):
     (tmp_path / 'file').touch()
     (tmp_path / 'folder_2.png').mkdir()
-    with pytest.raises(UsageError, match=f'{option} .*no folder that can be written'):
+    with pytest.raises(UsageError, match=f'{option} .*not a writable folder'):
         measure('rest-lite', option, tmp_path / 'file' / 'x.png')
     with pytest.raises(UsageError, match=f'{option} .*is a folder'):
         measure('rest-lite', option, tmp_path / ('folder_2.png' if option == '--out' else 'folder.png'))

@@ -16,8 +16,8 @@ def files(folder):
     [
         (['file'], 'root file: .*file is no folder'),
         (['file/below/it'], 'root file/below/it: .*file is no folder'),
-        (['drawn', '--seed', '1'], 'drawn holds a data set drawn with .* not with'),
-        (['foreign'], 'mine.txt is no file of a shapes data set'),
+        (['drawn', '--seed', '1'], 'drawn holds a dataset drawn with .* not with'),
+        (['foreign'], 'mine.txt is not a file of a shapes dataset'),
         (['blocked'], 'blocked/images'),
     ],
 )

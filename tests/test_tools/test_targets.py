@@ -21,10 +21,10 @@ TOOLS = {
 @pytest.mark.parametrize(
     'tool, target, message',
     [
-        *[(tool, 'file/new/x', 'file is no folder that can be written to. Choose another place') for tool in TOOLS],
-        *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
-        *[(tool, 'folder', 'that is a folder, .* Give the name') for tool in ('get_flops', 'check_dataset')],
-        ('analyze', '.', 'erf.json: that is a folder'),
+        *[(tool, 'file/new/x', 'file is not a writable folder. Choose another path') for tool in TOOLS],
+        *[(tool, 'file', 'file is not a writable folder') for tool in ('analyze', 'demo', 'browse_dataset')],
+        *[(tool, 'folder', 'is a folder, but a file name is expected') for tool in ('get_flops', 'check_dataset')],
+        ('analyze', '.', 'erf.json is a folder'),
     ],
 )
 def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, message):
