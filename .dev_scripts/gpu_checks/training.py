@@ -10,6 +10,7 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -135,13 +136,7 @@ class StopAfterEpoch(Hook):
 
 
 def train(
-    settings: Settings,
-    config: str,
-    name: str,
-    options: dict,
-    amp: bool = False,
-    resume: bool = False,
-    stop: bool = False,
+    settings: Settings, config: str, name: str, options: dict, amp: bool = False, resume: bool = False, stop: bool = False
 ) -> Runner:
     """Train as tools/train.py does, and return the runner.
 
