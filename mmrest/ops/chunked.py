@@ -64,12 +64,12 @@ def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Itera
 
 
 def _operand_dtype(q: Tensor) -> torch.dtype:
-    """What matrix products take: half precision pays where there are tensor cores."""
+    """Return the dtype of the operands of matrix products: half precision pays off on tensor cores only."""
     return q.dtype if q.is_cuda else _map_dtype(q)
 
 
 def _map_dtype(q: Tensor) -> torch.dtype:
-    """What maps and sums are kept in."""
+    """Return the dtype of attention maps and sums."""
     return torch.promote_types(q.dtype, torch.float32)
 
 
