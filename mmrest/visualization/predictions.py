@@ -1,7 +1,7 @@
 """Predictions of a model painted on an image, on the images of a folder, or on a video.
 
-The inferencers of mmdet, mmseg and mmpretrain stop at the first image that cannot be read, name pictures without their
-folder so that they overwrite each other, take no videos, and differ in their interfaces.
+The inferencers of mmdet, mmseg and mmpretrain stop at the first image that cannot be read, do not search subfolders,
+name pictures without their folder so that they overwrite each other, take no videos, and differ in their interfaces.
 """
 
 from __future__ import annotations
