@@ -1,4 +1,4 @@
-"""Check every file of a data set: find what a run would stop at, learn wrong things from, or leave out."""
+"""Check every file of a dataset: find what a run would stop at, learn wrong things from, or leave out."""
 
 from mmrest.commands.check_dataset import main
 

@@ -1,4 +1,4 @@
-"""Draw the shapes data set into a folder: COCO instance annotations and ADE20K-style label maps."""
+"""Draw the shapes dataset into a folder: COCO instance annotations and ADE20K-style label maps."""
 
 from mmrest.commands.draw_shapes import main
 

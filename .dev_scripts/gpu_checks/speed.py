@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrest.benchmark.baselines import BASELINES
-from mmrest.benchmark.models import AttentionAlone
+from mmrest.benchmark.models import AttentionOnly
 from mmrest.ops import emsa
 
 from .cases import Case, Skip, need_gpu
@@ -180,7 +180,7 @@ def measure_attention(
         need_gpu(settings, 'TF32')
     dtype, uses_tf32 = PRECISIONS[precision]
     height, width, batch = shape
-    alone = AttentionAlone(build_own(name, settings.dry), (height, width), batch, None)
+    alone = AttentionOnly(build_own(name, settings.dry), (height, width), batch, None)
     figures, texts, problems = {}, [], []
     for i, (heads, _, mixing, _) in enumerate(alone.settings):
         tokens, pairs, weight, bias = (alone.stages[4 * i + j].detach().to(settings.device) for j in range(4))

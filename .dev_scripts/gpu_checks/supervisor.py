@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .results import DEVICE_LOST, FAILED, OK, OUT_OF_TIME, RUNNING, SKIPPED, Settings, read_results, write_results
+from .results import DEVICE_LOST, FAILED, OUT_OF_TIME, RUNNING, SKIPPED, Settings, read_results, write_results
 from .wheels import ROOT
 
 SCRIPTS = ROOT / '.dev_scripts'
@@ -175,12 +175,6 @@ def end_process(process: subprocess.Popen) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def counts(state: dict) -> dict[str, int]:
-    """Return how many cases of all parts had which result."""
-    found = [row['status'] for part in state['parts'].values() for row in part['rows']]
-    return {status: found.count(status) for status in (OK, FAILED, SKIPPED)}
 
 
 def last_line(text: str) -> str:

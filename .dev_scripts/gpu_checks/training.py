@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gc
 import math
+import os
+import socket
 import subprocess
 import sys
 from copy import deepcopy
@@ -251,22 +253,17 @@ def train_distributed(settings: Settings) -> dict:
     folder = Path(settings.folder) / 'runs' / 'sync_bn'
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / 'sync_bn.py'
-    options = {**common_options(settings, RETINANET), **few_steps()}
-    root = options.pop('data_root')
-    nested = {key: value for key, value in options.items() if key not in few_steps()}
-    config.write_text(
-        f'_base_ = {str(ROOT / "configs" / RETINANET)!r}\n'
-        "sync_bn = 'torch'\nparam_scheduler = None\nval_cfg = val_dataloader = val_evaluator = None\n"
-        f'train_cfg = {options["train_cfg"]!r}\ndefault_hooks = dict(checkpoint=None)\n',
-        encoding='utf-8',
-    )
-    settings_text = [f'{key}={value}' for key, value in nested.items()]
-    command = [
-        *(sys.executable, '-W', 'ignore', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '1'),
-        *(str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir', str(folder), '--launcher', 'pytorch'),
-        *('--cfg-options', f'data_root={root}', *settings_text),
-    ]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    cfg = deepcopy(_config(settings, RETINANET))
+    cfg.merge_from_dict({**few_steps(), 'sync_bn': 'torch'})
+    cfg.dump(config)
+    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / 'train.py'), str(config)]
+    command += ['--work-dir', str(folder), '--launcher', 'pytorch']
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        port = found.getsockname()[1]
+    # What torchrun would set, without its own report of an error around that of the run.
+    alone = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **alone})
     if result.returncode:
         return dict(output=result.stdout[-4000:], problems=[last_line(result.stdout)])
     return dict(summary='one process of a distributed run')

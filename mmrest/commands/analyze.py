@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     figures = {}
     for name, (num_images, text) in OF_MODELS.items():
         figures[name] = figure = commands.add_parser(name, help=text, description=f'Draw: {text}.')
-        figure.add_argument('inputs', help='image or folder of images')
+        figure.add_argument('images', help='image or folder of images')
         add_config(figure)
         add_checkpoint(figure, or_initial=True)
         figure.add_argument(
@@ -89,7 +89,7 @@ def draw(args: argparse.Namespace) -> tuple[Path, Path]:
         return reports.write_curves(args.work_dirs, args.out_dir, args.metric, args.smooth)
     if args.command == 'cam':
         import_grad_cam()  # what is missing shows before models are loaded
-    images = find_images(args.inputs, args.num_images)  # first, because it is quick to fail
+    images = find_images(args.images, args.num_images)  # first, because it is quick to fail
     models = reports.load_models([(args.config, args.checkpoint), *args.versus], args.cfg_options, args.device)
     if args.command == 'diversity':
         return reports.write_diversity(models, images, args.out_dir)

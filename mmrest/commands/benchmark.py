@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--part',
         choices=PARTS,
         default='backbone',
-        help='part of a model to measure; that of a config is measured whole',
+        help='part of the model; that of a config is measured whole',
     )
     parser.add_argument(
         '--mode',

@@ -20,7 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--phase', choices=PHASES, default='train', help='phase whose dataset is used')
     add_num(parser, 'samples', 16, 'samples to draw, evenly spread over the dataset')
     add_out_dir(parser, 'contact_sheet.png and the pictures; default: work_dirs/browse/<name of the config>_<phase>')
-    parser.add_argument('--show', action='store_true', help='show each in a window until the space bar is pressed')
+    parser.add_argument(
+        '--show', action='store_true', help='show pictures in a window; the space bar goes on to the next'
+    )
     add_cfg_options(parser)
     return parser
 

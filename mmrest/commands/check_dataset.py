@@ -1,4 +1,4 @@
-"""Check every file of a data set: find what a run would stop at, learn wrong things from, or leave out.
+"""Check every file of a dataset: find what a run would stop at, learn wrong things from, or leave out.
 
 Exit status: 0 without errors, 1 with errors in the data, 2 if the check cannot run, 130 after Ctrl-C.
 """

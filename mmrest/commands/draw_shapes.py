@@ -1,4 +1,4 @@
-"""Draw the shapes data set into a folder: COCO instance annotations and ADE20K-style label maps."""
+"""Draw the shapes dataset into a folder: COCO instance annotations and ADE20K-style label maps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..utils.cli import ArgumentParser, add_num, add_shape, integer
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('root', help='folder; left alone where it holds the same data set already')
+    parser.add_argument('root', help='folder; left alone where it holds the same dataset already')
     add_num(parser, 'train', 1200, 'training images', minimum=2)
     add_num(parser, 'val', 200, 'validation images', minimum=2)
     add_shape(parser, (128, 128))
-    parser.add_argument('--seed', type=integer(0), default=0, metavar='N', help='seed of the data set')
+    parser.add_argument('--seed', type=integer(0), default=0, metavar='N', help='seed of the dataset')
     parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
     return parser
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = build_parser().parse_args(argv)
     with exit_on_user_error():
-        if not Path(args.root).is_dir():  # one that holds the data set already need not be writable
+        if not Path(args.root).is_dir():  # one that holds the dataset already need not be writable
             check_target(args.root, 'root')
         try:
             root = draw_shapes(
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if getattr(error, 'errno', None) is not None:  # of the system
                 raise
             raise UsageError(str(error)) from error
-    print(f'The shapes data set is in {root.resolve()}')
+    print(f'The shapes dataset is in {root.resolve()}')
     for split in ('train', 'val'):
         content = json.loads((root / 'annotations' / f'instances_{split}.json').read_text(encoding='utf-8'))
         images, annotations = content['images'], content['annotations']

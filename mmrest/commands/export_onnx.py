@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_backbone(parser, BACKBONES)
     parser.add_argument('--checkpoint', metavar='FILE', help='weights, published or own; default: initial weights')
     add_out(parser, '.onnx, or .pt2 for torch.export; default: work_dirs/export/<name>.onnx')
-    parser.add_argument('--part', choices=PARTS, help="part of a config's model; default: auto, the whole")
+    parser.add_argument('--part', choices=PARTS, help='part of the model; with a config; default: auto, the whole')
     parser.add_argument(
         '--outputs', nargs='+', choices=SEGMENTATION_OUTPUTS, help='outputs of a segmentor; default: both'
     )

@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     add_checkpoint(parser)
     add_out(parser, 'predictions, as .pkl; a folder in segmentation')
-    parser.add_argument('--show', action='store_true', help='show painted images in a window')
+    parser.add_argument('--show', action='store_true', help='show pictures in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='folder to write to: painted images')
     parser.add_argument(
         '--wait-time', type=float, default=2, metavar='SECONDS', help='time for which --show shows an image'
