@@ -160,7 +160,7 @@ def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', 
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if destination.exists() and source.exists() and destination.samefile(source):
-        raise CheckpointError(f'{destination} is the file to convert. Give the converted file another name.')
+        raise CheckpointError(f'{destination} is the file to convert itself. Give the converted file another name.')
     if destination.is_dir() or not destination.parent.is_dir():
         raise CheckpointError(
             f'{destination} cannot be written: '
@@ -237,7 +237,7 @@ def _sha256(path: Path) -> str:
 
 def _save(checkpoint: dict, destination: Path) -> None:
     try:
-        with atomic_path(destination) as partial:
-            torch.save(checkpoint, partial)
+        with atomic_path(destination) as partial, partial.open('wb') as file:
+            torch.save(checkpoint, file)
     except OSError as error:
         raise CheckpointError(f'{destination} could not be written: {error}') from error
