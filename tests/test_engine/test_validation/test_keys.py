@@ -95,8 +95,8 @@ def test_training_loops(framework_config, framework, loop, message):
 @pytest.mark.parametrize(
     'hooks, message',
     [
-        (dict(checkpont=dict(type='CheckpointHook')), 'default_hooks.checkpont is no hook .*Did you mean checkpoint'),
-        (dict(loggr=dict(type='LoggerHook')), 'default_hooks.loggr is no hook .*Did you mean logger'),
+        (dict(checkpont=dict(type='CheckpointHook')), 'default_hooks.checkpont is not a default hook .*Did you mean checkpoint'),
+        (dict(loggr=dict(type='LoggerHook')), 'default_hooks.loggr is not a default hook .*Did you mean logger'),
         (dict(checkpoint=dict(interval=5)), 'default_hooks.checkpoint has no type'),
         (dict(checkpoint=dict(type='CheckpointHok')), 'is not registered in hooks. Did you mean CheckpointHook'),
     ],
@@ -181,7 +181,7 @@ def test_schedules(framework_config, framework):
     [
         (
             dict(type='OptimWrapper', optimzer=dict(type='SGD', lr=0.1)),
-            'has no optimizer. Is optim_wrapper.optimzer meant',
+            'has no optimizer. Is optim_wrapper.optimzer misspelled',
         ),
         (dict(optimizer=dict(lr=0.1)), 'optim_wrapper.optimizer has no type'),
         (
