@@ -96,7 +96,7 @@ def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(clas
 @pytest.mark.parametrize(
     'dataset, scope, said',
     [
-        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* write a tuple"),
+        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the string 'disc'.* write a tuple"),
         (
             dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))),
             'mmseg',
