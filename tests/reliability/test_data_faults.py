@@ -16,9 +16,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
 from mmrest.datasets.validation import DataError, Report, building, dataset_errors, validate_dataset, with_coco_checks
-from mmrest.datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
-from mmrest.datasets.validation.coco import check_coco
-from mmrest.datasets.validation.pipeline import ValidatedPipeline
+from mmrest.datasets.validation.check import check_config
 from mmrest.engine import exit_on_user_error
 
 pytest.importorskip('mmdet')
@@ -27,7 +25,7 @@ pytest.importorskip('mmcv._ext')
 
 from helpers.small_runs import build, stop_workers, write_config  # noqa: E402
 
-from .faults import ANNOTATIONS, IMAGES, LABELS, image_of, label_of  # noqa: E402
+from .faults import ANNOTATIONS, IMAGES, LABELS, image_of  # noqa: E402
 
 DETECTION = {**IMAGES, **ANNOTATIONS}
 
@@ -121,29 +119,6 @@ def test_faults_of_label_maps(try_fault, name):
 
 
 @pytest.mark.parametrize(
-    'segmentation, fault',
-    [
-        ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
-        ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
-        ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
-        ('none', 'segmentation is neither polygons nor a run-length code'),
-        (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor a run-length code'),
-        (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
-    ],
-)
-def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
-    content = json.loads((damaged / 'annotations/instances_train.json').read_text())
-    good = Report()
-    check_coco(content, 'a.json', good)
-    assert not good.errors and len(good.warnings) == 1
-    content['annotations'][0]['segmentation'] = segmentation
-    masks, boxes = Report(), Report()
-    check_coco(content, 'a.json', masks)
-    check_coco(content, 'a.json', boxes, masks=False)
-    assert fault in {**masks.errors, **masks.warnings} and fault not in {**boxes.errors, **boxes.warnings}
-
-
-@pytest.mark.parametrize(
     'change, fault',
     [
         (lambda annotation: annotation.pop('iscrowd'), 'iscrowd is missing or null'),
@@ -174,19 +149,6 @@ def test_whole_numbers_may_have_a_point(load_samples, found, damaged):
             annotation.update(category_id=float(annotation['category_id']))
         path.write_text(json.dumps(content))
         assert load_samples('epochs', phase) and not found('epochs', phase).errors
-
-
-@pytest.mark.parametrize('lacking', [None, [], {}])
-def test_objects_without_masks(damaged, lacking):
-    """An error where masks are used, whether crowd or not; a box that is left out needs none."""
-    content = json.loads((damaged / 'annotations/instances_train.json').read_text())
-    content['annotations'][0]['segmentation'] = lacking
-    content['annotations'][1].pop('segmentation')
-    content['annotations'][2].update(bbox=[9, 9, 0, 9], segmentation=lacking)
-    masks, boxes = Report(), Report()
-    check_coco(content, 'a.json', masks)
-    check_coco(content, 'a.json', boxes, masks=False)
-    assert masks.errors['object without a segmentation']['count'] == 2 and not boxes.errors
 
 
 HANDLED = [name for name, fault in DETECTION.items() if not fault.says]
@@ -275,25 +237,6 @@ def test_files_too_large_for_the_memory(load_samples, found, monkeypatch):
     assert 'annotation file cannot be read' in found('epochs').errors
 
 
-def test_folders_without_a_config(damaged):
-    report = Report(examples=1)
-    LABELS['out_of_range'].damage(damaged)
-    (damaged / 'labels/train/extra.png').write_bytes(label_of(damaged).read_bytes())
-    pairs = pair_label_maps(damaged / 'images/train', damaged / 'labels/train', report)
-    check_label_maps(pairs, 5, report)
-    assert report.errors['label map with values that are no class']['count'] == 1
-    assert report.warnings['label map without an image (left out)']['count'] == 1
-    report = Report()
-    check_label_maps(pairs, 4, report, reduce_zero_label=True)
-    assert list(report.errors['label map with values that are no class']['examples']) == [
-        f'{label_of(damaged)} has the values 8: there are 4 classes, 0 to 3, and 255 for pixels to ignore'
-    ]
-    report = Report()
-    check_coco_files(damaged / 'annotations/instances_val.json', damaged / 'images/val', report)
-    assert not report.errors and report.checked['images read'] == 4
-    assert 'grayscale' not in str(report)
-
-
 @pytest.mark.usefixtures('own_process_state')
 def test_the_tool(repo, config, damaged, monkeypatch, capsys):
     """Counts and examples, a progress bar, JSON, and the exit status."""
@@ -350,23 +293,3 @@ def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatc
     report = found('iterations')
     assert report.warnings['image whose name does not end with .png (left out)']['count'] == 4
     assert not load_samples('iterations', 'val') == [] and len(said) == 1
-
-
-@pytest.mark.parametrize('backend_args', [dict(backend='petrel', path_mapping={'data/': 's3://'}), None])
-@pytest.mark.parametrize('stock', [True, False])
-def test_paths_on_other_storage_are_left_to_their_loader(backend_args, stock):
-    """A stock loader of local files finds that there is none; one of one's own may know better."""
-
-    class LoadFromStorage:
-        def __call__(self, data):
-            return {**data, 'img': None}
-
-    LoadFromStorage.backend_args = backend_args
-    if stock:
-        LoadFromStorage.__module__ = 'mmcv.transforms.loading'
-    pipeline = ValidatedPipeline([LoadFromStorage()])
-    if backend_args or not stock:
-        assert pipeline(dict(img_path='data/x.jpg')) == dict(img_path='data/x.jpg', img=None)
-    else:
-        with pytest.raises(DataError, match='data/x.jpg'):
-            pipeline(dict(img_path='data/x.jpg'))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmrest.checkpoints import CheckpointError
-from mmrest.engine import UsageError, check_data, load_config, prepare_train
+from mmrest.engine import UsageError, load_config, prepare_train
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
@@ -93,9 +93,3 @@ def test_annotations_in_a_format_that_runs_code(config, shapes, tmp_path, tally,
     prepare_train(cfg)
     assert not (tmp_path / 'it_ran').exists()
     tally('hostile files')
-
-
-def test_proposals_in_a_format_that_runs_code(config):
-    cfg = load_config(config, {'val_dataloader.dataset.proposal_file': 'p.pkl'})
-    with pytest.raises(UsageError, match='p.pkl is refused as proposal_file'):
-        check_data(cfg)

@@ -1,12 +1,17 @@
 """Set-up of the process, which programs ask for and reading a config does not do."""
 
+import gc
 import os
 import sys
+import weakref
 
 import pytest
+import torch
+from helpers.configs import DEMO
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmrest.engine import launch, load_config
+from mmrest.engine import UsageError, launch, load_config
+from mmrest.engine.launch import leave_group
 
 NEVER_RUN = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
@@ -47,3 +52,25 @@ def test_tools_load_safely(run, tool, args):
     with pytest.raises(SystemExit):
         run(tool, *args)
     assert os.environ[NEVER_RUN] == '1'
+
+
+def test_only_torchrun_distributes_on_cpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(UsageError, match='slurm needs GPUs.*dist_train.sh'):
+        load_config(DEMO, launcher='slurm')
+
+
+def test_nothing_holds_the_group_when_it_is_left(tmp_path):
+    """Its threads would run on when Python is gone, and abort the process."""
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+    model.cycle = [model]  # as in a runner, whose hooks and functions know it
+    alive = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert alive() is not None
+        leave_group()
+    finally:
+        gc.enable()
+    assert alive() is None and not torch.distributed.is_initialized()

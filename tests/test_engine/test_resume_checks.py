@@ -12,7 +12,6 @@ from helpers.small_runs import build, write_config  # noqa: E402
 
 from mmrest.engine import RunFinished, UsageError, exit_on_user_error  # noqa: E402
 from mmrest.engine.resume import prepare_resume  # noqa: E402
-from mmrest.engine.saved_config import read_saved_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 
@@ -172,27 +171,3 @@ def test_a_finished_run(tmp_path, capsys, train_cfg, meta, message, source):
     with exit_on_user_error():  # ends with status 0
         prepare_resume(cfg, source)
     assert capsys.readouterr().out.count('To train on, raise train_cfg.max_') == 1
-
-
-def test_checkpoints_of_another_name(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr('mmrest.engine.resume.print_log', lambda text, **options: said.append(text))
-    cfg = Config(dict(work_dir=str(tmp_path)))
-    prepare_resume(cfg, 'auto')
-    (tmp_path / 'iter_500.pth').touch()
-    prepare_resume(cfg, 'auto')
-    assert said == [
-        f'There is no checkpoint in {tmp_path} to resume from: starting from the beginning.',
-        f'There is no epoch_*.pth in {tmp_path} to resume from: starting from the beginning. To resume '
-        'from another file there (iter_500.pth), name it: --resume PATH',
-    ]
-
-
-def test_the_saved_config_is_read_and_not_run(tmp_path):
-    text = (
-        f"a = dict(b=[1, dict(c='x')], d=(2, -3))\nopen('{tmp_path}/ran', 'w')\ne = open('{tmp_path}/ran', 'w')\n"
-        "f = {'g': None}\n"
-    )
-    assert read_saved_config(dict(cfg=text)) == dict(a=dict(b=[1, dict(c='x')], d=(2, -3)), f=dict(g=None))
-    assert not list(tmp_path.iterdir())
-    assert read_saved_config(dict(cfg='(')) == read_saved_config({}) == read_saved_config(dict(cfg=3)) == {}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.configs import DEMO
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel
@@ -12,7 +13,7 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Subset
 
-from mmrest.engine import UsageError, build_runner
+from mmrest.engine import UsageError, build_runner, load_config, prepare_train
 from mmrest.engine.hooks import AtomicCheckpointHook, InvalidLossHook, RandomStateHook
 from mmrest.engine.runner import CheckedRunner, find_runner
 from mmrest.engine.seeding import SeededBatchSampler, SeededDataLoader
@@ -204,3 +205,60 @@ def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.logger, 'warning', said.append)
     assert type(runner.build_train_loop(runner._train_loop).dataloader) is DataLoader
     assert len(said) == 1 and 'cannot be restored when it is resumed' in said[0]
+
+
+def test_package_that_the_registry_misses(monkeypatch, shapes):
+    def fail(cfg):
+        raise ModuleNotFoundError("No module named 'nothere'")
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', fail)
+    with pytest.raises(UsageError, match='(?s)not installed.*nothere.*mmrest.doctor'):
+        build_runner(load_config(DEMO, dict(data_root=str(shapes))))
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'model.backbone.arch': 'smal'}, "Unknown arch 'smal': choose from lite, small"),
+        (
+            {'model.backbone.type': 'ResTv2', 'model.backbone.arch': 'tiny', 'model.backbone.style': 'wide'},
+            'Unknown style',
+        ),
+    ],
+)
+def test_arguments_that_the_backbone_refuses(shapes, tmp_path, options, message):
+    cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path))
+    with pytest.raises(UsageError, match=f'^The config cannot be used: {message}'):
+        build_runner(cfg)
+
+
+@pytest.mark.parametrize(
+    'wrapper, message',
+    [
+        (dict(paramwise_cfg=dict(layer_decay_rate=2)), r'paramwise_cfg needs a layer_decay_rate in \(0, 1\], got 2'),
+        (dict(paramwise_cfg=dict(layer_decay_rate=0.5), optimizer=dict(lr=None)), 'needs the lr'),
+    ],
+)
+def test_arguments_that_the_optimizer_refuses(shapes, tmp_path, wrapper, message):
+    options = {
+        'data_root': str(shapes),
+        'optim_wrapper': dict(wrapper, constructor='LayerDecayOptimWrapperConstructor'),
+    }
+    with pytest.raises(UsageError, match=f'^The config cannot be used: .*{message}'):
+        build_runner(load_config(DEMO, options, work_dir=str(tmp_path)), train=True)
+
+
+def test_base_lr_is_scaled_too(shapes, tmp_path):
+    cfg = load_config(DEMO, {'data_root': str(shapes), 'train_dataloader.batch_size': 2}, work_dir=str(tmp_path))
+    runner = build_runner(prepare_train(cfg, auto_scale_lr=True), train=True)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    assert {group['lr'] for group in runner.optim_wrapper.param_groups} == {1e-3 * 2 / 8}
+
+
+def test_value_errors_of_others_keep_their_traceback(monkeypatch, shapes):
+    def fail(cfg):
+        raise ValueError('of mmdet')
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', fail)
+    with pytest.raises(ValueError, match='of mmdet'):
+        build_runner(load_config(DEMO, dict(data_root=str(shapes))))

@@ -78,3 +78,35 @@ def test_attributes_of_the_sampler_inside():
     inner = BatchSampler(SequentialSampler(range(7)), 3, drop_last=False)
     batches = SeededBatchSampler(inner, 1, 0, endless=False)
     assert batches.sampler is inner.sampler and batches.batch_size == 3 and len(deepcopy(batches)) == 3
+
+
+def seeds(batches, number):
+    return [(list(batch), batch.seed) for _, batch in zip(range(number), batches)]
+
+
+def endless():
+    return SeededBatchSampler(BatchSampler(SequentialSampler(range(7)), 3, drop_last=False), 1, 0, endless=True)
+
+
+@pytest.mark.parametrize('ahead', [0, 2, 5])
+@pytest.mark.parametrize('position', [1, 4, 30])
+def test_seeking_in_an_endless_run(ahead, position):
+    """Whatever workers have taken ahead by then."""
+    expected = seeds(endless(), 40)
+    assert [batch for batch, _ in expected[:4]] == [[0, 1, 2], [3, 4, 5], [6], [0, 1, 2]]
+    assert len({seed for _, seed in expected}) == 40
+    batches = endless()
+    seeds(batches, ahead)
+    batches.seek(position)
+    assert seeds(batches, 10) == expected[position : position + 10]
+
+
+def test_seeds_differ_by_epoch_rank_and_seed():
+    def make(seed=1, rank=0, epoch=0):
+        batches = SeededBatchSampler(BatchSampler(SequentialSampler(range(8)), 2, False), seed, rank, endless=False)
+        batches.epoch = epoch
+        return seeds(batches, 9)
+
+    assert make() == make() and len(make()) == 4
+    every = [seed for kind in (make(), make(seed=2), make(rank=1), make(epoch=1)) for _, seed in kind]
+    assert len(set(every)) == 16

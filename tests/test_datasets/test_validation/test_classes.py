@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 from conftest import need_mmpretrain
@@ -13,9 +12,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmrest.datasets.validation import (
     DataError,
     Report,
-    dataset_errors,
     find_wrong_classes,
-    validate_dataset,
     with_coco_checks,
 )
 from mmrest.datasets.validation.check import check_config
@@ -157,57 +154,3 @@ def test_folders(tmp_path, monkeypatch, classes, said, options):
     found = find_wrong_classes([config], 'mmpretrain')
     assert len(found) == bool(said) and (not said or re.search(said, found[0]))
     assert not find_wrong_classes([dict(config, ann_file='list.txt')], 'mmpretrain')
-
-
-@pytest.mark.parametrize('serialize', [True, False])
-def test_objects_in_xml_files(tmp_path, serialize):
-    """A data set whose names match nothing is empty: the error has those of both sides."""
-    init_default_scope('mmdet')
-    folder = tmp_path / 'VOC2007'
-    (folder / 'Annotations').mkdir(parents=True)
-    (folder / 'Annotations/1.xml').write_text(
-        '<annotation><size><width>9</width><height>9</height></size><object><name>disk</name><bndbox><xmin>1</xmin>'
-        '<ymin>1</ymin><xmax>8</xmax><ymax>8</ymax></bndbox></object></annotation>'
-    )
-    (tmp_path / 'list.txt').write_text('1\n')
-    config = dict(
-        type='VOCDataset',
-        data_root=str(tmp_path),
-        ann_file='list.txt',
-        pipeline=[],
-        data_prefix=dict(sub_data_root='VOC2007/'),
-        metainfo=dict(classes=('disc',)),
-        filter_cfg=dict(filter_empty_gt=True),
-        serialize_data=serialize,
-    )
-    with pytest.raises(DataError, match=r'No image to use.*metainfo.classes. are disc; the files in .* have disk\.'):
-        with dataset_errors([config]):
-            dataset = DATASETS.build(config)
-        validate_dataset(dataset)
-
-
-def test_the_class_of_a_checked_dataset(shapes):
-    """It has the name of the one that it stands for, and is copied and pickled as that."""
-    import pickle
-    from copy import deepcopy
-
-    from mmdet.datasets import CocoDataset
-
-    init_default_scope('mmdet')
-    config = coco(shapes, ('disc', 'square', 'triangle', 'star'))
-    dataset = DATASETS.build(with_coco_checks(config))
-    assert isinstance(dataset, CocoDataset) and type(dataset).__name__ == 'CocoDataset' and len(dataset) == 10
-    assert type(pickle.loads(pickle.dumps(dataset))) is CocoDataset is type(deepcopy(dataset))
-    assert CocoDataset.COCOAPI.__name__ == 'COCO' and config['type'] == 'CocoDataset'
-    plain = DATASETS.build(config)
-    assert [dataset.get_data_info(i) for i in range(10)] == [plain.get_data_info(i) for i in range(10)]
-
-
-def test_no_images_in_a_folder(shapes, tmp_path):
-    data = shutil.copytree(shapes, tmp_path / 'data')
-    file = data / 'annotations/instances_train.json'
-    file.write_text('{"images": [], "annotations": [], "categories": []}')
-    report = Report()
-    cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=coco(data, ('disc',)))))
-    check_config(cfg, ['train'], report)
-    assert 'data set without images' in report.errors

@@ -130,7 +130,7 @@ def test_more_sizes_than_are_compiled():
 
 
 def test_float32_for_mmcv():
-    """Importing mmrest registers the hook; tests/test_training_features.py trains with what it calls."""
+    """Importing mmrest registers the hook; tests/integration/test_training_features.py trains with what it calls."""
 
     class BaseRoIExtractor(nn.Module):  # recognized by this name
         def forward(self, feats):

@@ -2,14 +2,11 @@
 
 import pytest
 from mmengine.config import ConfigDict
-from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 from mmrest.engine import UsageError
 from mmrest.engine import validation as validation_package
 from mmrest.engine.validation import validate
-from mmrest.engine.validation.keys import find_ignored_keys, find_near_names
-from mmrest.engine.validation.signatures import arguments
+from mmrest.engine.validation.keys import find_near_names
 
 PHASES = ('train', 'val', 'test')
 # Part, misspelled key, and what it is meant to be.
@@ -160,69 +157,6 @@ def test_keys_that_are_read(framework_config):
     validate(cfg, PHASES)
 
 
-def test_schedules(framework_config, framework):
-    cfg = framework_config(
-        framework,
-        dict(param_scheduler=[dict(type='LinearLR', start_facto=0.1), dict(type='MultiStepLR', milestone=[3])]),
-    )
-    with pytest.raises(UsageError) as error:
-        validate(cfg)
-    assert str(error.value).splitlines() == [
-        'param_scheduler.0.start_facto is no setting of LinearLR. Did you mean start_factor?',
-        'param_scheduler.1.milestone is no setting of MultiStepLR. Did you mean milestones?',
-    ]
-    validate(cfg, ('test',))
-
-
-@pytest.mark.parametrize(
-    'wrapper, message',
-    [
-        (
-            dict(type='OptimWrapper', optimzer=dict(type='SGD', lr=0.1)),
-            'has no optimizer. Is optim_wrapper.optimzer meant',
-        ),
-        (dict(optimizer=dict(lr=0.1)), 'optim_wrapper.optimizer has no type'),
-        (
-            dict(optimizer=dict(type='AdamWW', lr=0.1)),
-            'optim_wrapper.optimizer.type is .AdamWW., .* Did you mean AdamW',
-        ),
-        (dict(type='AmpOptimWraper', optimizer=dict(type='SGD', lr=0.1)), 'Did you mean AmpOptimWrapper'),
-        (dict(type='AmpOptimWrapper', loss_scal=1, optimizer=dict(type='SGD', lr=0.1)), 'Did you mean loss_scale'),
-        (
-            dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mul=0.1)))),
-            'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mul is .*Did you mean lr_mult',
-        ),
-        (
-            dict(
-                optimizer=dict(type='SGD', lr=0.1),
-                constructor='LayerDecayOptimWrapperConstructor',
-                paramwise_cfg=dict(layer_decay_rat=0.9),
-            ),
-            'Did you mean layer_decay_rate',
-        ),
-    ],
-)
-def test_optimizers(framework_config, framework, wrapper, message):
-    cfg = framework_config(framework)
-    cfg.optim_wrapper = ConfigDict(wrapper)
-    with pytest.raises(UsageError, match=message):
-        validate(cfg)
-
-
-def test_a_constructor_of_ones_own_reads_what_it_likes(framework_config):
-    class Own(DefaultOptimWrapperConstructor):
-        pass
-
-    cfg = framework_config('mmdet')
-    cfg.optim_wrapper.update(constructor='OwnConstructor', paramwise_cfg=dict(anything=1))
-    OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=Own, name='OwnConstructor')
-    try:
-        assert not find_ignored_keys(cfg, PHASES)
-        validate(cfg)
-    finally:
-        OPTIM_WRAPPER_CONSTRUCTORS.module_dict.pop('OwnConstructor')
-
-
 @pytest.mark.parametrize(
     'path, key', [('env_cfg', 'anything'), ('auto_scale_lr', 'note'), ('optim_wrapper.paramwise_cfg', '_delete')]
 )
@@ -260,23 +194,3 @@ def test_misspelled_names(framework_config, framework, name, near, there):
 def test_variables_of_a_config_are_its_own_affair(framework_config, framework):
     cfg = framework_config(framework, dict(test_pipeline=[], train_dataset={}, num_classes=3, arch={}, model_name='x'))
     assert not find_near_names(cfg)
-
-
-def test_arguments_along_the_bases():
-    class Base:
-        def __init__(self, a, b=1):
-            pass
-
-    class Open(Base):
-        def __init__(self, c, **kwargs):
-            super().__init__(**kwargs)
-
-    class Swallows:
-        def __init__(self, d, **kwargs):
-            pass
-
-    assert arguments(Base) == ({'a', 'b'}, False)
-    assert arguments(Open) == ({'a', 'b', 'c'}, False)
-    assert arguments(Swallows) == ({'d'}, True)
-    assert arguments(type('Empty', (), {})) == (set(), False)
-    assert arguments(lambda x, *, y: None) == ({'x', 'y'}, False)

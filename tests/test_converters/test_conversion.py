@@ -2,11 +2,10 @@
 
 import re
 
-import detectron2_heads
 import published_files as files
 import pytest
 import torch
-from published_files import make, save
+from published_files import LAYOUTS, TARGETS, make, save
 from torch import nn
 
 from mmrest import ResT, ResTv2
@@ -14,43 +13,6 @@ from mmrest.backbones.rest import ARCHS as REST
 from mmrest.backbones.restv2 import ARCHS as RESTV2
 from mmrest.checkpoints import CheckpointError, load_pretrained
 from mmrest.converters.conversion import convert
-from mmrest.converters.detectron2 import reorder_anchors
-from mmrest.converters.layouts import DETECTOR_LARGE, recognize
-
-ARCHS = [
-    *(('rest', name, arch) for name, arch in REST.items()),
-    *(('restv2', name, arch) for name, arch in RESTV2.items()),
-    ('restv2', 'large-detectron2', DETECTOR_LARGE),
-]
-TARGETS = {
-    'classification': 'classifier',
-    'detectron2-retinanet': 'retinanet',
-    'detectron2-mask_rcnn': 'mask_rcnn',
-    'mmseg-upernet': 'upernet',
-}
-LAYOUTS = [
-    (version, layout)
-    for version in ('rest', 'restv2')
-    for layout in TARGETS
-    if (version, layout) != ('rest', 'mmseg-upernet')
-]
-
-
-@pytest.mark.parametrize(
-    'version, name, arch, layout',
-    [
-        pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
-        for version, name, arch in ARCHS
-        for layout in TARGETS
-        if (version, layout) in LAYOUTS
-    ],
-)
-def test_every_architecture_is_recognized_in_every_layout(version, name, arch, layout):
-    contents = recognize(make(layout, version, arch, device='meta'))
-    assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
-    assert contents.settings == arch and contents.name == f'{version}_{name}'
-    stages = {'classification': (4,) if version == 'rest' else (), 'detectron2-retinanet': (2, 3, 4)}
-    assert contents.norms == stages.get(layout, (1, 2, 3, 4))
 
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
@@ -121,14 +83,6 @@ def test_classifiers_of_the_detectors_code(tiny):
         assert torch.equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
 
 
-def test_order_of_anchors():
-    """detectron2: sizes, then ratios; mmdet: ratios, then sizes. What belongs to one anchor stays together."""
-    names = torch.tensor([[100 * size + 10 * ratio + i for i in range(4)] for size in range(3) for ratio in range(3)])
-    expected = [100 * size + 10 * ratio + i for ratio in range(3) for size in range(3) for i in range(4)]
-    assert reorder_anchors(names.flatten()).tolist() == expected
-    assert reorder_anchors(names.reshape(36, 1, 1, 1)).flatten().tolist() == expected
-
-
 def test_report(tiny, tmp_path):
     state_dict = make('detectron2-retinanet', 'rest', REST['small'], device='meta')
     text = str(convert(state_dict))
@@ -140,40 +94,6 @@ def test_report(tiny, tmp_path):
     assert 'Mask R-CNN of detectron2 with restv2_tiny' in text and 'trunk' not in text
     assert 'numbers of heads leave no trace' in str(convert(make('mmseg-upernet', 'restv2', tiny)))
     assert 'averaged weights' in str(convert({'model': make('classification', 'restv2', tiny), 'model_ema': {}}))
-
-
-@pytest.mark.parametrize(
-    'version, mean, std',
-    [
-        ('rest', (103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
-        ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    ],
-)
-def test_what_old_files_say_of_their_images(tiny, version, mean, std):
-    state_dict = make('detectron2-mask_rcnn', version, tiny)
-    state_dict['pixel_mean'] = torch.tensor(mean).view(3, 1, 1)
-    state_dict['pixel_std'] = torch.tensor(std).view(3, 1, 1)
-    conversion = convert(state_dict)
-    assert 'the published config has the same' in str(conversion) and 'WARNING' not in str(conversion)
-    assert conversion.left_out == ['pixel_mean', 'pixel_std']
-    state_dict['pixel_std'] = torch.full((3, 1, 1), 2.0)
-    assert 'WARNING: the published config has' in str(convert(state_dict))
-
-
-@pytest.mark.parametrize(
-    'layout, prefix', [('detectron2-retinanet', ''), ('detectron2-mask_rcnn', 'proposal_generator.')]
-)
-def test_anchors_in_old_files_are_checked(tiny, layout, prefix):
-    state_dict = make(layout, 'rest', tiny)
-    octaves = (1, 2 ** (1 / 3), 2 ** (2 / 3)) if 'retinanet' in layout else (1,)
-    keys = [f'{prefix}anchor_generator.cell_anchors.{i}' for i in range(5)]
-    for i, key in enumerate(keys):
-        sizes = [32 * 2**i * octave for octave in octaves]
-        state_dict[key] = detectron2_heads.anchors(3, (1, 1), sizes).float()
-    assert convert(state_dict).left_out == keys
-    for wrong in (state_dict[keys[1]] * 1.1, state_dict[keys[1]].flip(0), state_dict[keys[1]][:2]):
-        with pytest.raises(CheckpointError, match='anchors .* are not the default ones of detectron2'):
-            convert({**state_dict, keys[1]: wrong})
 
 
 def without(state_dict: dict, pattern: str) -> dict:

@@ -6,139 +6,20 @@ The recipes are those of the papers and of the authors' repositories, stated her
 import copy
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import need_mmpretrain
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mmrest.datasets import CLASSES
 from mmrest.engine import validation
-from mmrest.engine.machine import replace_amp, replace_sync_bn
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
-# <head>_<backbone>_<arch>_<the rest>
-PATTERN = re.compile(r'(?:(retinanet|mask_rcnn|upernet)_)?(restv2|rest)_(lite|tiny|small|base|large)_(\S*)')
-
-DROP_PATH = dict(
-    rest=dict(lite=0.1, small=0.1, base=0.2, large=0.2), restv2=dict(tiny=0.1, small=0.2, base=0.3, large=0.5)
-)
-# The classification recipe of ResT differs from its detection recipe here.
-DROP_PATH_IN1K = dict(DROP_PATH, rest=dict(lite=0.1, small=0.1, base=0.2, large=0.3))
-
-DETECTION_1X = dict(
-    optimizer='AdamW',
-    lr=1e-4,
-    weight_decay=0.05,
-    batch=16,
-    length=12,
-    milestones=[8, 11],
-    amp=False,
-    sides=(480, 800),
-    longest=1333,
-)
-DETECTION_3X = dict(DETECTION_1X, length=36, milestones=[27, 33], amp=True)
-SEGMENTATION = dict(
-    optimizer='AdamW',
-    lr=6e-5,
-    weight_decay=0.01,
-    batch=16,
-    length=160000,
-    warmup=1500,
-    poly=(1.0, 0.0),
-    amp=False,
-    crop=(512, 512),
-    ratios=(0.5, 2.0),
-    layer_decay=None,
-)
-SEGMENTATION_DECAY = dict(SEGMENTATION, lr=1.5e-4, weight_decay=0.05, layer_decay=0.9)
-IN1K = dict(
-    optimizer='AdamW',
-    lr=5e-4,
-    weight_decay=0.05,
-    batch=2048,
-    length=300,
-    warmup=5,
-    cosine=True,
-    clip=5.0,
-    amp=False,
-    ema=False,
-    smooth=0.1,
-    test=(256, 224),
-    augmentation=['CutMix', 'Mixup', 'RandAugment', 'RandomErasing'],
-)
-IN1K_V2 = dict(IN1K, lr=1.5e-4 * 2048 / 256, warmup=50, clip=1.0, ema=True)
-IN1K_ABLATION = dict(
-    IN1K,
-    optimizer='SGD',
-    lr=0.1 * 2048 / 512,
-    weight_decay=1e-4,
-    length=100,
-    cosine=False,
-    clip=None,
-    milestones=[30, 60, 90],
-    smooth=0.0,
-    augmentation=[],
-)
-
-# Parameters in millions that the papers print.
-PARAMS = dict(
-    retinanet_rest_small_fpn_1x_coco=23.4,
-    retinanet_rest_base_fpn_1x_coco=40.5,
-    retinanet_rest_large_fpn_1x_coco=61.8,
-    mask_rcnn_rest_small_fpn_1x_coco=33.3,
-    mask_rcnn_rest_base_fpn_1x_coco=49.8,
-    mask_rcnn_restv2_tiny_fpn_3x_coco=49.9,
-    mask_rcnn_restv2_small_fpn_3x_coco=60.7,
-    mask_rcnn_restv2_base_fpn_3x_coco=75.5,
-    upernet_restv2_tiny_512x512_160k_ade20k=62.1,
-    upernet_restv2_small_512x512_160k_ade20k=72.9,
-    upernet_restv2_base_512x512_160k_ade20k=87.6,
-)
-
-
-def read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / f'{name}.py')
-
-
-def build(cfg: Config) -> nn.Module:
-    """The model, as the tools build it."""
-    if cfg.default_scope == 'mmpretrain':
-        need_mmpretrain()
-    pytest.importorskip(f'{cfg.default_scope}.utils').register_all_modules(False)
-    init_default_scope(cfg.default_scope)
-    replace_sync_bn(cfg)
-    replace_amp(cfg)
-    if cfg.get('data_preprocessor'):
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return MODELS.build(cfg.model)
-
-
-def recipe(name: str) -> dict:
-    """What the config is to say."""
-    head, backbone, arch, rest = PATTERN.fullmatch(name).groups()
-    facts = dict(backbone=dict(rest='ResT', restv2='ResTv2')[backbone], arch=arch, drop_path=DROP_PATH[backbone][arch])
-    if head == 'upernet':
-        decays = backbone == 'restv2' and arch != 'tiny'
-        return {**facts, **(SEGMENTATION_DECAY if decays else SEGMENTATION)}
-    if head:
-        return {
-            **facts,
-            **(DETECTION_3X if '_3x_' in rest else DETECTION_1X),
-            'style': next((style for style in ('win', 'cwin', 'hwin') if rest.startswith(style)), None),
-            'norms': 'none' if rest.endswith('wo-ln') else None,
-        }
-    if 'ablation' in rest:
-        return {**facts, **IN1K_ABLATION, 'drop_path': 0.0}
-    return {**facts, **(IN1K_V2 if backbone == 'restv2' else IN1K), 'drop_path': DROP_PATH_IN1K[backbone][arch]}
+from helpers.recipes import DROP_PATH, NAMES, PARAMS, PATTERN, build, read, recipe  # noqa: E402
 
 
 def stated(cfg: Config) -> dict:
@@ -224,56 +105,6 @@ def check_param_groups(cfg: Config, model: nn.Module) -> None:
             assert group['lr'] == pytest.approx(lr * rate**above), name
 
 
-def batch_for(cfg: Config) -> dict:
-    """Two small images with annotations, one of them without an object where that can be."""
-    if cfg.default_scope == 'mmdet':
-        from mmdet.testing import demo_mm_inputs
-
-        num_classes = (cfg.model.bbox_head if 'bbox_head' in cfg.model else cfg.model.roi_head.bbox_head).num_classes
-        return demo_mm_inputs(
-            2,
-            image_shapes=[(3, 96, 128), (3, 70, 101)],
-            num_items=[2, 0],
-            num_classes=num_classes,
-            with_mask='roi_head' in cfg.model,
-        )
-    inputs = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8) for _ in range(2)]
-    if cfg.default_scope == 'mmseg':
-        from mmengine.structures import PixelData
-        from mmseg.structures import SegDataSample
-
-        samples = []
-        for _ in inputs:
-            labels = torch.randint(0, cfg.model.decode_head.num_classes, (1, 64, 96))
-            if not cfg.model.decode_head.loss_decode.get('class_weight'):  # with which mmseg knows no label to ignore
-                labels[:, :4] = 255
-            samples.append(
-                SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=dict(img_shape=(64, 96), ori_shape=(50, 75)))
-            )
-    else:
-        from mmpretrain.structures import DataSample
-
-        samples = [DataSample().set_gt_label(i) for i in range(2)]
-    return dict(inputs=inputs, data_samples=samples)
-
-
-def check_prediction(cfg: Config, results: list) -> None:
-    assert len(results) == 2
-    if cfg.default_scope == 'mmdet':
-        for result, shape in zip(results, [(96, 128), (70, 101)]):
-            found = result.pred_instances
-            assert result.img_shape == shape and found.bboxes.shape == (len(found), 4) and found.bboxes.isfinite().all()
-            if 'roi_head' in cfg.model:
-                assert found.masks.shape == (len(found), *shape)
-    elif cfg.default_scope == 'mmseg':
-        for result in results:
-            assert result.pred_sem_seg.data.shape == (1, 50, 75)  # the original size
-            assert 0 <= result.pred_sem_seg.data.min() <= result.pred_sem_seg.data.max() < 150
-    else:
-        for result in results:
-            assert result.pred_score.shape == (cfg.model.head.num_classes,) and 0.99 < result.pred_score.sum() < 1.01
-
-
 def test_the_papers_parameter_counts(external):
     tables = json.loads((external / 'spec/paper_tables.json').read_text())
     for name, count in PARAMS.items():
@@ -298,38 +129,8 @@ def test_the_promised_configs_are_there():
     assert promised <= set(NAMES)
 
 
-@pytest.mark.slow  # as reading all of them is
-@pytest.mark.parametrize(
-    'path',
-    [path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts],
-    ids=lambda path: str(path.relative_to(CONFIGS)),
-)
-def test_validation_finds_nothing_in_them(path, monkeypatch):
-    """No errors, and no warnings either."""
-    monkeypatch.setattr(validation, 'print_log', lambda text, **options: pytest.fail(text))
-    validation.validate(Config.fromfile(path), ('train', 'val', 'test'))
-
-
 # Large models, and longer schedules of which another model's is tested: seconds each.
 HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small_fpn_3x')
-
-
-def smallest_of_each_kind() -> set[str]:
-    """Configs with the smallest architecture of each head, backbone and norm.
-
-    Schedules make no difference to a step, and tests/test_backbones/test_in_detectors.py takes one with every style.
-    """
-    found = {}
-    for arch in ('lite', 'tiny', 'small', 'base', 'large'):
-        for name in NAMES:
-            head, backbone, of_config, rest = PATTERN.fullmatch(name).groups()
-            if of_config == arch:
-                kind = re.sub('^(win|cwin|hwin)_', '', rest).replace('_3x_', '_1x_')
-                found.setdefault((head, backbone, kind), name)
-    return set(found.values())
-
-
-SMALLEST = smallest_of_each_kind()
 
 
 @pytest.mark.parametrize(
@@ -357,30 +158,6 @@ def test_recipe(name):
         assert cfg.model.neck.in_channels == channels
     else:
         assert [cfg.model.head.in_channels] == channels
-
-
-@pytest.mark.parametrize(
-    'name', [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
-def test_step_and_prediction(name):
-    cfg = read(name)
-    model = build(cfg)
-    model.init_weights()
-    wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
-    if cfg.default_scope == 'mmseg':
-        model.data_preprocessor.size = (64, 96)  # instead of padding to the crop
-    data = batch_for(cfg)
-    losses = model.train()(**model.data_preprocessor(copy.deepcopy(data), True), mode='loss')
-    total, _ = model.parse_losses(losses)
-    assert total.isfinite()
-    wrapper.backward(total)
-    assert not [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    watched = model.backbone.stage4[0].mlp.fc1.weight
-    before = watched.detach().clone()
-    wrapper.step()
-    assert watched.isfinite().all() and not torch.equal(before, watched)
-    with torch.no_grad():
-        check_prediction(cfg, model.eval()(**model.data_preprocessor(data, False), mode='predict'))
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.endswith('_shapes')])

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from mmrest.engine import check_data, load_config, make_parser
 
-BLOCKS = blocks_for('tests/test_own_data.py', 'docs/train_on_your_data.md')
+BLOCKS = blocks_for('tests/integration/test_own_data.py', 'docs/train_on_your_data.md')
 CONFIGS = {block.text.split('\n')[0].removeprefix('# '): block for block in BLOCKS if block.language == 'python'}
 COMMANDS = [block.text.replace('\\\n', ' ') for block in BLOCKS if block.language == 'bash']
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import free_port, run_process
+from helpers.upstream_run import UPSTREAM, steps, upstream_options
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
@@ -63,11 +64,6 @@ def trained(repo, shapes, tmp_path_factory):
     assert not (cwd / 'run' / 'epoch_4.pth').exists()
     last = Path((cwd / 'run' / 'last_checkpoint').read_text())
     return cwd, config, last, log.read_text(), run_tool(repo, cwd, 'train.py', *args, '--resume')
-
-
-def steps(log: str) -> dict[tuple[int, int], str]:
-    """(epoch, iteration) to learning rate, as printed."""
-    return {(int(e), int(i)): lr for e, i, lr in re.findall(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/.*? lr: (\S+)', log)}
 
 
 def test_a_killed_run_resumes_where_it_was(trained, run, shapes, tmp_path, own_process_state):
@@ -171,35 +167,6 @@ def test_mistakes_end_in_one_message(run, repo, shapes, tmp_path, own_process_st
     printed = ''.join(capfd.readouterr())
     assert stopped.value.code == 2 and 'error: ' in printed and message in printed and 'Traceback' not in printed
     assert not (tmp_path / 'work_dirs').exists()
-
-
-# Nothing of this repository but the import, the backbone and the channels of the neck.
-UPSTREAM = """
-_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['mmrest'], allow_failed_imports=False)
-model = dict(
-    backbone=dict(_delete_=True, type='ResT', arch='lite', out_indices=(1, 2, 3)),
-    neck=dict(in_channels=[128, 256, 512], start_level=0))
-"""
-
-
-def upstream_options(shapes: Path) -> list[str]:
-    """Two iterations on the drawn shapes, without validation."""
-    return [
-        f'train_dataloader.dataset.data_root={shapes}/',
-        'train_dataloader.dataset.ann_file=annotations/instances_train.json',
-        'train_dataloader.dataset.data_prefix.img=images/train/',
-        "train_dataloader.dataset.metainfo.classes=('disc','square','triangle','star')",
-        'train_dataloader.num_workers=0',
-        'train_dataloader.persistent_workers=False',
-        'train_dataloader.dataset.pipeline.2.scale=(128,128)',
-        'train_dataloader.dataset.indices=4',
-        'train_cfg.max_epochs=1',
-        'val_cfg=None',
-        'val_dataloader=None',
-        'val_evaluator=None',
-        'default_hooks.logger.interval=1',
-    ]
 
 
 def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tmp_path):

@@ -1,20 +1,15 @@
 """Several processes on CPUs: they train as one process does with the same images."""
 
-import gc
 import json
 import os
 import re
 import sys
-import weakref
 from pathlib import Path
 
 import cv2
 import pytest
-import torch
 from conftest import free_port, run_process
 from helpers.docs_blocks import read_blocks
-
-from mmrest.engine.launch import leave_group
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -186,22 +181,6 @@ def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
     )
     assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
     assert len(json.loads((tmp_path / 'two/losses.json').read_text())) >= 4
-
-
-def test_nothing_holds_the_group_when_it_is_left(tmp_path):
-    """Its threads would run on when Python is gone, and abort the process."""
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
-    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
-    model.cycle = [model]  # as in a runner, whose hooks and functions know it
-    alive = weakref.ref(model)
-    gc.disable()
-    try:
-        del model
-        assert alive() is not None
-        leave_group()
-    finally:
-        gc.enable()
-    assert alive() is None and not torch.distributed.is_initialized()
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from published_files import make
 
-from mmrest.checkpoints import compare_state_dict
+from mmrest.checkpoints import CheckpointError, compare_state_dict
 from mmrest.converters.conversion import convert
+from mmrest.converters.detectron2 import reorder_anchors
 
 pytest.importorskip('mmdet')
 
@@ -220,3 +222,45 @@ def test_detections_of_mask_rcnn(converted):
     rois = torch.cat([torch.zeros(len(boxes), 1).double(), boxes], dim=1)
     probabilities = model.roi_head._mask_forward(converted.ours, rois)['mask_preds'].sigmoid()
     assert_equal(probabilities[torch.arange(len(boxes)), classes], masks)
+
+
+def test_order_of_anchors():
+    """detectron2: sizes, then ratios; mmdet: ratios, then sizes. What belongs to one anchor stays together."""
+    names = torch.tensor([[100 * size + 10 * ratio + i for i in range(4)] for size in range(3) for ratio in range(3)])
+    expected = [100 * size + 10 * ratio + i for ratio in range(3) for size in range(3) for i in range(4)]
+    assert reorder_anchors(names.flatten()).tolist() == expected
+    assert reorder_anchors(names.reshape(36, 1, 1, 1)).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    'version, mean, std',
+    [
+        ('rest', (103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
+        ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    ],
+)
+def test_what_old_files_say_of_their_images(tiny, version, mean, std):
+    state_dict = make('detectron2-mask_rcnn', version, tiny)
+    state_dict['pixel_mean'] = torch.tensor(mean).view(3, 1, 1)
+    state_dict['pixel_std'] = torch.tensor(std).view(3, 1, 1)
+    conversion = convert(state_dict)
+    assert 'the published config has the same' in str(conversion) and 'WARNING' not in str(conversion)
+    assert conversion.left_out == ['pixel_mean', 'pixel_std']
+    state_dict['pixel_std'] = torch.full((3, 1, 1), 2.0)
+    assert 'WARNING: the published config has' in str(convert(state_dict))
+
+
+@pytest.mark.parametrize(
+    'layout, prefix', [('detectron2-retinanet', ''), ('detectron2-mask_rcnn', 'proposal_generator.')]
+)
+def test_anchors_in_old_files_are_checked(tiny, layout, prefix):
+    state_dict = make(layout, 'rest', tiny)
+    octaves = (1, 2 ** (1 / 3), 2 ** (2 / 3)) if 'retinanet' in layout else (1,)
+    keys = [f'{prefix}anchor_generator.cell_anchors.{i}' for i in range(5)]
+    for i, key in enumerate(keys):
+        sizes = [32 * 2**i * octave for octave in octaves]
+        state_dict[key] = detectron2.anchors(3, (1, 1), sizes).float()
+    assert convert(state_dict).left_out == keys
+    for wrong in (state_dict[keys[1]] * 1.1, state_dict[keys[1]].flip(0), state_dict[keys[1]][:2]):
+        with pytest.raises(CheckpointError, match='anchors .* are not the default ones of detectron2'):
+            convert({**state_dict, keys[1]: wrong})
