@@ -150,7 +150,7 @@ def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor')])
-def test_half_the_batch_in_two_processes(repo, pairs, tmp_path, config):
+def test_training_two_processes_with_half_the_batch_gives_the_same_losses(repo, pairs, tmp_path, config):
     """The same losses, after the first step too: so the same gradients."""
     options = [f'data_root={pairs}', 'randomness.seed=0']
     out = train(repo, tmp_path / 'one', config, 1, *options)
@@ -165,7 +165,7 @@ def test_half_the_batch_in_two_processes(repo, pairs, tmp_path, config):
 @pytest.mark.parametrize(
     'config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)]
 )
-def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
+def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, pairs, tmp_path, config):
     """With find_unused_parameters=False; SyncBN, which CPUs do not have, becomes BN."""
     config = config.replace("type='GN', num_groups=4", "type='SyncBN'")
     out = train(
@@ -184,7 +184,7 @@ def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
 
 
 @pytest.mark.slow
-def test_masks_where_one_process_sees_no_object(repo, shapes, tmp_path):
+def test_training_two_processes_one_without_objects_gives_finite_losses(repo, shapes, tmp_path):
     """Its mask head has nothing to do, but has to join in; the second image is without objects."""
     out = train(repo, tmp_path / 'two', MASKS, 2, f'data_root={shapes}', 'model.backbone.with_cp=True')
     assert 'loss_mask' in out
@@ -193,7 +193,7 @@ def test_masks_where_one_process_sees_no_object(repo, shapes, tmp_path):
 
 
 @pytest.mark.slow
-def test_sharded_over_two_processes(repo, pairs, tmp_path):
+def test_training_fsdp_in_two_processes_gives_the_same_losses(repo, pairs, tmp_path):
     """FSDP through mmengine's strategy: the losses of one process, and of each process a part of the checkpoint."""
     options = [f'data_root={pairs}', 'randomness.seed=0']
     train(repo, tmp_path / 'one', DETECTOR, 1, *options)

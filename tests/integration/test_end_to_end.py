@@ -66,7 +66,7 @@ def trained(repo, shapes, tmp_path_factory):
     return cwd, config, last, log.read_text(), run_tool(repo, cwd, 'train.py', *args, '--resume')
 
 
-def test_a_killed_run_resumes_where_it_was(trained, run, shapes, tmp_path, own_process_state):
+def test_train_resumed_after_a_kill_continues_the_schedule(trained, run, shapes, tmp_path, own_process_state):
     cwd, config, last, before, after = trained
     done = int(last.stem.removeprefix('epoch_'))
     assert min(steps(after))[0] == done + 1 and max(steps(after))[0] == 4
@@ -77,7 +77,7 @@ def test_a_killed_run_resumes_where_it_was(trained, run, shapes, tmp_path, own_p
     assert {**steps(before), **steps(after)} == steps(whole.read_text())
 
 
-def test_testing_prints_the_coco_figures(trained, repo, shapes):
+def test_test_trained_detector_prints_coco_metrics(trained, repo, shapes):
     cwd, config, *_ = trained
     out = run_tool(
         repo,
@@ -99,7 +99,7 @@ def test_testing_prints_the_coco_figures(trained, repo, shapes):
     assert len(list((cwd / 'painted').glob('*.png'))) == 4
 
 
-def test_testing_with_augmentation(trained, run, shapes, tmp_path, own_process_state):
+def test_test_with_tta_prints_coco_metrics(trained, run, shapes, tmp_path, own_process_state):
     cwd, config, *_ = trained
     run(
         'test',
@@ -117,7 +117,7 @@ def test_testing_with_augmentation(trained, run, shapes, tmp_path, own_process_s
 
 
 @pytest.mark.slow
-def test_masks_are_trained_and_evaluated(repo, shapes, tmp_path):
+def test_train_and_test_mask_rcnn_prints_box_and_mask_metrics(repo, shapes, tmp_path):
     config = (
         SMALL.replace('retinanet_', 'mask_rcnn_')[: SMALL.index('    neck=') + 1]
         + """
@@ -140,7 +140,7 @@ def test_masks_are_trained_and_evaluated(repo, shapes, tmp_path):
     assert 'coco/bbox_mAP:' in out and 'coco/segm_mAP:' in out
 
 
-def test_a_checkpoint_of_something_else_stops_the_test(run, repo, shapes, tmp_path, own_process_state, capfd):
+def test_test_checkpoint_of_another_model_ends_in_one_message(run, repo, shapes, tmp_path, own_process_state, capfd):
     (tmp_path / 'small.py').write_text(SMALL.format(repo=repo, epochs=4))
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / 'other.pth')
     with pytest.raises(SystemExit) as stopped:
@@ -161,7 +161,9 @@ def test_a_checkpoint_of_something_else_stops_the_test(run, repo, shapes, tmp_pa
         ),
     ],
 )
-def test_mistakes_end_in_one_message(run, repo, shapes, tmp_path, own_process_state, capfd, tool, args, message):
+def test_tools_mistaken_arguments_end_in_one_message(
+    run, repo, shapes, tmp_path, own_process_state, capfd, tool, args, message
+):
     with pytest.raises(SystemExit) as stopped:
         run(tool, repo / 'configs' / args[0], *(arg.format(shapes=shapes) for arg in args[1:]))
     printed = ''.join(capfd.readouterr())
@@ -169,7 +171,7 @@ def test_mistakes_end_in_one_message(run, repo, shapes, tmp_path, own_process_st
     assert not (tmp_path / 'work_dirs').exists()
 
 
-def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tmp_path):
+def test_mmdet_train_tool_with_our_backbone_trains_and_resumes(repo, shapes, tmp_path):
     import mmdet
 
     config = tmp_path / 'own.py'
@@ -188,7 +190,7 @@ def test_mmdets_own_config_and_tools_with_the_backbone_replaced(repo, shapes, tm
     assert sorted(steps(resumed)) == [(2, 1), (2, 2)]
 
 
-def test_two_processes_without_gpus(repo, shapes, tmp_path):
+def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, shapes, tmp_path):
     """Frozen stages and gradient checkpointing included, without find_unused_parameters."""
     config = tmp_path / 'small.py'
     config.write_text(SMALL.format(repo=repo, epochs=1))

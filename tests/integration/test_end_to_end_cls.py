@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
         pytest.param('ablations/rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow),
     ],
 )
-def test_train_and_test(repo, folder, tmp_path, name):
+def test_train_and_test_classifier_prints_accuracy_and_paints(repo, folder, tmp_path, name):
     (tmp_path / 'cls.py').write_text(CONFIG.format(repo=repo, name=name, classes=CLASSES))
 
     def run(tool, *args):

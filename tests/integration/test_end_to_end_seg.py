@@ -28,7 +28,7 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, max_ke
 """
 
 
-def test_train_and_test(run, repo, shapes, tmp_path, own_process_state):
+def test_train_resume_and_test_segmentor_prints_miou(run, repo, shapes, tmp_path, own_process_state):
     """Training and testing in processes of their own; what follows each of them in this one."""
     (tmp_path / 'seg.py').write_text(CONFIG.replace('{repo}', str(repo)))
 

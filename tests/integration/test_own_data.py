@@ -91,12 +91,12 @@ def dataset(cfg: Config, phase: str = 'train'):
     return DATASETS.build(config)
 
 
-def test_the_page_has_all_its_configs():
+def test_page_blocks_are_found():
     assert {'my_detector.py', 'my_segmentor.py'} < set(CONFIGS) and len(CONFIGS) == 6 and len(COMMANDS) == 2
     assert all(name.endswith('.py') for name in CONFIGS)
 
 
-def test_boxes(project):
+def test_detector_config_trains_and_tests(project):
     cfg = small('my_detector.py', project)
     assert cfg.model.roi_head.bbox_head.num_classes == len(CLASSES)
     runner = train(cfg)
@@ -107,14 +107,14 @@ def test_boxes(project):
     assert {label for i in range(9) for label in data.get_data_info(i)['instances'][0].keys()} >= {'bbox', 'bbox_label'}
 
 
-def test_images_without_objects(project):
+def test_detector_config_with_empty_images_keeps_them(project):
     cfg = small('my_detector_with_empty_images.py', project)
     data = dataset(cfg)
     assert len(data) == 10 and any(not data.get_data_info(i)['instances'] for i in range(10))
     train(small('my_detector_with_empty_images.py', project))
 
 
-def test_names_that_match_nothing(project):
+def test_detector_config_unmatched_classes_raise(project):
     """What docs/troubleshooting.md quotes."""
     cfg = small('my_detector.py', project)
     cfg.train_dataloader.dataset.update(metainfo=dict(classes=('Disc', 'disk')), serialize_data=True)
@@ -123,7 +123,7 @@ def test_names_that_match_nothing(project):
 
 
 @pytest.mark.parametrize('name, lowest', [('my_segmentor.py', 0), ('my_segmentor_from_1.py', 1)])
-def test_label_maps(project, name, lowest):
+def test_segmentor_config_maps_labels_and_trains(project, name, lowest):
     cfg = small(name, project)
     assert cfg.model.decode_head.num_classes == len(SEG_CLASSES) - lowest == cfg.model.auxiliary_head.num_classes
     pipeline = cfg.train_dataloader.dataset.pipeline
@@ -139,7 +139,7 @@ def test_label_maps(project, name, lowest):
     assert 'mIoU' in runner.test()
 
 
-def test_255_is_left_out(project):
+def test_segmentor_loss_ignores_label_255(project):
     """It changes no gradient; other values that are too high are refused."""
     cfg = small('my_segmentor.py', project)
     init_default_scope('mmseg')
@@ -165,14 +165,14 @@ def test_255_is_left_out(project):
             weighted(logits, labels, ignore_index=255)
 
 
-def test_zero_label_said_twice(project):
+def test_segmentor_config_reduce_zero_label_twice_raises(project):
     cfg = small('my_segmentor.py', project)
     cfg.train_dataloader.dataset.pipeline[1].reduce_zero_label = True
     with pytest.raises(AssertionError, match='Initialize dataset with `reduce_zero_label` as False'):
         dataset(cfg)[0]
 
 
-def test_rate_for_the_batch(project):
+def test_scaled_and_accumulated_configs_set_the_learning_rate(project):
     cfg = small('my_detector_scaled.py', project)
     runner = train(cfg)
     assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == pytest.approx(1e-4 * 2 / 16)
@@ -182,7 +182,7 @@ def test_rate_for_the_batch(project):
     assert runner.build_optim_wrapper(runner.optim_wrapper)._accumulative_counts == 8
 
 
-def test_commands(project, monkeypatch):
+def test_page_commands_draw_data_and_load_the_config(project, monkeypatch):
     """tools/draw_shapes.py; and of tools/train.py what comes before the training: its config, the check of its data."""
     draw, train_command = COMMANDS
     (project / 'data/mine').unlink()

@@ -73,7 +73,7 @@ def small_heads(layout: str) -> dict:
         ),
     ],
 )
-def test_from_the_authors_file_to_a_figure(repo, tiny, shapes, tmp_path, version, layout, name, metric):
+def test_convert_then_test_authors_file_prints_a_metric(repo, tiny, shapes, tmp_path, version, layout, name, metric):
     """The two commands that users type, on drawn images with an untrained network."""
     pytest.importorskip('mmcv._ext')
     classes = dict(num_classes=5 if layout == 'mmseg-upernet' else 4)

@@ -152,14 +152,14 @@ def check_same(found: tuple, expected: tuple, rtol: float = 1e-3) -> None:
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_a_step_reaches_every_parameter(plain, kind):
+def test_step_plain_gives_every_parameter_a_finite_gradient(plain, kind):
     loss, grads = plain(kind)
     assert loss.isfinite() and all(grad.isfinite().all() for grad in grads.values())
     assert grads.keys() == trainable(build(kind))
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_layer_decay(kind):
+def test_step_with_layer_decay_scales_updates_by_stage(kind):
     model = build(kind)
     wrapper = build_optim_wrapper(
         model,
@@ -180,7 +180,7 @@ def test_layer_decay(kind):
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_frozen_stages(plain, kind):
+def test_step_with_frozen_stages_changes_only_the_others(plain, kind):
     model = build(kind, frozen_stages=2)
     before = copy.deepcopy(model.state_dict())
     wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)))
@@ -220,7 +220,7 @@ def bytes_kept(model: nn.Module, data: dict) -> int:
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_gradient_checkpointing(plain, kind):
+def test_step_with_checkpointing_is_equal_and_keeps_fewer_bytes(plain, kind):
     model, other = build(kind, with_cp=True), build(kind)
     data = batch(kind, model)
     check_same(step(model, data), plain(kind))
@@ -230,7 +230,7 @@ def test_gradient_checkpointing(plain, kind):
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('kind', FAMILIES)
-def test_autocast(plain, kind, dtype):
+def test_step_under_autocast_is_finite_and_close_to_float32(plain, kind, dtype):
     model = build(kind)
     keep_mmcv_in_float32(model)  # NMS on a CPU has no kernel for float16 either
     seen = set()
@@ -246,7 +246,7 @@ def test_autocast(plain, kind, dtype):
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_channels_last(plain, kind):
+def test_step_in_channels_last_is_equal(plain, kind):
     model = build(kind).to(memory_format=torch.channels_last)
     assert model.backbone.stem.state_dict()  # the convolutions of its stem are what changes
     assert any(not p.is_contiguous() for p in model.backbone.stem.parameters())
@@ -256,7 +256,7 @@ def test_channels_last(plain, kind):
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_moving_average(kind):
+def test_ema_after_a_step_averages_parameters_and_statistics(kind):
     """Of parameters and of BatchNorm's statistics, as EMAHook keeps it."""
     model = build(kind)
     data = batch(kind, model)
@@ -292,11 +292,11 @@ def check_compiled(kind: str, backend: str, expected: tuple, rtol: float = 1e-3)
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_compiled_backbone(plain, kind):
+def test_step_with_compiled_backbone_eager_is_equal(plain, kind):
     check_compiled(kind, 'eager', plain(kind))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind, backend', [('detector', 'inductor'), ('segmentor', 'aot_eager')])
-def test_compiled_to_the_end(plain, kind, backend):
+def test_step_with_compiled_backbone_lowered_is_equal(plain, kind, backend):
     check_compiled(kind, backend, plain(kind), rtol=1e-2)

@@ -101,7 +101,7 @@ def try_fault(load_samples, found, damaged, tally):
     return attempt
 
 
-def test_good_data_are_good(load_samples, found):
+def test_samples_of_good_data_load_without_errors(load_samples, found):
     for kind in ('epochs', 'iterations'):
         for phase, number in (('train', 9 if kind == 'epochs' else 10), ('val', 4)):
             assert len(load_samples(kind, phase)) == number  # a detector is not trained on images without objects
@@ -109,12 +109,12 @@ def test_good_data_are_good(load_samples, found):
 
 
 @pytest.mark.parametrize('name', DETECTION)
-def test_faults_of_detection_data(try_fault, name):
+def test_detection_data_fault_is_handled_or_named(try_fault, name):
     try_fault('epochs', DETECTION[name])
 
 
 @pytest.mark.parametrize('name', LABELS)
-def test_faults_of_label_maps(try_fault, name):
+def test_label_map_fault_is_handled_or_named(try_fault, name):
     try_fault('iterations', LABELS[name])
 
 
@@ -126,7 +126,7 @@ def test_faults_of_label_maps(try_fault, name):
         (lambda annotation: annotation.update(id=0), 'annotation id 0'),
     ],
 )
-def test_what_only_an_evaluation_needs(load_samples, found, damaged, change, fault):
+def test_annotation_needed_for_evaluation_only_stops_evaluation(load_samples, found, damaged, change, fault):
     """In the file that is evaluated: named by the check and before the first step; trained on, it does no harm."""
     for phase in ('train', 'val'):
         path = damaged / f'annotations/instances_{phase}.json'
@@ -139,7 +139,7 @@ def test_what_only_an_evaluation_needs(load_samples, found, damaged, change, fau
     assert fault in found('epochs', 'val').errors
 
 
-def test_whole_numbers_may_have_a_point(load_samples, found, damaged):
+def test_annotation_whole_numbers_as_floats_are_accepted(load_samples, found, damaged):
     for phase in ('train', 'val'):
         path = damaged / f'annotations/instances_{phase}.json'
         content = json.loads(path.read_text())
@@ -155,7 +155,7 @@ HANDLED = [name for name, fault in DETECTION.items() if not fault.says]
 
 
 @pytest.mark.usefixtures('own_process_state')
-def test_training_with_all_that_is_handled(config, damaged, tally):
+def test_training_with_all_handled_faults_gives_finite_losses(config, damaged, tally):
     """The faults that do not stop a run, all in one data set; the images of the odd kinds are others each time."""
     for name in HANDLED:
         DETECTION[name].damage(damaged)
@@ -171,7 +171,7 @@ def test_training_with_all_that_is_handled(config, damaged, tally):
     tally('faults of data trained with', len(HANDLED))
 
 
-def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_process_state):
+def test_training_broken_image_in_a_worker_ends_in_one_message(config, damaged, capsys, own_process_state):
     """The file is named once, and there is no traceback."""
     IMAGES['text'].damage(damaged)
     runner = build(config('epochs', workers=2), damaged / 'run')
@@ -184,7 +184,7 @@ def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_proces
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_pipeline_that_is_put_in_between_epochs(config, damaged, own_process_state, workers):
+def test_training_switched_pipeline_names_the_broken_image(config, damaged, own_process_state, workers):
     runner = build(config('epochs', workers=workers), damaged / 'run')
     runner.register_hook(
         dict(
@@ -205,7 +205,7 @@ def test_a_pipeline_that_is_put_in_between_epochs(config, damaged, own_process_s
     assert runner.epoch == 1
 
 
-def test_one_message_at_validation(config, damaged, own_process_state):
+def test_validation_broken_image_is_named(config, damaged, own_process_state):
     image = sorted((damaged / 'images/val').iterdir())[1]
     image.write_bytes(image.read_bytes()[:-100])
     runner = build(config('iterations'), damaged / 'run')
@@ -213,7 +213,7 @@ def test_one_message_at_validation(config, damaged, own_process_state):
         runner.val()
 
 
-def test_an_error_of_another_step_keeps_its_kind(read_configs, damaged):
+def test_pipeline_error_in_a_transform_keeps_its_cause(read_configs, damaged):
     """A mistake in a transform is no fault of the data, and keeps its traceback."""
     init_default_scope('mmdet')
     dataset = DATASETS.build(dict(deepcopy(read_configs['epochs'].train_dataloader.dataset), data_root=str(damaged)))
@@ -228,7 +228,7 @@ def test_an_error_of_another_step_keeps_its_kind(read_configs, damaged):
     assert not isinstance(error.value, DataError) and isinstance(error.value.__cause__, ZeroDivisionError)
 
 
-def test_files_too_large_for_the_memory(load_samples, found, monkeypatch):
+def test_annotations_larger_than_memory_are_refused(load_samples, found, monkeypatch):
     from mmrest.datasets.validation import reading
 
     monkeypatch.setattr(reading, '_free_memory', lambda: 1000)
@@ -238,7 +238,7 @@ def test_files_too_large_for_the_memory(load_samples, found, monkeypatch):
 
 
 @pytest.mark.usefixtures('own_process_state')
-def test_the_tool(repo, config, damaged, monkeypatch, capsys):
+def test_check_dataset_tool_prints_faults_and_writes_json(repo, config, damaged, monkeypatch, capsys):
     """Counts and examples, a progress bar, JSON, and the exit status."""
     IMAGES['empty_image'].damage(damaged)
     ANNOTATIONS['box_outside'].damage(damaged)
@@ -255,7 +255,7 @@ def test_the_tool(repo, config, damaged, monkeypatch, capsys):
 
 
 @pytest.mark.reliability
-def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
+def test_check_dataset_tool_folders_and_mistakes_set_the_exit_status(repo, damaged, tmp_path):
     tool = [sys.executable, repo / 'tools/check_dataset.py']
     folders = [damaged / 'images/val', damaged / 'labels/val']
     assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
@@ -280,7 +280,7 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.PNG', '.jpeg'])
-def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatch):
+def test_images_with_another_suffix_are_reported(load_samples, found, damaged, suffix, monkeypatch):
     """mmseg takes one suffix and leaves out the others without a word."""
     said = []
     monkeypatch.setattr(building, 'print_log', lambda text, **options: said.append(text))

@@ -70,7 +70,7 @@ def buffers(state):
 @pytest.mark.parametrize(
     'kind, value', [('epochs', float('nan')), pytest.param('iterations', float('inf'), marks=pytest.mark.reliability)]
 )
-def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
+def test_training_invalid_loss_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
     runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
     hook = spoil(runner, value=value)
     with pytest.raises(SystemExit), exit_on_user_error():
@@ -106,7 +106,7 @@ def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, ki
 
 
 @pytest.mark.reliability
-def test_a_run_that_counts_iterations_is_taken_up_at_that_step(repo, shapes, tmp_path, capsys):
+def test_resume_from_invalid_loss_repeats_the_step(repo, shapes, tmp_path, capsys):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     runner = build(config, tmp_path / 'run')
     first = spoil(runner, 4)
@@ -121,7 +121,7 @@ def test_a_run_that_counts_iterations_is_taken_up_at_that_step(repo, shapes, tmp
 
 
 @pytest.mark.reliability
-def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes, tmp_path):
+def test_training_overflow_of_the_scaled_loss_does_not_stop(repo, shapes, tmp_path):
     """The scaled loss is infinite, the loss is not; a scaler leaves out such steps by itself."""
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
     scaled = []
@@ -132,7 +132,7 @@ def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes
 
 
 @pytest.mark.reliability
-def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypatch):
+def test_training_invalid_loss_on_a_full_disk_still_names_the_cause(repo, shapes, tmp_path, monkeypatch):
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run')
     hook = spoil(runner, 2)
 
@@ -154,7 +154,7 @@ class Copy(Hook):
         self.state = deepcopy(runner.model.state_dict())
 
 
-def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_path, monkeypatch):
+def test_model_during_and_after_training_pickles_and_copies(repo, shapes, tmp_path, monkeypatch):
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
     before = set(vars(runner.model))
     keep_mmcv_in_float32(runner.model)  # as for bfloat16
@@ -198,7 +198,7 @@ class SpoilRank(Hook):
 
 
 @pytest.mark.reliability
-def test_whichever_process_it_is(repo, shapes, tmp_path, tally):
+def test_training_invalid_loss_in_second_process_stops_both(repo, shapes, tmp_path, tally):
     (tmp_path / 'spoil.py').write_text(SPOIL_RANK)
     config = write_config(tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='SpoilRank')")
     port = 29000 + os.getpid() % 2000

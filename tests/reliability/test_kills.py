@@ -174,7 +174,7 @@ def compare(run: Run, whole: Run, tally) -> None:
 
 
 @pytest.mark.parametrize('kind, workers', [('epochs', 2), ('epochs', 0), ('iterations', 2), ('iterations', 0)])
-def test_killed_at_random_moments(repo, shapes, tmp_path, tally, kind, workers):
+def test_training_killed_at_random_has_the_losses_of_an_uninterrupted_run(repo, shapes, tmp_path, tally, kind, workers):
     whole = Run(repo, shapes, tmp_path / 'whole', kind, workers)
     whole.finish()
     run = Run(repo, shapes, tmp_path / 'run', kind, workers)
@@ -204,7 +204,7 @@ def test_killed_at_random_moments(repo, shapes, tmp_path, tally, kind, workers):
 
 
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_two_processes_killed(repo, shapes, tmp_path, tally, kind):
+def test_training_two_processes_killed_has_the_losses_of_an_uninterrupted_run(repo, shapes, tmp_path, tally, kind):
     """Every process has the random numbers that it would have had."""
     whole = Run(repo, shapes, tmp_path / 'whole', kind, 1, processes=2)
     whole.finish()
@@ -217,7 +217,7 @@ def test_two_processes_killed(repo, shapes, tmp_path, tally, kind):
     compare(run, whole, tally)
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_run(repo, shapes, tmp_path, tally):
+def test_training_disk_full_keeps_the_last_checkpoint_and_resumes(repo, shapes, tmp_path, tally):
     """A limit on the size of files, which the run's third checkpoint exceeds; then there is room again."""
     run = Run(repo, shapes, tmp_path / 'run', 'epochs', 0)
     assert run.kill_when(lambda: (run.folder / 'run/epoch_2.pth').exists())
@@ -236,7 +236,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_run(repo, shapes, tmp_path, tall
     tally('failed writes')
 
 
-def test_a_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_path, tally):
+def test_resume_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_path, tally):
     run = Run(repo, shapes, tmp_path / 'run', 'iterations', 0)
     run.finish()
     newest = run.folder / 'run/iter_20.pth'

@@ -112,19 +112,19 @@ def check_saved_is_loaded(backbone: tuple, size: tuple) -> None:
 
 @quick
 @given(backbones(), SIZES, st.integers(1, 3), st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
-def test_shapes_finiteness_and_gradients(backbone, size, batch, dtype):
+def test_backbone_random_arch_has_right_shapes_and_finite_gradients(backbone, size, batch, dtype):
     check_shapes_and_gradients(backbone, size, batch, dtype)
 
 
 @quick
 @given(backbones(), SIZES, st.integers(1, 3))
-def test_every_path_equals_the_formula(backbone, size, batch):
+def test_backbone_random_arch_equals_the_reference_path(backbone, size, batch):
     check_paths_agree(backbone, size, batch)
 
 
 @quick
 @given(backbones(), SIZES)
-def test_what_was_saved_is_loaded(backbone, size):
+def test_backbone_random_arch_saved_and_loaded_is_equal(backbone, size):
     check_saved_is_loaded(backbone, size)
 
 
@@ -136,19 +136,19 @@ def test_what_was_saved_is_loaded(backbone, size):
     st.integers(1, 3),
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
 )
-def test_many_shapes_finiteness_and_gradients(backbone, size, batch, dtype):
+def test_backbone_many_archs_have_right_shapes_and_finite_gradients(backbone, size, batch, dtype):
     check_shapes_and_gradients(backbone, size, batch, dtype)
 
 
 @pytest.mark.reliability
 @long
 @given(backbones(), SIZES, st.integers(1, 3))
-def test_many_paths_equal_the_formula(backbone, size, batch):
+def test_backbone_many_archs_equal_the_reference_path(backbone, size, batch):
     check_paths_agree(backbone, size, batch)
 
 
 @pytest.mark.reliability
 @long
 @given(backbones(), SIZES)
-def test_many_saved_are_loaded(backbone, size):
+def test_backbone_many_archs_saved_and_loaded_are_equal(backbone, size):
     check_saved_is_loaded(backbone, size)

@@ -33,7 +33,7 @@ def compare(config, folder, tally, kill_before, done, whole=None, steps=STEPS, *
 
 
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_losses_with_persistent_workers(repo, shapes, tmp_path, tally, kind):
+def test_resume_with_persistent_workers_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
     compare(write_config(tmp_path, kind, repo, shapes, workers=2), tmp_path, tally, 9, 5, steps=10)
 
 
@@ -41,14 +41,14 @@ def test_losses_with_persistent_workers(repo, shapes, tmp_path, tally, kind):
     'fast_forward_on_resume' not in inspect.signature(IterBasedTrainLoop).parameters,
     reason="only the loop of OneDL's mmengine has this argument",
 )
-def test_losses_of_a_loop_that_does_not_ask_for_earlier_batches(repo, shapes, tmp_path, tally):
+def test_resume_with_fast_forward_has_the_same_losses(repo, shapes, tmp_path, tally):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     compare(config, tmp_path, tally, 9, 5, steps=10, **{'train_cfg.fast_forward_on_resume': True})
 
 
 @pytest.mark.reliability
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_losses_whatever_the_number_of_workers(repo, shapes, tmp_path, tally, kind):
+def test_resume_with_any_number_of_workers_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
     """Neither it nor the step at which the run was interrupted matters."""
     whole = None
     for number, (workers, later, kill_before, done) in enumerate(
@@ -60,7 +60,7 @@ def test_losses_whatever_the_number_of_workers(repo, shapes, tmp_path, tally, ki
 
 
 @pytest.mark.reliability
-def test_losses_with_checkpoints_at_other_intervals(repo, shapes, tmp_path, tally):
+def test_resume_with_another_checkpoint_interval_has_the_same_losses(repo, shapes, tmp_path, tally):
     config = write_config(tmp_path, 'iterations', repo, shapes, workers=2)
     interval = 'default_hooks.checkpoint.interval'
     whole = train(config, tmp_path / 'whole', **{interval: 7})
@@ -71,7 +71,7 @@ def test_losses_with_checkpoints_at_other_intervals(repo, shapes, tmp_path, tall
 
 
 @pytest.mark.reliability
-def test_validation_and_the_best_checkpoint_change_nothing(repo, shapes, tmp_path, tally):
+def test_resume_with_validation_and_save_best_has_the_same_losses(repo, shapes, tmp_path, tally):
     """A validation that falls between checkpoints may save one: the resumed run does as well."""
     config = write_config(tmp_path, 'iterations', repo, shapes, workers=2)
     options = {'train_cfg.val_begin': 1, 'train_cfg.val_interval': 4, 'default_hooks.checkpoint.save_best': 'mIoU'}
@@ -87,7 +87,7 @@ def test_validation_and_the_best_checkpoint_change_nothing(repo, shapes, tmp_pat
 
 @pytest.mark.reliability
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_interrupted_three_times_with_a_seed_that_was_drawn(repo, shapes, tmp_path, tally, kind):
+def test_resume_three_times_with_a_drawn_seed_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
     config = write_config(tmp_path, kind, repo, shapes, workers=2)
     losses = train(config, tmp_path / 'run', kill_before=8, randomness=dict(seed=None))
     seed = build(config, tmp_path / 'run', 'auto', randomness=dict(seed=None)).seed
@@ -101,7 +101,7 @@ def test_interrupted_three_times_with_a_seed_that_was_drawn(repo, shapes, tmp_pa
 
 
 @pytest.mark.reliability
-def test_resuming_loads_no_data_twice(repo, shapes, tmp_path):
+def test_resume_loads_no_sample_twice(repo, shapes, tmp_path):
     """mmengine's loop would load everything before the step that it resumes at."""
     config = write_config(tmp_path, 'iterations', repo, shapes)
     train(config, tmp_path / 'run', kill_before=6)

@@ -47,7 +47,7 @@ def state(**parts):
 
 
 @pytest.mark.parametrize('resume', ['auto', 'run/epoch_1.pth'])
-def test_resuming_from_a_file_that_would_run_code(config, tmp_path, tally, resume):
+def test_resume_hostile_checkpoint_is_refused(config, tmp_path, tally, resume):
     (tmp_path / 'run').mkdir()
     torch.save(state(x=Runs('touch it_ran')), tmp_path / 'run/epoch_1.pth')
     with pytest.raises(CheckpointError, match='epoch_1.pth is refused: .* would run code.*system'):
@@ -56,7 +56,7 @@ def test_resuming_from_a_file_that_would_run_code(config, tmp_path, tally, resum
     tally('hostile files')
 
 
-def test_the_python_in_a_checkpoint_is_not_run(config, tmp_path, tally):
+def test_resume_config_text_in_checkpoint_is_not_run(config, tmp_path, tally):
     """mmengine runs the text under meta.config when it resumes; there is no pickle needed for that."""
     options = {'train_dataloader.dataset.indices': 4}  # two steps an epoch
     train(config, tmp_path / 'run', **options, **{'train_cfg.max_epochs': 1})
@@ -69,7 +69,7 @@ def test_the_python_in_a_checkpoint_is_not_run(config, tmp_path, tally):
     tally('hostile files')
 
 
-def test_a_note_that_names_a_file_elsewhere(config, tmp_path, tally):
+def test_resume_note_naming_a_file_elsewhere_is_not_followed(config, tmp_path, tally):
     """With no checkpoint beside it there is nothing to resume, whatever it names."""
     (tmp_path / 'run').mkdir()
     torch.save(state(x=Runs('touch it_ran')), tmp_path / 'evil.pth')
@@ -83,7 +83,7 @@ def test_a_note_that_names_a_file_elsewhere(config, tmp_path, tally):
 
 
 @pytest.mark.parametrize('suffix', ['.pkl', '.pickle', '.yaml', '.YML'])
-def test_annotations_in_a_format_that_runs_code(config, shapes, tmp_path, tally, suffix):
+def test_annotations_pickled_or_yaml_are_refused(config, shapes, tmp_path, tally, suffix):
     path = tmp_path / f'annotations{suffix}'
     path.write_bytes(pickle.dumps(Runs('touch it_ran')))
     cfg = load_config(config, {'train_dataloader.dataset.ann_file': str(path)})

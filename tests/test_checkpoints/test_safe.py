@@ -28,7 +28,7 @@ class Runs:
         return os.system, (self.command,)
 
 
-def test_tensors_and_what_stands_beside_them(tmp_path):
+def test_load_file_known_types_are_read(tmp_path):
     buffer = HistoryBuffer([1.0, 2.5], [1, 1])
     torch.save(
         {
@@ -51,13 +51,13 @@ def test_tensors_and_what_stands_beside_them(tmp_path):
     assert loaded['ids'].tolist() == [0, 1, 2, 3]
 
 
-def test_legacy_format(tmp_path):
+def test_load_file_legacy_format_is_read(tmp_path):
     torch.save({'a': torch.ones(2)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     assert torch.equal(load_file(tmp_path / 'old.pth')['a'], torch.ones(2))
 
 
 @pytest.mark.parametrize('new_format', [True, False])
-def test_a_file_that_would_run_code_is_refused(tmp_path, new_format):
+def test_load_file_hostile_checkpoint_is_refused(tmp_path, new_format):
     witness = tmp_path / 'it_ran'
     torch.save(
         {'model': {'a': torch.ones(2)}, 'x': Runs(f'touch {witness}')},
@@ -69,7 +69,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, new_format):
     assert not witness.exists()
 
 
-def test_a_plain_pickle_that_would_run_code_is_refused(tmp_path):
+def test_load_file_hostile_plain_pickle_is_refused(tmp_path):
     witness = tmp_path / 'it_ran'
     (tmp_path / 'evil.pth').write_bytes(pickle.dumps(Runs(f'touch {witness}'), protocol=2))
     with pytest.raises(CheckpointError):
@@ -77,7 +77,7 @@ def test_a_plain_pickle_that_would_run_code_is_refused(tmp_path):
     assert not witness.exists()
 
 
-def test_what_was_loaded_can_be_saved_again(tmp_path):
+def test_load_file_result_can_be_saved_again(tmp_path):
     torch.save({'h': HistoryBuffer([1.0], [1]), 'a': np.arange(6.0).reshape(2, 3)}, tmp_path / 'a.pth')
     torch.save(load_file(tmp_path / 'a.pth'), tmp_path / 'b.pth')
     loaded = load_file(tmp_path / 'b.pth')
@@ -97,7 +97,7 @@ def test_what_was_loaded_can_be_saved_again(tmp_path):
         (b'\x00' * 100, 'not a PyTorch checkpoint'),
     ],
 )
-def test_files_that_are_something_else(tmp_path, content, message):
+def test_load_file_other_content_is_named(tmp_path, content, message):
     path = tmp_path / 'file.pth'
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=message) as error:
@@ -107,7 +107,7 @@ def test_files_that_are_something_else(tmp_path, content, message):
 
 @pytest.mark.parametrize('new_format, message', [(True, 'cut off'), (False, 'damaged or not|cut off')])
 @pytest.mark.parametrize('part', [0.3, 0.98])
-def test_truncated_files(tmp_path, new_format, message, part):
+def test_load_file_truncated_is_named(tmp_path, new_format, message, part):
     path = tmp_path / 'file.pth'
     torch.save({'a': torch.rand(1000)}, path, _use_new_zipfile_serialization=new_format)
     content = path.read_bytes()
@@ -116,12 +116,12 @@ def test_truncated_files(tmp_path, new_format, message, part):
         load_file(path)
 
 
-def test_no_such_file(tmp_path):
+def test_load_file_missing_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError, match='no checkpoint file'):
         load_file(tmp_path / 'none.pth')
 
 
-def test_tar_archives_are_refused(tmp_path):
+def test_load_file_tar_archive_is_refused(tmp_path):
     (tmp_path / 'data').write_text('x')
     with tarfile.open(tmp_path / 'old.pth', 'w') as archive:
         archive.add(tmp_path / 'data', 'data')
@@ -138,13 +138,13 @@ def safe_mmengine(monkeypatch):
     safe.use_safe_loading()
 
 
-def test_mmengine_reads_local_files_safely(tmp_path, safe_mmengine):
+def test_use_safe_loading_local_file_is_read_safely(tmp_path, safe_mmengine):
     (tmp_path / 'page.pth').write_bytes(b'<html>')
     with pytest.raises(CheckpointError, match='web page'):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'page.pth'), map_location='cpu')
 
 
-def test_mmengine_reads_downloads_safely(tmp_path, safe_mmengine, monkeypatch):
+def test_use_safe_loading_download_is_read_safely(tmp_path, safe_mmengine, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     witness = tmp_path / 'it_ran'
     torch.save({'a': torch.ones(2)}, tmp_path / 'good.pth')

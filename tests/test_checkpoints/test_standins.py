@@ -25,7 +25,7 @@ class Calls:
     'owner, name',
     [(HistoryBuffer, '__init__'), (HistoryBuffer, 'register_statistics'), (argparse.Namespace, '__class__')],
 )
-def test_getattr_fetches_nothing(tmp_path, owner, name):
+def test_getattr_other_than_statistics_is_refused(tmp_path, owner, name):
     torch.save({'x': Calls(getattr, owner, name)}, tmp_path / 'evil.pth')
     with pytest.raises(CheckpointError, match='refused'):
         load_file(tmp_path / 'evil.pth')
@@ -43,7 +43,7 @@ DTYPES = [
 
 
 @pytest.mark.parametrize('dtype', DTYPES, ids=range(len(DTYPES)))
-def test_dtypes_that_would_misread_memory_are_refused(tmp_path, dtype):
+def test_dtype_that_would_misread_memory_is_refused(tmp_path, dtype):
     scalar = np.float64(0).__reduce__()[0]
     torch.save({'x': Calls(scalar, dtype, b'12345678')}, tmp_path / 'evil.pth')
     with pytest.raises(CheckpointError):
@@ -51,13 +51,13 @@ def test_dtypes_that_would_misread_memory_are_refused(tmp_path, dtype):
 
 
 @pytest.mark.parametrize('content', [b'1234567', b'', b'123456789'])
-def test_numbers_of_the_wrong_size_are_refused(tmp_path, content):
+def test_scalar_of_the_wrong_size_is_refused(tmp_path, content):
     torch.save({'x': Calls(np.float64(0).__reduce__()[0], np.dtype('f8'), content)}, tmp_path / 'evil.pth')
     with pytest.raises(CheckpointError):
         load_file(tmp_path / 'evil.pth')
 
 
-def test_a_history_cannot_change_the_others(tmp_path):
+def test_history_with_own_statistics_leaves_others_alone(tmp_path):
     buffer = HistoryBuffer([1.0, 5.0], [1, 1])
     state = dict(buffer.__getstate__(), statistics_methods={'mean': 3})
     torch.save({'x': Calls(HistoryBuffer.__new__, HistoryBuffer, state=state)}, tmp_path / 'odd.pth')
@@ -68,7 +68,7 @@ def test_a_history_cannot_change_the_others(tmp_path):
     assert HistoryBuffer([2.0], [1]).statistics('mean') == 2
 
 
-def test_bytes_of_old_pickles():
+def test_encode_latin1_gives_bytes_and_others_are_refused():
     """torch 2.4 has no place of its own for them, and numbers of NumPy hold them."""
     encode = {f'{each.__module__}.{each.__qualname__}': each for each in standins.STANDINS}['_codecs.encode']
     assert encode('\x00\xff', 'latin1') == b'\x00\xff'

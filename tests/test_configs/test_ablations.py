@@ -26,14 +26,14 @@ ROWS = {
 PATHS = {row: REPO / f'configs/ablations/rest_lite_{row}-ablation_in1k.py' for row in ROWS}
 
 
-def test_there_is_a_config_for_each_row_and_no_other():
+def test_ablation_configs_are_those_of_the_rows():
     found = set((REPO / 'configs/ablations').glob('*_in1k.py'))
     baseline = REPO / 'configs/ablations/rest_lite_8xb256-ablation_in1k.py'
     assert found == {baseline, *PATHS.values()}
 
 
 @pytest.mark.parametrize('row', ROWS)
-def test_row_is_the_recipe_with_one_switch(row):
+def test_ablation_config_differs_from_the_recipe_in_one_switch(row):
     pytest.importorskip('mmpretrain.version')
     config = Config.fromfile(PATHS[row])
     recipe = Config.fromfile(REPO / 'configs/ablations/rest_lite_8xb256-ablation_in1k.py')
@@ -48,7 +48,7 @@ def test_row_is_the_recipe_with_one_switch(row):
     assert config.to_dict() == recipe.to_dict()
 
 
-def test_the_table_of_the_docs_maps_each_row_to_its_config():
+def test_ablation_docs_name_every_config():
     text = (REPO / 'docs/ablations.md').read_text()
     assert all(f'`{path.stem}`' in text for path in PATHS.values())
 
@@ -75,7 +75,7 @@ def detector(repo, shapes):
 
 
 @pytest.mark.parametrize('switches', [{}, *ROWS.values()], ids=str)
-def test_every_switch_trains_on_the_shapes(detector, switches):
+def test_ablation_switch_trained_on_shapes_lowers_the_loss(detector, switches):
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import MODELS
 

@@ -39,7 +39,7 @@ def photo(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize('name', DETECTORS)
-def test_detectors_see_what_pillow_resizes(name, photo):
+def test_detector_test_pipeline_equals_pillow(name, photo):
     """Shorter side 800, longer at most 1333, sizes rounded; BGR, as mmdet reads."""
     steps = read(name).test_dataloader.dataset.pipeline
     seen = run(steps, photo, instances=[])['inputs']
@@ -49,7 +49,7 @@ def test_detectors_see_what_pillow_resizes(name, photo):
 
 
 @pytest.mark.parametrize('name', SEGMENTORS)
-def test_segmentors_see_multiples_of_32(name, photo):
+def test_segmentor_test_pipeline_resizes_to_multiples_of_32(name, photo):
     cfg = read(name)
     assert cfg.tta_model.type == 'SegTTAModel' and cfg.model.test_cfg.mode == 'whole'
     assert cfg.model.data_preprocessor.bgr_to_rgb and cfg.test_dataloader.batch_size == 1
@@ -88,7 +88,7 @@ def torchvision_way(image: Image.Image, size: int | tuple, crop: int | None) -> 
 
 
 @pytest.mark.parametrize('name', CLASSIFIERS)
-def test_classifiers_see_what_the_authors_code_shows_them(name, photo):
+def test_classifier_test_pipeline_equals_torchvision(name, photo):
     cfg = read(name)
     _, version, _ = parse(name)
     size, crop = {('rest', '224'): (256, 224), ('restv2', '224'): (224, 224), ('restv2', '384'): ((384, 384), None)}[

@@ -25,7 +25,7 @@ DETECTORS = [name for name in NAMES if name.endswith('_coco')]
 SHAPES = dict(retinanet=files.retinanet_shapes, mask_rcnn=files.mask_rcnn_shapes, upernet=files.upernet_shapes)
 
 
-def test_every_published_file_has_one():
+def test_published_configs_are_those_of_the_files():
     expected = {f'rest_{arch}_224_in1k' for arch in REST}
     expected |= {f'restv2_{arch}_{size}_in1k' for arch in RESTV2 for size in (224, 384)}
     expected |= {f'{kind}_rest_{arch}_fpn_1x_coco' for kind in ('retinanet', 'mask_rcnn') for arch in ('small', 'base')}
@@ -42,11 +42,11 @@ def documented() -> dict[str, tuple[str, ...]]:
     return {name: tuple(figures) for name, figures in found.items() if name in NAMES}
 
 
-def test_every_config_is_documented():
+def test_published_configs_are_documented_with_metrics():
     assert sorted(documented()) == NAMES and all(documented().values())
 
 
-def test_documented_figures_are_those_of_the_papers(external):
+def test_documented_metrics_equal_the_papers(external):
     tables = json.loads((external / 'spec' / 'paper_tables.json').read_text())
     for name, figures in documented().items():
         kind, version, arch = parse(name)
@@ -63,7 +63,7 @@ def test_documented_figures_are_those_of_the_papers(external):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_file_of_full_size_fills_the_model(name):
+def test_published_config_full_size_file_fills_the_model(name):
     """Nothing missing, nothing unexpected, every shape as it is; without values, which small models have tests for."""
     kind, version, arch = parse(name)
     settings = {'rest': REST, 'restv2': RESTV2}[version][arch]
@@ -84,7 +84,7 @@ def test_a_file_of_full_size_fills_the_model(name):
 
 
 @pytest.mark.parametrize('name', DETECTORS)
-def test_detectors_test_as_detectron2_does(name):
+def test_detector_config_has_detectron2_test_settings(name):
     kind, version, arch = parse(name)
     cfg = read(name)
     model = build(cfg)
@@ -147,7 +147,7 @@ def load_golden(external: Path, name: str, monkeypatch):
         ('restv2_tiny-detectron2', 'mask_rcnn_restv2_tiny_fpn_3x_coco'),
     ],
 )
-def test_converted_detectors_hand_the_published_features_to_the_neck(name, config, external, monkeypatch):
+def test_converted_detector_features_equal_published_values(name, config, external, monkeypatch):
     golden, values, weights, image = load_golden(external, name, monkeypatch)
     version, arch = values['variant'].split('_')
     shapes = files.mask_rcnn_shapes(version, {'rest': REST, 'restv2': RESTV2}[version][arch], 2, 8, 8)
@@ -166,7 +166,7 @@ def test_converted_detectors_hand_the_published_features_to_the_neck(name, confi
 
 
 @pytest.mark.parametrize('name', ['rest_lite', 'rest_base', 'restv2_tiny'])
-def test_converted_classifiers_give_the_published_logits(name, external, monkeypatch):
+def test_converted_classifier_logits_equal_published_values(name, external, monkeypatch):
     golden, values, weights, image = load_golden(external, f'{name}-classification', monkeypatch)
     conversion = convert({'model': weights})
     model = build(read(f'{name}_224_in1k')).double().eval()

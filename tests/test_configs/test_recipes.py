@@ -105,7 +105,7 @@ def check_param_groups(cfg: Config, model: nn.Module) -> None:
             assert group['lr'] == pytest.approx(lr * rate**above), name
 
 
-def test_the_papers_parameter_counts(external):
+def test_recipe_parameter_counts_equal_the_papers(external):
     tables = json.loads((external / 'spec/paper_tables.json').read_text())
     for name, count in PARAMS.items():
         head, backbone, arch, rest = PATTERN.fullmatch(name).groups()
@@ -114,7 +114,7 @@ def test_the_papers_parameter_counts(external):
         assert dict(zip(columns, tables[key][f'{backbone}_{arch}']))['params_M'] == count
 
 
-def test_the_promised_configs_are_there():
+def test_promised_configs_exist():
     promised = {f'retinanet_rest_{arch}_fpn_1x_coco' for arch in ('lite', 'small', 'base', 'large')}
     promised |= {f'retinanet_rest_{arch}_fpn_1x_coco_wo-ln' for arch in ('small', 'base')}
     promised |= {f'mask_rcnn_rest_{arch}_fpn_1x_coco' for arch in ('small', 'base', 'large')}
@@ -136,7 +136,7 @@ HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small
 @pytest.mark.parametrize(
     'name', [pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES]
 )
-def test_recipe(name):
+def test_config_states_its_recipe(name):
     """What the config says, its parameters and their groups, and the channels between backbone, neck and heads."""
     cfg = read(name)
     validation.validate(cfg, ('train', 'val', 'test'))
@@ -161,7 +161,7 @@ def test_recipe(name):
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.endswith('_shapes')])
-def test_classes_of_the_drawn_shapes(name):
+def test_shapes_config_has_the_drawn_classes(name):
     cfg = read(name)
     classes = CLASSES if cfg.default_scope == 'mmdet' else ('background', *CLASSES)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -169,7 +169,7 @@ def test_classes_of_the_drawn_shapes(name):
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('upernet')])
-def test_augmentation_when_testing(name):
+def test_upernet_config_tta_has_six_scales_and_flips(name):
     """Scales of the test size, each with its mirror image."""
     cfg = read(name)
     assert cfg.tta_model.type == 'SegTTAModel'

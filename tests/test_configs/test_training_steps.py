@@ -85,7 +85,7 @@ SMALLEST = smallest_of_each_kind()
 @pytest.mark.parametrize(
     'name', [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )
-def test_step_and_prediction(name):
+def test_config_takes_a_step_and_predicts(name):
     cfg = read(name)
     model = build(cfg)
     model.init_weights()

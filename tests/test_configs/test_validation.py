@@ -17,7 +17,7 @@ from helpers.recipes import CONFIGS  # noqa: E402
     [path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts],
     ids=lambda path: str(path.relative_to(CONFIGS)),
 )
-def test_validation_finds_nothing_in_them(path, monkeypatch):
+def test_validate_config_of_the_repository_finds_nothing(path, monkeypatch):
     """No errors, and no warnings either."""
     monkeypatch.setattr(validation, 'print_log', lambda text, **options: pytest.fail(text))
     validation.validate(Config.fromfile(path), ('train', 'val', 'test'))

@@ -16,7 +16,7 @@ from mmrest.converters.conversion import convert
 
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
-def test_whole_files_are_used_up(tiny, version, layout):
+def test_convert_whole_file_uses_every_tensor(tiny, version, layout):
     """Every tensor goes somewhere, under a new name once; values are kept."""
     state_dict = make(layout, version, tiny)
     conversion = convert({'model': state_dict})
@@ -47,7 +47,7 @@ def expected_backbone(version: str, layout: str, state_dict: dict) -> dict:
 
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
-def test_backbones_alone(tiny, tmp_path, version, layout):
+def test_convert_to_backbone_equals_loading_the_file(tiny, tmp_path, version, layout):
     """Converted or not, through init_cfg, and at test time."""
     state_dict = make(layout, version, tiny)
     expected = expected_backbone(version, layout, state_dict)
@@ -73,7 +73,7 @@ def test_backbones_alone(tiny, tmp_path, version, layout):
         assert all(torch.equal(own[key], value) for key, value in whole.backbone.state_dict().items())
 
 
-def test_classifiers_of_the_detectors_code(tiny):
+def test_convert_prefixed_classifier_is_recognized(tiny):
     """The authors' own script only puts `backbone.bottom_up.` before a classifier's keys."""
     for version in ('rest', 'restv2'):
         state_dict = make('classification', version, tiny)
@@ -83,7 +83,7 @@ def test_classifiers_of_the_detectors_code(tiny):
         assert torch.equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
 
 
-def test_report(tiny, tmp_path):
+def test_conversion_report_names_layout_and_settings(tiny, tmp_path):
     state_dict = make('detectron2-retinanet', 'rest', REST['small'], device='meta')
     text = str(convert(state_dict))
     assert 'RetinaNet of detectron2 with rest_small (embed_dims 64 128 256 512' in text
@@ -145,14 +145,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize('case', REFUSED)
-def test_what_is_not_recognized_is_refused_and_named(tiny, case):
+def test_convert_unrecognized_file_is_refused_and_named(tiny, case):
     change, message = REFUSED[case]
     with pytest.raises(CheckpointError, match=message) as error:
         convert(change(make('detectron2-mask_rcnn', 'rest', tiny)), source='some.pth')
     assert 'some.pth' in str(error.value)
 
 
-def test_incomplete_heads_are_refused(tiny):
+def test_convert_incomplete_head_is_refused(tiny):
     with pytest.raises(CheckpointError, match='nothing for head.fc.bias'):
         convert(without(make('classification', 'restv2', tiny), 'head.bias'))
     with pytest.raises(CheckpointError, match='nothing for backbone.norm4'):
@@ -174,18 +174,18 @@ def test_incomplete_heads_are_refused(tiny):
 
 
 @pytest.mark.parametrize('to', ['retinanet', 'upernet', 'classifier'])
-def test_only_what_is_in_the_file_can_be_had(tiny, to):
+def test_convert_to_another_target_is_refused(tiny, to):
     with pytest.raises(CheckpointError, match=f'Mask R-CNN .* converted to mask_rcnn or backbone, not to {to}'):
         convert(make('detectron2-mask_rcnn', 'rest', tiny), to)
     assert convert(make('detectron2-mask_rcnn', 'rest', tiny), 'mask_rcnn').target == 'mask_rcnn'
 
 
-def test_unknown_target(tiny):
+def test_convert_unknown_target_raises(tiny):
     with pytest.raises(ValueError, match='Unknown target'):
         convert(make('classification', 'rest', tiny), 'detector')
 
 
-def test_weights_are_those_of_the_external_reference_values(external, monkeypatch):
+def test_published_shapes_equal_external_reference_values(external, monkeypatch):
     """The rule and the lists of names restated here are the ones behind ``golden/``."""
     monkeypatch.syspath_prepend(str(external / 'golden'))
     golden = pytest.importorskip('golden')

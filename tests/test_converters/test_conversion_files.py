@@ -20,7 +20,7 @@ def source(tiny, tmp_path):
 
 
 @pytest.mark.matrix
-def test_a_written_file_is_read_by_all(source, tmp_path):
+def test_convert_file_result_is_read_by_every_loader(source, tmp_path):
     conversion = convert_file(source, tmp_path / 'ours.pth')
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     assert conversion.sha256 == digest and digest in str(conversion)
@@ -44,7 +44,7 @@ def test_a_written_file_is_read_by_all(source, tmp_path):
     assert oct((tmp_path / 'ours.pth').stat().st_mode) == oct(source.stat().st_mode)
 
 
-def test_destinations_that_are_refused(source, tmp_path):
+def test_convert_file_wrong_destination_is_refused(source, tmp_path):
     content = source.read_bytes()
     (tmp_path / 'link.pth').symlink_to(source)
     for name in ('theirs.pth', 'link.pth', './theirs.pth'):
@@ -64,7 +64,7 @@ def test_destinations_that_are_refused(source, tmp_path):
     assert load_file(tmp_path / 'ours.pth')['meta']['target'] == 'retinanet'
 
 
-def test_a_failed_write_leaves_the_destination(source, tmp_path, monkeypatch):
+def test_convert_file_failed_write_leaves_the_destination(source, tmp_path, monkeypatch):
     (tmp_path / 'ours.pth').write_text('precious')
 
     def fail(checkpoint, file):
@@ -120,7 +120,7 @@ BROKEN = {
 
 @pytest.mark.parametrize('kind', BROKEN)
 @pytest.mark.parametrize('exists', [True, False])
-def test_broken_files(source, tmp_path, kind, exists):
+def test_convert_file_broken_source_is_named_and_nothing_written(source, tmp_path, kind, exists):
     break_file(kind, source)
     if exists:
         (tmp_path / 'ours.pth').write_text('precious')

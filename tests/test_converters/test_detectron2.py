@@ -125,7 +125,7 @@ def match(level: int, shape, sizes, generator) -> tuple[torch.Tensor, torch.Tens
 
 
 @pytest.mark.parametrize('converted', CASES, indirect=True, ids='-'.join)
-def test_pyramid(converted):
+def test_converted_pyramid_equals_detectron2(converted):
     levels = list(converted.pyramid)
     assert levels == ([3, 4, 5, 6, 7] if converted.kind == 'retinanet' else [2, 3, 4, 5, 6])
     for ours, level in zip(converted.ours, levels):
@@ -133,7 +133,7 @@ def test_pyramid(converted):
 
 
 @pytest.mark.parametrize('converted', CASES, indirect=True, ids='-'.join)
-def test_outputs_and_boxes_of_every_anchor(converted):
+def test_converted_dense_head_equals_detectron2_at_every_anchor(converted):
     """Class logits and deltas of one anchor are the same, wherever it stands in the order; so are its boxes."""
     model, w = converted.model, converted.w
     head = model.bbox_head if converted.kind == 'retinanet' else model.rpn_head
@@ -156,7 +156,7 @@ def test_outputs_and_boxes_of_every_anchor(converted):
 
 
 @pytest.mark.parametrize('converted', [('rest', 'retinanet')], indirect=True, ids='-'.join)
-def test_detections_of_retinanet(converted):
+def test_converted_retinanet_detections_equal_detectron2(converted):
     (result,) = converted.model.bbox_head.predict(converted.ours, [converted.sample], rescale=False)
     boxes, scores, classes = detectron2.retinanet_inference(
         converted.w, converted.pyramid, CLASSES, IMAGE, clip_first=True
@@ -171,7 +171,7 @@ MASK_RCNN = pytest.mark.parametrize('converted', CASES[1:], indirect=True, ids='
 
 
 @MASK_RCNN
-def test_proposals(converted):
+def test_converted_rpn_proposals_equal_detectron2(converted):
     (result,) = converted.model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
     boxes, objectness = detectron2.proposals(converted.w, converted.pyramid, IMAGE)
     assert len(result) == len(boxes) > 50
@@ -180,7 +180,7 @@ def test_proposals(converted):
 
 
 @MASK_RCNN
-def test_heads_on_regions(converted):
+def test_converted_roi_heads_equal_detectron2_on_given_regions(converted):
     """The same regions, pooled by each: class logits, deltas, boxes and masks."""
     head = converted.model.roi_head
     boxes = torch.tensor(
@@ -210,7 +210,7 @@ def test_heads_on_regions(converted):
 
 
 @MASK_RCNN
-def test_detections_of_mask_rcnn(converted):
+def test_converted_mask_rcnn_detections_equal_detectron2(converted):
     model = converted.model
     (found,) = model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
     (result,) = model.roi_head.predict_bbox(converted.ours, [converted.sample.metainfo], [found], model.test_cfg.rcnn)
@@ -224,7 +224,7 @@ def test_detections_of_mask_rcnn(converted):
     assert_equal(probabilities[torch.arange(len(boxes)), classes], masks)
 
 
-def test_order_of_anchors():
+def test_reorder_anchors_puts_ratios_before_sizes():
     """detectron2: sizes, then ratios; mmdet: ratios, then sizes. What belongs to one anchor stays together."""
     names = torch.tensor([[100 * size + 10 * ratio + i for i in range(4)] for size in range(3) for ratio in range(3)])
     expected = [100 * size + 10 * ratio + i for ratio in range(3) for size in range(3) for i in range(4)]
@@ -239,7 +239,7 @@ def test_order_of_anchors():
         ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     ],
 )
-def test_what_old_files_say_of_their_images(tiny, version, mean, std):
+def test_convert_pixel_statistics_are_compared_with_the_config(tiny, version, mean, std):
     state_dict = make('detectron2-mask_rcnn', version, tiny)
     state_dict['pixel_mean'] = torch.tensor(mean).view(3, 1, 1)
     state_dict['pixel_std'] = torch.tensor(std).view(3, 1, 1)
@@ -253,7 +253,7 @@ def test_what_old_files_say_of_their_images(tiny, version, mean, std):
 @pytest.mark.parametrize(
     'layout, prefix', [('detectron2-retinanet', ''), ('detectron2-mask_rcnn', 'proposal_generator.')]
 )
-def test_anchors_in_old_files_are_checked(tiny, layout, prefix):
+def test_convert_other_anchors_are_refused(tiny, layout, prefix):
     state_dict = make(layout, 'rest', tiny)
     octaves = (1, 2 ** (1 / 3), 2 ** (2 / 3)) if 'retinanet' in layout else (1,)
     keys = [f'{prefix}anchor_generator.cell_anchors.{i}' for i in range(5)]

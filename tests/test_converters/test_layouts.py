@@ -23,7 +23,7 @@ ARCHS = [
         if (version, layout) in LAYOUTS
     ],
 )
-def test_every_architecture_is_recognized_in_every_layout(version, name, arch, layout):
+def test_recognize_every_arch_in_every_layout(version, name, arch, layout):
     contents = recognize(make(layout, version, arch, device='meta'))
     assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
     assert contents.settings == arch and contents.name == f'{version}_{name}'

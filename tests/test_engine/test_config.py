@@ -19,7 +19,7 @@ def own_process_state(monkeypatch, repo):
     monkeypatch.chdir(repo)
 
 
-def test_data_root_moves_datasets_and_evaluators():
+def test_load_config_data_root_moves_datasets_and_evaluators():
     cfg = load_config('configs/retinanet_rest_lite_fpn_1x_coco.py', dict(data_root='/elsewhere'))
     for phase in ('train', 'val', 'test'):
         assert cfg[f'{phase}_dataloader'].dataset.data_root == '/elsewhere/'
@@ -31,7 +31,7 @@ def test_data_root_moves_datasets_and_evaluators():
     'own, root, said',
     [("'/my/data/'", 'data/coco/', True), ("'data/coco'", 'data/coco/', False), (None, 'data/coco/', False)],
 )
-def test_a_data_root_that_no_dataset_uses(repo, tmp_path, monkeypatch, own, root, said):
+def test_load_config_unused_data_root_warns(repo, tmp_path, monkeypatch, own, root, said):
     """A config that inherits ours and sets it changes no dataset; the option moves them all the same."""
     text = f"_base_ = '{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py'\n"
     path = write(tmp_path / 'mine.py', text + (f'data_root = {own}\n' if own else ''))
@@ -60,7 +60,7 @@ def test_a_data_root_that_no_dataset_uses(repo, tmp_path, monkeypatch, own, root
         ("data_root = 'mine/'\n", True),
     ],
 )
-def test_a_data_root_that_is_inherited_is_nobodys_mistake(repo, tmp_path, monkeypatch, chain, said):
+def test_load_config_inherited_data_root_does_not_warn(repo, tmp_path, monkeypatch, chain, said):
     write(tmp_path / 'base.py', f"_base_ = '{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py'\n{chain}")
     path = write(tmp_path / 'mine.py', "_base_ = ['base.py']\n")
     printed = []
@@ -69,44 +69,44 @@ def test_a_data_root_that_is_inherited_is_nobodys_mistake(repo, tmp_path, monkey
     assert bool(printed) == said
 
 
-def test_work_dir_is_named_after_the_config(tmp_path):
+def test_load_config_work_dir_is_named_after_the_config(tmp_path):
     assert load_config(DEMO).work_dir == 'work_dirs/retinanet_rest_lite_fpn_shapes'
     assert load_config(DEMO, work_dir='here').work_dir == 'here'
 
 
-def test_data_root_of_a_config_that_has_none(tmp_path):
+def test_load_config_data_root_without_variable_raises(tmp_path):
     path = write(tmp_path / 'c.py', "train_dataloader = dict(dataset=dict(data_root='a/'))")
     with pytest.raises(UsageError, match='no data_root of its own'):
         load_config(path, dict(data_root='/elsewhere'))
 
 
-def test_unknown_config_suggests_others():
+def test_load_config_unknown_name_suggests_others():
     with pytest.raises(UsageError, match='no config.*Did you mean.*retinanet_rest_small_fpn_1x_coco'):
         load_config('configs/retinanet_rest_smal_fpn_1x_coco.py')
     with pytest.raises(UsageError, match='Check the path'):
         load_config('configs/zzz.py')
 
 
-def test_config_of_a_library_that_is_missing(tmp_path):
+def test_load_config_missing_library_is_named(tmp_path):
     with pytest.raises(UsageError, match='(?s)not installed.*nothere.*mmrest.doctor'):
         load_config(write(tmp_path / 'c.py', "custom_imports = dict(imports=['nothere'], allow_failed_imports=False)"))
 
 
-def test_no_augmentation_of_masks(shapes, tmp_path):
+def test_prepare_test_tta_of_masks_raises(shapes, tmp_path):
     (tmp_path / 'file.pth').touch()
     cfg = load_config('configs/mask_rcnn_rest_lite_fpn_shapes.py', dict(data_root=str(shapes)))
     with pytest.raises(UsageError, match='no test-time augmentation for masks'):
         prepare_test(cfg, str(tmp_path / 'file.pth'), tta=True)
 
 
-def test_bfloat16_by_one_option(shapes, monkeypatch):
+def test_prepare_train_amp_keeps_bfloat16(shapes, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     cfg = load_config(DEMO, {'data_root': str(shapes), 'optim_wrapper.dtype': 'bfloat16'})
     assert prepare_train(cfg, amp=True).optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.dtype == 'bfloat16'
 
 
-def test_amp(shapes, monkeypatch):
+def test_prepare_train_amp_needs_gpu_and_stock_wrapper(shapes, monkeypatch):
     cfg = load_config(DEMO, dict(data_root=str(shapes)))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(UsageError, match='needs a GPU'):
@@ -119,7 +119,7 @@ def test_amp(shapes, monkeypatch):
         prepare_train(cfg, amp=True)
 
 
-def test_auto_scale_lr(shapes):
+def test_prepare_train_auto_scale_lr_is_enabled_on_request(shapes):
     cfg = load_config(DEMO, dict(data_root=str(shapes)))
     assert not prepare_train(cfg).auto_scale_lr.enable
     assert prepare_train(cfg, auto_scale_lr=True).auto_scale_lr.enable
@@ -128,7 +128,7 @@ def test_auto_scale_lr(shapes):
         prepare_train(cfg, auto_scale_lr=True)
 
 
-def test_testing_options(shapes, tmp_path, monkeypatch):
+def test_prepare_test_options_change_a_detector_config(shapes, tmp_path, monkeypatch):
     checkpoint = write(tmp_path / 'some.pth', 'x')
     cfg = load_config(DEMO, dict(data_root=str(shapes)))
     prepare_test(cfg, checkpoint, out='results.pkl', show_dir='painted', tta=True)
@@ -142,7 +142,7 @@ def test_testing_options(shapes, tmp_path, monkeypatch):
         prepare_test(load_config(DEMO, dict(data_root=str(shapes))), str(tmp_path / 'none.pth'))
 
 
-def test_testing_options_of_segmentation(tmp_path):
+def test_prepare_test_options_change_a_segmentor_config(tmp_path):
     pytest.importorskip('mmseg')
     checkpoint = write(tmp_path / 'some.pth', 'x')
     text = (
@@ -177,7 +177,7 @@ def test_testing_options_of_segmentation(tmp_path):
         ({'load_from': 'http://127.0.0.1:9/file.pth'}, 'load_from is http://127.0.0.1:9/file.pth, which cannot be'),
     ],
 )
-def test_a_config_is_validated_before_training(shapes, tmp_path, options, message):
+def test_prepare_train_invalid_config_raises_before_writing(shapes, tmp_path, options, message):
     cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path / 'work'))
     with pytest.raises(UsageError, match=message):
         prepare_train(cfg)
@@ -192,7 +192,7 @@ def test_a_config_is_validated_before_training(shapes, tmp_path, options, messag
         ({'test_dataloader.persistent_workers': True, 'test_dataloader.num_workers': 0}, 'test_dataloader.persistent_'),
     ],
 )
-def test_a_config_is_validated_before_testing(shapes, tmp_path, options, message):
+def test_prepare_test_invalid_config_raises(shapes, tmp_path, options, message):
     checkpoint = write(tmp_path / 'some.pth', 'x')
     with pytest.raises(UsageError, match=message):
         prepare_test(load_config(DEMO, {'data_root': str(shapes), **options}), checkpoint)
@@ -204,14 +204,14 @@ def test_a_config_is_validated_before_testing(shapes, tmp_path, options, message
     'name, text',
     [('c.png', 'x'), ('c.py', 'model = dict('), ('c.py', "_base_ = 'gone.py'"), ('c.py', 'model = undefined')],
 )
-def test_what_is_no_config_is_named(tmp_path, name, text):
+def test_load_config_unreadable_file_is_named(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UsageError, match=f'{name} cannot be read as a config: '):
         load_config(str(path))
 
 
-def test_a_config_without_training(tmp_path):
+def test_prepare_train_without_training_settings_raises(tmp_path):
     path = tmp_path / 'c.py'
     path.write_text('model = dict(type="A")')
     with pytest.raises(UsageError, match='has no train_dataloader, train_cfg, optim_wrapper to train with'):
@@ -219,7 +219,7 @@ def test_a_config_without_training(tmp_path):
 
 
 @pytest.mark.parametrize('given, own', [('~/my runs/x', None), (None, '~/my runs/x'), (None, None), ('a', '~/b')])
-def test_a_work_dir_in_the_home_folder_is_one_place(tmp_path, given, own):
+def test_load_config_work_dir_expands_the_home_folder(tmp_path, given, own):
     path = tmp_path / 'c.py'
     path.write_text(f'work_dir = {own!r}\n')
     home = os.path.expanduser('~')

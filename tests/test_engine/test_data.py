@@ -9,7 +9,7 @@ from mmrest.engine import UsageError, check_data, load_config, prepare_test, pre
 pytest.importorskip('mmdet')
 
 
-def test_missing_data_are_listed_once_with_what_to_do(repo, tmp_path):
+def test_check_data_missing_files_are_listed_once(repo, tmp_path):
     cfg = load_config(f'{repo}/configs/retinanet_rest_lite_fpn_1x_coco.py', dict(data_root=str(tmp_path / 'coco')))
     with pytest.raises(UsageError) as error:
         check_data(cfg)
@@ -24,7 +24,7 @@ def test_missing_data_are_listed_once_with_what_to_do(repo, tmp_path):
     assert 'val2017' not in str(error.value)
 
 
-def test_missing_shapes_say_how_to_draw_them(tmp_path):
+def test_check_data_missing_shapes_name_the_tool(tmp_path):
     with pytest.raises(UsageError, match='draw_shapes.py .*shapes'):
         check_data(load_config(DEMO, dict(data_root=str(tmp_path / 'shapes'))))
 
@@ -41,7 +41,7 @@ def check(dataset, evaluator=None):
         lambda d: [d],
     ],
 )
-def test_data_of_wrapped_datasets(tmp_path, wrap):
+def test_check_data_wrapped_dataset_is_checked(tmp_path, wrap):
     with pytest.raises(UsageError, match='none.json'):
         check(wrap(dict(type='A', data_root=str(tmp_path), ann_file='none.json')))
 
@@ -66,7 +66,7 @@ def test_data_of_wrapped_datasets(tmp_path, wrap):
         (dict(type='OwnDataset', anything=3), None),
     ],
 )
-def test_forms_in_which_datasets_name_their_data(tmp_path, dataset, missing):
+def test_check_data_finds_missing_path_in_every_form(tmp_path, dataset, missing):
     (tmp_path / 'img').mkdir()
     (tmp_path / 'a.json').touch()
     dataset = eval(repr(dataset).replace('{}', str(tmp_path)))
@@ -77,30 +77,30 @@ def test_forms_in_which_datasets_name_their_data(tmp_path, dataset, missing):
             check(dataset)
 
 
-def test_data_of_evaluators(tmp_path):
+def test_check_data_missing_evaluator_file_raises(tmp_path):
     with pytest.raises(UsageError, match='none.json'):
         check({}, evaluator=[dict(type='A'), dict(type='B', ann_file=str(tmp_path / 'none.json'))])
 
 
-def test_complete_data_pass(shapes):
+def test_check_data_complete_passes(shapes):
     check_data(load_config(DEMO, dict(data_root=str(shapes))), ('train', 'val', 'test'))
 
 
 @pytest.mark.parametrize('phase', ['train', 'val', 'test'])
 @pytest.mark.parametrize('size', [0, -1, 1.5, '8x'])
-def test_batches_of_no_images(shapes, tmp_path, phase, size):
+def test_prepare_bad_batch_size_raises(shapes, tmp_path, phase, size):
     cfg = load_config(DEMO, {'data_root': str(shapes), f'{phase}_dataloader.batch_size': size})
     with pytest.raises(UsageError, match=f'{phase}_dataloader.batch_size must be a positive integer, got {size!r}'):
         prepare_test(cfg, write(tmp_path / 'some.pth', 'x')) if phase == 'test' else prepare_train(cfg)
 
 
-def test_batches_of_a_sampler_have_no_size(shapes):
+def test_prepare_train_without_batch_size_passes(shapes):
     cfg = load_config(DEMO, dict(data_root=str(shapes)))
     del cfg.train_dataloader['batch_size']
     prepare_train(cfg)
 
 
-def test_proposals_in_a_format_that_runs_code(config):
+def test_check_data_pickled_proposals_are_refused(config):
     cfg = load_config(config, {'val_dataloader.dataset.proposal_file': 'p.pkl'})
     with pytest.raises(UsageError, match='p.pkl is refused as proposal_file'):
         check_data(cfg)

@@ -5,7 +5,7 @@ import pytest
 from mmrest.engine import exit_on_user_error
 
 
-def test_errors_of_paths_are_one_message(tmp_path, capsys):
+def test_exit_on_user_error_os_error_is_one_message(tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     with pytest.raises(SystemExit), exit_on_user_error():
         (tmp_path / 'file/x').mkdir()

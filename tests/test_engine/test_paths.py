@@ -5,7 +5,7 @@ import pytest
 from mmrest.engine import UsageError, check_target
 
 
-def test_targets(tmp_path):
+def test_check_target_unwritable_place_raises(tmp_path):
     file = tmp_path / 'file'
     file.write_text('')
     for good in (None, tmp_path, tmp_path / 'new/folder', 's3://bucket/x'):

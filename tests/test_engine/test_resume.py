@@ -11,7 +11,7 @@ from mmrest.engine.resume import prepare_resume
 
 
 @pytest.mark.parametrize('own', [{}, dict(randomness=dict(seed=None)), dict(randomness=dict(seed=3))])
-def test_the_seed_of_the_resumed_run_counts(tmp_path, own):
+def test_prepare_resume_takes_the_seed_of_the_checkpoint(tmp_path, own):
     path = tmp_path / 'epoch_1.pth'
     torch.save(dict(meta=dict(epoch=1, iter=5, seed=77), state_dict={}, optimizer={}, message_hub={}), path)
     cfg = Config(dict(work_dir=str(tmp_path), **own))
@@ -19,7 +19,7 @@ def test_the_seed_of_the_resumed_run_counts(tmp_path, own):
     assert cfg.randomness.seed == 77 and cfg.load_from == str(path)
 
 
-def test_resume(shapes, tmp_path):
+def test_prepare_train_resume_finds_and_checks_the_checkpoint(shapes, tmp_path):
     cfg = load_config(DEMO, dict(data_root=str(shapes)), work_dir=str(tmp_path))
     prepare_train(cfg)
     assert not cfg.resume
@@ -37,7 +37,7 @@ def test_resume(shapes, tmp_path):
         assert cfg.resume and cfg.load_from == str(tmp_path / 'epoch_1.pth') and cfg.randomness.seed == 7
 
 
-def test_checkpoints_of_another_name(tmp_path, monkeypatch):
+def test_prepare_resume_other_names_are_mentioned(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr('mmrest.engine.resume.print_log', lambda text, **options: said.append(text))
     cfg = Config(dict(work_dir=str(tmp_path)))

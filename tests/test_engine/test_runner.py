@@ -99,7 +99,7 @@ def shadowed(owner) -> list[str]:
 
 @pytest.mark.parametrize('by_epoch', [True, False])
 @pytest.mark.parametrize('batch_sampler', [None, dict(type=BatchSampler, drop_last=True)])
-def test_objects_of_a_run_are_plain(tmp_path, by_epoch, batch_sampler):
+def test_train_objects_have_no_overridden_methods(tmp_path, by_epoch, batch_sampler):
     """While it trains and afterwards, no attribute stands before a method."""
     during = []
 
@@ -134,7 +134,7 @@ class Handing(nn.Module):
         return dict(inputs=data)
 
 
-def test_testing_takes_mmengines_loader(tmp_path):
+def test_build_dataloader_for_testing_is_the_stock_loader(tmp_path):
     runner = build_runner(config(tmp_path))
     assert type(runner.test_loop.dataloader) is DataLoader and not shadowed(runner)
     given = DataLoader([1, 2])
@@ -142,7 +142,7 @@ def test_testing_takes_mmengines_loader(tmp_path):
 
 
 @pytest.mark.parametrize('runner_type', [None, 'Runner', 'CheckedRunner', 'OwnRunner', OwnRunner])
-def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
+def test_build_runner_saves_the_config_unchanged(tmp_path, runner_type):
     """A runner of a project's own is the base of the one that runs."""
     cfg = config(tmp_path, dataset=dict(type='Unused'), **(dict(runner_type=runner_type) if runner_type else {}))
     if runner_type is OwnRunner:
@@ -157,7 +157,7 @@ def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
     assert saved.train_dataloader == cfg.train_dataloader and saved.train_dataloader.batch_sampler is None
 
 
-def test_other_runners_and_unknown_ones(tmp_path):
+def test_find_runner_unknown_name_raises(tmp_path):
     assert find_runner(Config(dict(runner_type='FlexibleRunner'))) is None
     cfg = config(tmp_path, runner_type='OwnRuner')
     with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check its spelling"):
@@ -174,7 +174,7 @@ def test_other_runners_and_unknown_ones(tmp_path):
         (dict(type='OwnCheckpointHook'), OwnCheckpointHook),
     ],
 )
-def test_checkpoint_hooks_by_type(tmp_path, hook, expected):
+def test_build_runner_replaces_only_the_stock_checkpoint_hook(tmp_path, hook, expected):
     cfg = config(tmp_path)
     cfg.default_hooks.checkpoint = dict(hook, interval=3)
     kinds = [type(each) for each in build_runner(cfg).hooks if isinstance(each, CheckpointHook)]
@@ -182,7 +182,7 @@ def test_checkpoint_hooks_by_type(tmp_path, hook, expected):
 
 
 @pytest.mark.parametrize('dataset', [Noise(), Subset(Noise(), range(5))])
-def test_samples_are_the_same_in_whichever_process(tmp_path, dataset):
+def test_train_samples_are_equal_with_and_without_workers(tmp_path, dataset):
     """Those of a dataset that loads whole batches, too; the random state of the model does not matter."""
     runs = []
     for workers in (0, 2):
@@ -193,7 +193,7 @@ def test_samples_are_the_same_in_whichever_process(tmp_path, dataset):
     assert torch.equal(*runs) and len(runs[0]) == 10 and len(runs[0].unique()) == 20
 
 
-def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
+def test_build_train_loop_other_loop_warns(tmp_path, monkeypatch):
     class OwnLoop(BaseLoop):
         def run(self):
             pass
@@ -207,7 +207,7 @@ def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
     assert len(said) == 1 and 'cannot be restored when it is resumed' in said[0]
 
 
-def test_package_that_the_registry_misses(monkeypatch, shapes):
+def test_build_runner_missing_package_is_named(monkeypatch, shapes):
     def fail(cfg):
         raise ModuleNotFoundError("No module named 'nothere'")
 
@@ -226,7 +226,7 @@ def test_package_that_the_registry_misses(monkeypatch, shapes):
         ),
     ],
 )
-def test_arguments_that_the_backbone_refuses(shapes, tmp_path, options, message):
+def test_build_runner_bad_backbone_argument_is_one_message(shapes, tmp_path, options, message):
     cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path))
     with pytest.raises(UsageError, match=f'^The config cannot be used: {message}'):
         build_runner(cfg)
@@ -239,7 +239,7 @@ def test_arguments_that_the_backbone_refuses(shapes, tmp_path, options, message)
         (dict(paramwise_cfg=dict(layer_decay_rate=0.5), optimizer=dict(lr=None)), 'needs the lr'),
     ],
 )
-def test_arguments_that_the_optimizer_refuses(shapes, tmp_path, wrapper, message):
+def test_build_runner_bad_optimizer_argument_is_one_message(shapes, tmp_path, wrapper, message):
     options = {
         'data_root': str(shapes),
         'optim_wrapper': dict(wrapper, constructor='LayerDecayOptimWrapperConstructor'),
@@ -248,14 +248,14 @@ def test_arguments_that_the_optimizer_refuses(shapes, tmp_path, wrapper, message
         build_runner(load_config(DEMO, options, work_dir=str(tmp_path)), train=True)
 
 
-def test_base_lr_is_scaled_too(shapes, tmp_path):
+def test_scale_lr_scales_the_base_rate(shapes, tmp_path):
     cfg = load_config(DEMO, {'data_root': str(shapes), 'train_dataloader.batch_size': 2}, work_dir=str(tmp_path))
     runner = build_runner(prepare_train(cfg, auto_scale_lr=True), train=True)
     runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
     assert {group['lr'] for group in runner.optim_wrapper.param_groups} == {1e-3 * 2 / 8}
 
 
-def test_value_errors_of_others_keep_their_traceback(monkeypatch, shapes):
+def test_build_runner_value_error_of_others_is_kept(monkeypatch, shapes):
     def fail(cfg):
         raise ValueError('of mmdet')
 

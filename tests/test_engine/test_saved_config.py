@@ -3,7 +3,7 @@
 from mmrest.engine.saved_config import read_saved_config
 
 
-def test_the_saved_config_is_read_and_not_run(tmp_path):
+def test_read_saved_config_parses_without_running(tmp_path):
     text = (
         f"a = dict(b=[1, dict(c='x')], d=(2, -3))\nopen('{tmp_path}/ran', 'w')\ne = open('{tmp_path}/ran', 'w')\n"
         "f = {'g': None}\n"

@@ -27,7 +27,7 @@ def source(tiny, tmp_path):
     return tmp_path / 'theirs.pth'
 
 
-def test_tool(repo, source, tmp_path):
+def test_convert_checkpoint_writes_or_ends_in_one_message(repo, source, tmp_path):
     tool = [sys.executable, repo / 'tools' / 'convert_checkpoint.py']
     out = run_process([*tool, 'theirs.pth', 'ours.pth'], tmp_path)
     assert 'theirs.pth is a RetinaNet of detectron2 with rest_custom' in out and out.endswith('written to ours.pth\n')

@@ -28,7 +28,7 @@ def tool(monkeypatch):
     return module
 
 
-def test_trainings_that_are_finished_are_not_repeated(tool, tmp_path, monkeypatch, capsys):
+def test_run_ablation_again_skips_finished_trainings(tool, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmdet')
 
     def run(*args):
@@ -57,7 +57,7 @@ def run_tool(tool, monkeypatch, *args):
     tool.main()
 
 
-def test_trainings_may_count_iterations(tool, tmp_path, monkeypatch, capsys):
+def test_run_ablation_iteration_config_is_finished_at_max_iters(tool, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmseg')
     args = ('--config', REPO / 'configs/upernet_rest_lite_shapes.py', '--metric', 'mIoU', '--work-dir', tmp_path)
     for tool.last, shown in ((1500, 'not trained'), (2000, '0.500')):
@@ -75,7 +75,7 @@ def test_trainings_may_count_iterations(tool, tmp_path, monkeypatch, capsys):
         (['--cfg-options', 'default_hooks.logger.log_metric_by_epoch=False'], 'log_metric_by_epoch=True'),
     ],
 )
-def test_mistakes_are_one_message(tool, tmp_path, monkeypatch, capsys, args, message):
+def test_run_ablation_mistaken_arguments_are_one_message(tool, tmp_path, monkeypatch, capsys, args, message):
     pytest.importorskip('mmdet')
     with pytest.raises(SystemExit) as exit_status:
         run_tool(tool, monkeypatch, '--work-dir', tmp_path, *args)

@@ -38,7 +38,7 @@ from mmrest.utils.cli import ArgumentParser, ConfigOptions, parse_value
         "('a','b')",
     ],
 )
-def test_values_without_blanks_are_those_of_mmengine(text):
+def test_parse_value_without_blanks_equals_mmengine(text):
     assert parse_value(text) == DictAction._parse_iterable(text)
     assert type(parse_value(text)) is type(DictAction._parse_iterable(text))
 
@@ -58,7 +58,7 @@ def test_values_without_blanks_are_those_of_mmengine(text):
         ('fotos/größe', 'fotos/größe'),
     ],
 )
-def test_blanks_quotes_and_homes(text, value):
+def test_parse_value_blanks_quotes_and_home_are_kept(text, value):
     assert parse_value(text) == value
 
 
@@ -71,7 +71,7 @@ def test_blanks_quotes_and_homes(text, value):
         ('a=1,2)', 'brackets do not match'),
     ],
 )
-def test_what_cannot_be_read_is_one_message(option, message, capsys):
+def test_cfg_options_unreadable_is_one_message(option, message, capsys):
     parser = ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
     with pytest.raises(SystemExit):
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_one_message(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_options_add_up_and_paths_are_expanded():
+def test_argument_parser_adds_options_and_expands_home():
     parser = ArgumentParser()
     parser.add_argument('paths', nargs='*')
     parser.add_argument('--work-dir', default='~/x')
@@ -93,7 +93,7 @@ def test_options_add_up_and_paths_are_expanded():
     assert parser.parse_args([]).work_dir == f'{home}/x' and parser.parse_args([]).cfg_options is None
 
 
-def test_every_tool_takes_them(repo):
+def test_tools_use_the_common_parser(repo):
     for path in sorted((repo / 'tools').glob('*.py')):
         text = path.read_text()
         if path.name not in ('setup_env.py', 'doctor.py'):  # which run without mmengine

@@ -24,7 +24,7 @@ from mmrest.utils.cores import available_cores
         (None, {}, 8),
     ],
 )
-def test_cores(tmp_path, monkeypatch, group, files, cores):
+def test_available_cores_respects_quota_and_affinity(tmp_path, monkeypatch, group, files, cores):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: range(8), raising=False)
     for name, text in {**files, **({'proc/self/cgroup': group + '\n'} if group else {})}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(progress.time, 'monotonic', lambda: float(next(ticks)))
 
 
-def test_lines(clock, monkeypatch):
+def test_show_progress_without_terminal_prints_lines(clock, monkeypatch):
     monkeypatch.setattr(sys, 'stderr', io.StringIO())
     with show_progress('reading a.json', 40_000_000, 'MB') as advance:
         for _ in range(8):
@@ -30,7 +30,7 @@ def test_lines(clock, monkeypatch):
     ]
 
 
-def test_quick_tasks_say_nothing(monkeypatch):
+def test_show_progress_quick_task_prints_nothing(monkeypatch):
     monkeypatch.setattr(sys, 'stderr', io.StringIO())
     for show in (show_progress, no_progress):
         with show('loading', 3, 'images') as advance:
@@ -38,7 +38,7 @@ def test_quick_tasks_say_nothing(monkeypatch):
     assert not sys.stderr.getvalue()
 
 
-def test_bar_on_a_terminal(monkeypatch):
+def test_show_progress_on_a_terminal_prints_a_bar(monkeypatch):
     pytest.importorskip('rich')
     stream = io.StringIO()
     stream.isatty = lambda: True
@@ -51,5 +51,5 @@ def test_bar_on_a_terminal(monkeypatch):
 
 
 @pytest.mark.parametrize('seconds, text', [(0.4, '0 s'), (59.4, '59 s'), (125, '2 min 5 s'), (3780, '1 h 3 min')])
-def test_durations(seconds, text):
+def test_format_seconds_is_readable(seconds, text):
     assert format_seconds(seconds) == text

@@ -14,7 +14,7 @@ pytest.importorskip('mmcv._ext')
 
 
 @pytest.mark.parametrize('serialize', [True, False])
-def test_objects_in_xml_files(tmp_path, serialize):
+def test_voc_dataset_unmatched_classes_raise_with_both_names(tmp_path, serialize):
     """A data set whose names match nothing is empty: the error has those of both sides."""
     init_default_scope('mmdet')
     folder = tmp_path / 'VOC2007'
@@ -40,7 +40,7 @@ def test_objects_in_xml_files(tmp_path, serialize):
         validate_dataset(dataset)
 
 
-def test_the_class_of_a_checked_dataset(shapes):
+def test_checked_coco_dataset_pickles_as_its_own_class(shapes):
     """It has the name of the one that it stands for, and is copied and pickled as that."""
 
     from mmdet.datasets import CocoDataset

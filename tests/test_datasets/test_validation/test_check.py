@@ -20,7 +20,7 @@ def damaged(shapes, tmp_path):
     return shutil.copytree(shapes, tmp_path / 'data')
 
 
-def test_folders_without_a_config(damaged):
+def test_check_label_maps_and_coco_files_report_faults_in_folders(damaged):
     report = Report(examples=1)
     labels = sorted((damaged / 'labels/train').iterdir())[3]
     values = np.asarray(Image.open(labels)).copy()
@@ -42,7 +42,7 @@ def test_folders_without_a_config(damaged):
     assert 'grayscale' not in str(report)
 
 
-def test_no_images_in_a_folder(damaged):
+def test_check_config_without_images_reports_an_error(damaged):
     file = damaged / 'annotations/instances_train.json'
     file.write_text('{"images": [], "annotations": [], "categories": []}')
     report = Report()

@@ -46,7 +46,7 @@ def coco(shapes, classes, **options):
 @pytest.mark.parametrize(
     'wrap', [lambda dataset: dataset, lambda dataset: dict(type='RepeatDataset', times=2, dataset=dataset)]
 )
-def test_categories_of_a_json(shapes, classes, missing, wrap):
+def test_coco_categories_unlike_the_classes_raise(shapes, classes, missing, wrap):
     init_default_scope('mmdet')
     config = wrap(coco(shapes, classes, filter_cfg=dict(filter_empty_gt=True)))
     with pytest.raises(DataError, match=f'{missing} in the file, which has disc, square, triangle, star') as error:
@@ -66,7 +66,7 @@ def test_categories_of_a_json(shapes, classes, missing, wrap):
     ],
 )
 @pytest.mark.parametrize('kind, scope', [('CocoDataset', 'mmdet'), ('BaseSegDataset', 'mmseg')])
-def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(classes, mixed, kind, scope):
+def test_mixed_classes_in_training_parts_raise(classes, mixed, kind, scope):
     parts = [
         dict(type=kind, data_root=folder, metainfo=dict(classes=names))
         for folder, names in (('one', ('disc', 'square', 'triangle', 'star')), ('two', classes))
@@ -106,7 +106,7 @@ def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(clas
         ),
     ],
 )
-def test_classes_that_no_such_dataset_has(dataset, scope, said):
+def test_unknown_class_of_a_dataset_raises(dataset, scope, said):
     cfg = Config(dict(default_scope=scope, train_dataloader=dict(dataset=dataset)))
     with pytest.raises(UsageError, match=said) as error:
         check_consistency(cfg, ('train',))
@@ -123,7 +123,7 @@ def test_classes_that_no_such_dataset_has(dataset, scope, said):
         dict(type='ADE20KDataset'),
     ],
 )
-def test_classes_that_it_has(dataset):
+def test_find_wrong_classes_known_classes_gives_none(dataset):
     assert not find_wrong_classes([dataset], 'mmseg')
 
 
@@ -145,7 +145,7 @@ def test_classes_that_it_has(dataset):
     'options',
     [dict(data_root='animals'), dict(data_prefix='animals'), dict(data_root='.', data_prefix=dict(img_path='animals'))],
 )
-def test_folders(tmp_path, monkeypatch, classes, said, options):
+def test_find_wrong_classes_compares_with_folders(tmp_path, monkeypatch, classes, said, options):
     need_mmpretrain()
     for name in ('cat', 'dog'):
         (tmp_path / 'animals' / name).mkdir(parents=True)

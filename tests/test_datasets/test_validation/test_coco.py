@@ -26,7 +26,7 @@ def damaged(shapes, tmp_path):
         (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
     ],
 )
-def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
+def test_check_coco_bad_segmentation_counts_only_with_masks(damaged, segmentation, fault):
     content = json.loads((damaged / 'annotations/instances_train.json').read_text())
     good = Report()
     check_coco(content, 'a.json', good)
@@ -39,7 +39,7 @@ def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
 
 
 @pytest.mark.parametrize('lacking', [None, [], {}])
-def test_objects_without_masks(damaged, lacking):
+def test_check_coco_missing_segmentation_counts_only_with_masks(damaged, lacking):
     """An error where masks are used, whether crowd or not; a box that is left out needs none."""
     content = json.loads((damaged / 'annotations/instances_train.json').read_text())
     content['annotations'][0]['segmentation'] = lacking

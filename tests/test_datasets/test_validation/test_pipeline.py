@@ -8,7 +8,7 @@ from mmrest.datasets.validation.pipeline import ValidatedPipeline
 
 @pytest.mark.parametrize('backend_args', [dict(backend='petrel', path_mapping={'data/': 's3://'}), None])
 @pytest.mark.parametrize('stock', [True, False])
-def test_paths_on_other_storage_are_left_to_their_loader(backend_args, stock):
+def test_pipeline_path_on_other_storage_is_left_to_its_loader(backend_args, stock):
     """A stock loader of local files finds that there is none; one of one's own may know better."""
 
     class LoadFromStorage:

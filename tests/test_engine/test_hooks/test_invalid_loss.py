@@ -20,7 +20,7 @@ pytest.importorskip('mmseg')
 @pytest.mark.parametrize(
     'mode, training, stops', [('loss', True, True), ('loss', False, False), ('tensor', True, False)]
 )
-def test_losses_are_summed_as_the_model_sums_them(mode, training, stops, own, monkeypatch):
+def test_hook_checks_the_losses_the_model_sums(mode, training, stops, own, monkeypatch):
     """By a method that was set on the model as well; the model is as it was when training is over."""
     hook, model = mmrest.InvalidLossHook(), Summing()
     stopped, runner = [], SimpleNamespace(model=model)
@@ -49,7 +49,7 @@ def _parse(losses):
     return losses['loss_a'] + 1, dict(own=losses['loss_a'])
 
 
-def test_the_hook_is_registered_and_on(repo):
+def test_configs_have_the_hook_on(repo):
     assert HOOKS.get('InvalidLossHook') is mmrest.InvalidLossHook
     for name in ('retinanet_rest_lite_fpn_shapes', 'upernet_rest_lite_shapes', 'rest_small_8xb256_in1k'):
         if name.startswith('rest'):

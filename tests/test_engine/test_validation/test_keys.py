@@ -43,7 +43,7 @@ def add(cfg, path, key, value=1):
 
 
 @pytest.mark.parametrize('path, key, near', MISSPELLED)
-def test_misspelled_keys(framework_config, framework, path, key, near):
+def test_validate_misspelled_key_suggests_the_right_one(framework_config, framework, path, key, near):
     cfg = framework_config(framework)
     add(cfg, path, key)
     if near and near in cfg.get(path.split('.')[0], {}):
@@ -80,7 +80,7 @@ def test_misspelled_keys(framework_config, framework, path, key, near):
         ),
     ],
 )
-def test_training_loops(framework_config, framework, loop, message):
+def test_validate_wrong_training_loop_raises(framework_config, framework, loop, message):
     cfg = framework_config(framework)
     cfg.train_cfg = loop
     with pytest.raises(UsageError) as error:
@@ -98,7 +98,7 @@ def test_training_loops(framework_config, framework, loop, message):
         (dict(checkpoint=dict(type='CheckpointHok')), 'is not registered in hooks. Did you mean CheckpointHook'),
     ],
 )
-def test_default_hooks(framework_config, framework, hooks, message):
+def test_validate_wrong_default_hook_raises(framework_config, framework, hooks, message):
     cfg = framework_config(framework)
     cfg.default_hooks = ConfigDict(hooks)
     with pytest.raises(UsageError, match=message):
@@ -120,20 +120,20 @@ def test_default_hooks(framework_config, framework, hooks, message):
         ),
     ],
 )
-def test_custom_hooks(framework_config, hook, message):
+def test_validate_wrong_custom_hook_raises(framework_config, hook, message):
     cfg = framework_config('mmdet', dict(custom_hooks=[hook]))
     with pytest.raises(UsageError, match=f'^{message}'):
         validate(cfg, PHASES)
 
 
-def test_a_metric_with_a_misspelled_key(framework_config):
+def test_validate_misspelled_metric_key_raises(framework_config):
     cfg = framework_config('mmdet')
     cfg.val_evaluator = dict(type='CocoMetric', ann_file='a.json', metrics='bbox')
     with pytest.raises(UsageError, match=r'val_evaluator.metrics is no setting of CocoMetric. Did you mean metric\?'):
         validate(cfg, PHASES)
 
 
-def test_keys_that_are_read(framework_config):
+def test_validate_known_keys_pass(framework_config):
     """Those that a hook hands on, priorities, and what mmengine itself takes out."""
     cfg = framework_config(
         'mmdet',
@@ -160,7 +160,7 @@ def test_keys_that_are_read(framework_config):
 @pytest.mark.parametrize(
     'path, key', [('env_cfg', 'anything'), ('auto_scale_lr', 'note'), ('optim_wrapper.paramwise_cfg', '_delete')]
 )
-def test_other_keys_that_nothing_reads(framework_config, framework, monkeypatch, path, key):
+def test_validate_ignored_key_warns(framework_config, framework, monkeypatch, path, key):
     said = []
     monkeypatch.setattr(validation_package, 'print_log', lambda text, **options: said.append(text))
     cfg = framework_config(framework)
@@ -179,7 +179,7 @@ def test_other_keys_that_nothing_reads(framework_config, framework, monkeypatch,
     ],
 )
 @pytest.mark.parametrize('there', [True, False])
-def test_misspelled_names(framework_config, framework, name, near, there):
+def test_find_near_names_misspelled_variable_is_found(framework_config, framework, name, near, there):
     cfg = framework_config(framework)
     cfg[name] = dict(type='A')
     if there:
@@ -191,6 +191,6 @@ def test_misspelled_names(framework_config, framework, name, near, there):
     assert (f'{near} of this config counts' in warning) == there
 
 
-def test_variables_of_a_config_are_its_own_affair(framework_config, framework):
+def test_find_near_names_own_variables_pass(framework_config, framework):
     cfg = framework_config(framework, dict(test_pipeline=[], train_dataset={}, num_classes=3, arch={}, model_name='x'))
     assert not find_near_names(cfg)

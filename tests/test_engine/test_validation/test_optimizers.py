@@ -12,7 +12,7 @@ from mmrest.engine.validation.keys import find_ignored_keys
 PHASES = ('train', 'val', 'test')
 
 
-def test_schedules(framework_config, framework):
+def test_validate_misspelled_schedule_keys_raise(framework_config, framework):
     cfg = framework_config(
         framework,
         dict(param_scheduler=[dict(type='LinearLR', start_facto=0.1), dict(type='MultiStepLR', milestone=[3])]),
@@ -54,14 +54,14 @@ def test_schedules(framework_config, framework):
         ),
     ],
 )
-def test_optimizers(framework_config, framework, wrapper, message):
+def test_validate_wrong_optimizer_raises(framework_config, framework, wrapper, message):
     cfg = framework_config(framework)
     cfg.optim_wrapper = ConfigDict(wrapper)
     with pytest.raises(UsageError, match=message):
         validate(cfg)
 
 
-def test_a_constructor_of_ones_own_reads_what_it_likes(framework_config):
+def test_validate_own_constructor_takes_any_key(framework_config):
     class Own(DefaultOptimWrapperConstructor):
         pass
 

@@ -3,7 +3,7 @@
 from mmrest.engine.validation.signatures import arguments
 
 
-def test_arguments_along_the_bases():
+def test_arguments_follow_kwargs_along_the_bases():
     class Base:
         def __init__(self, a, b=1):
             pass
