@@ -80,7 +80,7 @@ def train(cfg: Config) -> Runner:
     runner = Runner.from_cfg(cfg)
     runner.train()
     losses, counts = runner.message_hub.get_scalar('train/loss').data
-    assert counts.sum() == 2 and np.isfinite(losses).all()
+    assert counts.sum() == 2 and [loss for loss in losses if not np.isfinite(loss)] == []
     return runner
 
 
@@ -93,7 +93,7 @@ def dataset(cfg: Config, phase: str = 'train'):
 
 def test_page_blocks_are_found():
     assert {'my_detector.py', 'my_segmentor.py'} < set(CONFIGS) and len(CONFIGS) == 6 and len(COMMANDS) == 2
-    assert all(name.endswith('.py') for name in CONFIGS)
+    assert [name for name in CONFIGS if not name.endswith('.py')] == []
 
 
 def test_detector_config_trains_and_tests(project):
@@ -133,8 +133,7 @@ def test_segmentor_config_maps_labels_and_trains(project, name, lowest):
     for i in range(3):
         drawn = cv2.imread(data.get_data_info(i)['seg_map_path'], cv2.IMREAD_UNCHANGED)
         loaded = data[i]['data_samples'].gt_sem_seg.data[0].numpy()
-        assert (loaded[drawn == 0] == (255 if lowest else 0)).all()
-        assert (loaded[drawn > 0] == drawn[drawn > 0] - lowest).all()
+        np.testing.assert_array_equal(loaded, np.where(drawn, drawn - lowest, 255 if lowest else 0))
     runner = train(small(name, project))
     assert 'mIoU' in runner.test()
 
@@ -149,7 +148,7 @@ def test_segmentor_loss_ignores_label_255(project):
     logits, labels = torch.randn(1, 5, 4, 4, requires_grad=True), torch.randint(0, 5, (1, 4, 4))
     labels[:, 0] = 255
     loss(logits, labels, ignore_index=255).backward()
-    assert (logits.grad[:, :, 0] == 0).all() and (logits.grad[:, :, 1:] != 0).all()
+    assert not logits.grad[:, :, 0].any() and (logits.grad[:, :, 1:] != 0).all()
     labels[:, 0] = 5
     with pytest.raises(IndexError, match='Target 5 is out of bounds'):
         loss(logits, labels, ignore_index=255)
@@ -159,7 +158,7 @@ def test_segmentor_loss_ignores_label_255(project):
     if is_distributed('onedl-mmsegmentation'):
         logits.grad = None
         weighted(logits, labels, ignore_index=255).backward()
-        assert (logits.grad[:, :, 0] == 0).all() and (logits.grad[:, :, 1:] != 0).all()
+        assert not logits.grad[:, :, 0].any() and (logits.grad[:, :, 1:] != 0).all()
     else:  # OpenMMLab's mmseg looks up the weight of 255 too
         with pytest.raises(IndexError, match='index 255 is out of bounds'):
             weighted(logits, labels, ignore_index=255)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.compare import assert_equal
 from mmengine.hooks import Hook
 
 from mmrest.engine import exit_on_user_error
@@ -83,15 +84,17 @@ def test_training_invalid_loss_stops_before_the_step(repo, shapes, tmp_path, cap
         rf'loss = {value}, {name} = {value}\.',
         message,
     ), message
-    assert all(f'\n  {path}\n' in message for path in hook.paths) and 'Traceback' not in message
+    assert [path for path in hook.paths if f'\n  {path}\n' not in message] == [] and 'Traceback' not in message
 
     saved = torch.load(tmp_path / 'run/invalid_loss_iter_7.pth', weights_only=True)
     changed = buffers(hook.weights)  # running means, which the forward pass has moved on
     for state in (saved['state_dict'], runner.model.state_dict()):
         assert state.keys() == hook.weights.keys()
-        assert all(torch.equal(state[key], value) for key, value in hook.weights.items() if key not in changed)
+        kept = hook.weights.keys() - changed
+        assert_equal({key: state[key] for key in kept}, {key: hook.weights[key] for key in kept})
     moments = saved['optimizer']['state'][0]
-    assert torch.equal(moments['exp_avg'], hook.optimizer['state'][0]['exp_avg']) and moments['step'] == 6
+    assert_equal(moments['exp_avg'], hook.optimizer['state'][0]['exp_avg'])
+    assert moments['step'] == 6
     facts = json.loads((tmp_path / 'run/invalid_loss_iter_7.json').read_text())
     assert (facts['iteration'], facts['images'], facts['rank']) == (7, hook.paths, 0)
     assert facts['losses']['loss'] == str(value) and len(facts['seeds']) == 2
@@ -101,7 +104,7 @@ def test_training_invalid_loss_stops_before_the_step(repo, shapes, tmp_path, cap
     indices = {dataset.get_data_info(index)['img_path']: index for index in range(len(dataset))}
     for path, seed, image in zip(facts['images'], facts['seeds'], hook.inputs):
         set_random_state(seed)
-        assert torch.equal(dataset[indices[path]]['inputs'], image)
+        assert_equal(dataset[indices[path]]['inputs'], image)
     tally('losses that were not finite')
 
 
@@ -117,7 +120,7 @@ def test_resume_from_invalid_loss_repeats_the_step(repo, shapes, tmp_path, capsy
     with pytest.raises(InvalidLossError, match='iteration 4 '):
         runner.train()
     assert again.paths == first.paths
-    assert all(torch.equal(*pair) for pair in zip(again.inputs, first.inputs))
+    assert_equal(again.inputs, first.inputs)
 
 
 @pytest.mark.reliability
@@ -162,7 +165,7 @@ def test_model_during_and_after_training_pickles_and_copies(repo, shapes, tmp_pa
     runner.register_hook(hook)
     runner.train()
     for model in (pickle.loads(hook.pickled), hook.copied):
-        assert all(torch.equal(value, hook.state[key]) for key, value in model.state_dict().items())
+        assert_equal(dict(model.state_dict()), dict(hook.state))
         assert model.parse_losses.__self__ is model
         assert [check() for check in model._forward_hooks.values()] == [None], 'it is no longer watched'
     model = runner.model
@@ -174,7 +177,7 @@ def test_model_during_and_after_training_pickles_and_copies(repo, shapes, tmp_pa
     with torch.no_grad():
         for other in (again, pickle.loads(pickle.dumps(model)), deepcopy(model)):
             for out, expected in zip(other.eval().backbone(batch['inputs']), model.eval().backbone(batch['inputs'])):
-                assert torch.equal(out, expected)
+                assert_equal(out, expected)
 
 
 # Makes the second process's loss NaN at the second step.

@@ -12,6 +12,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from helpers.compare import assert_equal
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -44,7 +45,7 @@ def test_load_file_known_types_are_read(tmp_path):
         tmp_path / 'file.pth',
     )
     loaded = load_file(tmp_path / 'file.pth')
-    assert torch.equal(loaded['model']['a'], torch.arange(3))
+    assert_equal(loaded['model']['a'], torch.arange(3))
     assert loaded['args'] == argparse.Namespace(lr=0.1, names=['x'])
     assert loaded['loss'].mean() == 1.75 and loaded['loss'].statistics('max') == 2.5
     assert (loaded['best'], loaded['count'], loaded['half'], loaded['flag']) == (0.5, 3, 0.25, True)
@@ -53,7 +54,7 @@ def test_load_file_known_types_are_read(tmp_path):
 
 def test_load_file_legacy_format_is_read(tmp_path):
     torch.save({'a': torch.ones(2)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
-    assert torch.equal(load_file(tmp_path / 'old.pth')['a'], torch.ones(2))
+    assert_equal(load_file(tmp_path / 'old.pth')['a'], torch.ones(2))
 
 
 @pytest.mark.parametrize('new_format', [True, False])
@@ -82,7 +83,7 @@ def test_load_file_result_can_be_saved_again(tmp_path):
     torch.save(load_file(tmp_path / 'a.pth'), tmp_path / 'b.pth')
     loaded = load_file(tmp_path / 'b.pth')
     assert type(loaded['h']) is HistoryBuffer and loaded['h'].current() == 1
-    assert np.array_equal(loaded['a'], np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(loaded['a'], np.arange(6.0).reshape(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_use_safe_loading_download_is_read_safely(tmp_path, safe_mmengine, monke
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f'http://127.0.0.1:{server.server_port}'
-        assert torch.equal(CheckpointLoader.load_checkpoint(f'{url}/good.pth')['a'], torch.ones(2))
+        assert_equal(CheckpointLoader.load_checkpoint(f'{url}/good.pth')['a'], torch.ones(2))
         with pytest.raises(CheckpointError, match='would run code'):
             CheckpointLoader.load_checkpoint(f'{url}/evil.pth')
         server.shutdown()

@@ -43,7 +43,8 @@ def documented() -> dict[str, tuple[str, ...]]:
 
 
 def test_published_configs_are_documented_with_metrics():
-    assert sorted(documented()) == NAMES and all(documented().values())
+    assert sorted(documented()) == NAMES
+    assert [name for name, metrics in documented().items() if not metrics] == []
 
 
 def test_documented_metrics_equal_the_papers(external):

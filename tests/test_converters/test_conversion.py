@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import published_files as files
 import pytest
 import torch
+from helpers.compare import assert_equal
 from published_files import LAYOUTS, TARGETS, make, save
 from torch import nn
 
@@ -24,7 +26,7 @@ def test_convert_whole_file_uses_every_tensor(tiny, version, layout):
     assert len(conversion.state_dict) == len(state_dict)
     old = sorted(value.double().sum().item() for value in state_dict.values())
     assert sorted(value.double().sum().item() for value in conversion.state_dict.values()) == pytest.approx(old)
-    assert all(value.is_contiguous() for value in conversion.state_dict.values())
+    assert [key for key, value in conversion.state_dict.items() if not value.is_contiguous()] == []
     shared = {value.data_ptr() for value in state_dict.values() if value.numel()}
     assert not shared & {value.data_ptr() for value in conversion.state_dict.values() if value.numel()}
 
@@ -52,8 +54,7 @@ def test_convert_to_backbone_equals_loading_the_file(tiny, tmp_path, version, la
     state_dict = make(layout, version, tiny)
     expected = expected_backbone(version, layout, state_dict)
     conversion = convert(state_dict, 'backbone')
-    assert conversion.state_dict.keys() == expected.keys()
-    assert all(torch.equal(value, expected[key]) for key, value in conversion.state_dict.items())
+    assert_equal(dict(conversion.state_dict), expected)
     assert len(conversion.left_out) == len(state_dict) - len(expected)
 
     stages = conversion.contents.norms
@@ -62,7 +63,7 @@ def test_convert_to_backbone_equals_loading_the_file(tiny, tmp_path, version, la
     model = backbone(version, tiny, **norms, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
     model.init_weights()
     own = model.state_dict()
-    assert own.keys() == expected.keys() and all(torch.equal(own[key], value) for key, value in expected.items())
+    assert_equal(dict(own), expected)
     report = load_pretrained(backbone(version, tiny, **norms), str(tmp_path / 'file.pth'))
     assert report.complete and len(report.unexpected) == len(conversion.left_out)
 
@@ -70,7 +71,7 @@ def test_convert_to_backbone_equals_loading_the_file(tiny, tmp_path, version, la
     whole.backbone = backbone(version, tiny, **norms)
     whole.load_state_dict(state_dict, strict=False)
     if layout != 'classification':  # whose keys do not say that they are a backbone's
-        assert all(torch.equal(own[key], value) for key, value in whole.backbone.state_dict().items())
+        assert_equal(dict(whole.backbone.state_dict()), dict(own))
 
 
 def test_convert_prefixed_classifier_is_recognized(tiny):
@@ -79,8 +80,8 @@ def test_convert_prefixed_classifier_is_recognized(tiny):
         state_dict = make('classification', version, tiny)
         conversion = convert({f'backbone.bottom_up.{key}': value for key, value in state_dict.items()})
         assert conversion.target == 'classifier'
-        assert torch.equal(conversion.state_dict['backbone.norm4.weight'], state_dict['norm.weight'])
-        assert torch.equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
+        assert_equal(conversion.state_dict['backbone.norm4.weight'], state_dict['norm.weight'])
+        assert_equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
 
 
 def test_conversion_report_names_layout_and_settings(tiny, tmp_path):
@@ -197,4 +198,4 @@ def test_published_shapes_equal_external_reference_values(external, monkeypatch)
         shapes = make_shapes(version, arch)
         assert shapes == {key: tuple(array.shape) for key, array in arrays.items()}
         for key in list(arrays)[::7]:
-            assert (files.weight(values['seed'], key, shapes[key]) == arrays[key]).all()
+            np.testing.assert_array_equal(files.weight(values['seed'], key, shapes[key]), arrays[key], err_msg=key)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from helpers.compare import assert_equal
 from mmengine.runner.checkpoint import CheckpointLoader
 from published_files import make, save
 from torch import nn
@@ -38,8 +39,7 @@ def test_convert_file_result_is_read_by_every_loader(source, tmp_path):
             target='retinanet',
         )
         assert loaded['meta']['settings']['embed_dims'] == [8, 16, 24, 32]
-        assert loaded['state_dict'].keys() == conversion.state_dict.keys()
-        assert all(torch.equal(value, conversion.state_dict[key]) for key, value in loaded['state_dict'].items())
+        assert_equal(dict(loaded['state_dict']), dict(conversion.state_dict))
     assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']
     assert oct((tmp_path / 'ours.pth').stat().st_mode) == oct(source.stat().st_mode)
 

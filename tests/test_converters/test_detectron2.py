@@ -85,7 +85,7 @@ def converted(request, tiny, repo, monkeypatch):
     image, x = prepare(version)
     sample = DetDataSample(metainfo=dict(img_shape=IMAGE, ori_shape=IMAGE, scale_factor=(1.0, 1.0)))
     data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample]))
-    assert (data['inputs'] - x).abs().max() < 1e-4 and data['inputs'].shape == x.shape
+    torch.testing.assert_close(data['inputs'].double(), x, rtol=0, atol=1e-4)
     with torch.no_grad():
         # The backbone has tests of its own; its stages are 2 to 4 with RetinaNet.
         maps = dict(zip((3, 4, 5) if kind == 'retinanet' else (2, 3, 4, 5), model.backbone(x)))
@@ -102,9 +102,9 @@ def converted(request, tiny, repo, monkeypatch):
         )
 
 
-def assert_equal(ours, theirs, tolerance=1e-9):
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max() <= tolerance * max(theirs.std().item(), 1e-9)
+def assert_same(ours, theirs, tolerance=1e-9):
+    """Compare in units of the standard deviation of what is expected."""
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance * max(theirs.std().item(), 1e-9))
 
 
 def flatten(x: torch.Tensor, values: int) -> torch.Tensor:
@@ -129,7 +129,7 @@ def test_converted_pyramid_equals_detectron2(converted):
     levels = list(converted.pyramid)
     assert levels == ([3, 4, 5, 6, 7] if converted.kind == 'retinanet' else [2, 3, 4, 5, 6])
     for ours, level in zip(converted.ours, levels):
-        assert_equal(ours, converted.pyramid[level])
+        assert_same(ours, converted.pyramid[level])
 
 
 @pytest.mark.parametrize('converted', CASES, indirect=True, ids='-'.join)
@@ -149,10 +149,10 @@ def test_converted_dense_head_equals_detectron2_at_every_anchor(converted):
         anchors, rows = match(level, x.shape[-2:], sizes, head.prior_generator)
         # The orders differ, or the test would show little.
         assert (rows != torch.arange(len(rows))).any() == (converted.kind == 'retinanet')
-        assert_equal(flatten(logits[i], classes), expected_logits[0][rows])
-        assert_equal(flatten(deltas[i], 4), expected_deltas[0][rows])
+        assert_same(flatten(logits[i], classes), expected_logits[0][rows])
+        assert_same(flatten(deltas[i], 4), expected_deltas[0][rows])
         boxes = head.bbox_coder.decode(anchors, flatten(deltas[i], 4))
-        assert_equal(boxes, detectron2.decode(expected_deltas[0][rows], anchors)[:, 0])
+        assert_same(boxes, detectron2.decode(expected_deltas[0][rows], anchors)[:, 0])
 
 
 @pytest.mark.parametrize('converted', [('rest', 'retinanet')], indirect=True, ids='-'.join)
@@ -162,9 +162,10 @@ def test_converted_retinanet_detections_equal_detectron2(converted):
         converted.w, converted.pyramid, CLASSES, IMAGE, clip_first=True
     )
     assert len(result) == len(boxes) == 100
-    assert_equal(result.scores, scores)
-    assert (result.labels == classes).all() and len(classes.unique()) == CLASSES
-    assert (result.bboxes - boxes).abs().max() < 1e-3  # mmdet has its anchors in float32
+    assert_same(result.scores, scores)
+    assert result.labels.tolist() == classes.tolist() and len(classes.unique()) == CLASSES
+    # mmdet has its anchors in float32
+    torch.testing.assert_close(result.bboxes, boxes, rtol=0, atol=1e-3, check_dtype=False)
 
 
 MASK_RCNN = pytest.mark.parametrize('converted', CASES[1:], indirect=True, ids='-'.join)
@@ -175,8 +176,8 @@ def test_converted_rpn_proposals_equal_detectron2(converted):
     (result,) = converted.model.rpn_head.predict(converted.ours, [converted.sample], rescale=False)
     boxes, objectness = detectron2.proposals(converted.w, converted.pyramid, IMAGE)
     assert len(result) == len(boxes) > 50
-    assert_equal(result.scores, objectness.sigmoid())
-    assert (result.bboxes - boxes).abs().max() < 1e-3
+    assert_same(result.scores, objectness.sigmoid())
+    torch.testing.assert_close(result.bboxes, boxes, rtol=0, atol=1e-3, check_dtype=False)
 
 
 @MASK_RCNN
@@ -199,14 +200,14 @@ def test_converted_roi_heads_equal_detectron2_on_given_regions(converted):
     rois = torch.cat([torch.zeros(len(boxes), 1).double(), boxes], dim=1)
     out = head._bbox_forward(converted.ours, rois)
     pooled = detectron2.pool(converted.pyramid, boxes, 7)
-    assert_equal(out['bbox_feats'], pooled)
+    assert_same(out['bbox_feats'], pooled)
     logits, deltas = detectron2.box_head(converted.w, pooled)
-    assert_equal(out['cls_score'], logits)
-    assert_equal(out['bbox_pred'], deltas)
+    assert_same(out['cls_score'], logits)
+    assert_same(out['bbox_pred'], deltas)
     decoded = head.bbox_head.bbox_coder.decode(boxes, out['bbox_pred']).reshape(len(boxes), -1, 4)
-    assert_equal(decoded, detectron2.decode(deltas, boxes, (10, 10, 5, 5)))
+    assert_same(decoded, detectron2.decode(deltas, boxes, (10, 10, 5, 5)))
     masks = head._mask_forward(converted.ours, rois)['mask_preds']
-    assert_equal(masks, detectron2.mask_head(converted.w, detectron2.pool(converted.pyramid, boxes, 14)))
+    assert_same(masks, detectron2.mask_head(converted.w, detectron2.pool(converted.pyramid, boxes, 14)))
 
 
 @MASK_RCNN
@@ -216,12 +217,13 @@ def test_converted_mask_rcnn_detections_equal_detectron2(converted):
     (result,) = model.roi_head.predict_bbox(converted.ours, [converted.sample.metainfo], [found], model.test_cfg.rcnn)
     boxes, scores, classes, masks = detectron2.mask_rcnn_inference(converted.w, converted.pyramid, IMAGE)
     assert len(result) == len(boxes) > 20
-    assert (result.labels == classes).all()
-    assert (result.scores - scores).abs().max() < 1e-5  # mmdet has its anchors in float32
-    assert (result.bboxes - boxes).abs().max() < 1e-3
+    assert result.labels.tolist() == classes.tolist()
+    # mmdet has its anchors in float32
+    torch.testing.assert_close(result.scores, scores, rtol=0, atol=1e-5, check_dtype=False)
+    torch.testing.assert_close(result.bboxes, boxes, rtol=0, atol=1e-3, check_dtype=False)
     rois = torch.cat([torch.zeros(len(boxes), 1).double(), boxes], dim=1)
     probabilities = model.roi_head._mask_forward(converted.ours, rois)['mask_preds'].sigmoid()
-    assert_equal(probabilities[torch.arange(len(boxes)), classes], masks)
+    assert_same(probabilities[torch.arange(len(boxes)), classes], masks)
 
 
 def test_reorder_anchors_puts_ratios_before_sizes():

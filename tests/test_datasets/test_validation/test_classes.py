@@ -85,7 +85,8 @@ def test_mixed_classes_in_training_parts_raise(classes, mixed, kind, scope):
         check_consistency(cfg, ['train'])
     report = Report()
     check_config(cfg, ['train'], report)
-    assert any(said in error['examples'][0] for error in report.errors.values())
+    examples = [error['examples'][0] for error in report.errors.values()]
+    assert [text for text in examples if said in text], examples
     cfg.check_samples = False
     check_consistency(cfg, ['train'])
 
