@@ -1,4 +1,4 @@
-"""The tools as a user runs them: in processes of their own, from a directory outside the repository."""
+"""Training, resuming and testing a detector with the tools, from a directory outside the repository."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import free_port, run_process
+from conftest import call_tool, free_port, load_safely, run_process
 from helpers.upstream_run import UPSTREAM, steps, upstream_options
 
 pytest.importorskip('mmdet')
@@ -35,84 +35,81 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1)
 """
 
 
-def command(repo: Path, tool: str, *args) -> list[str]:
-    return [sys.executable, str(repo / 'tools' / tool), *map(str, args)]
-
-
-def run_tool(repo: Path, cwd: Path, tool: str, *args) -> str:
-    """Run a tool in a process of its own; its output."""
-    return run_process(command(repo, tool, *args), cwd)
+def read_logs(work_dir: Path) -> dict[Path, str]:
+    """What each run in a work dir has logged."""
+    return {path: path.read_text() for path in work_dir.glob('*/*.log')}
 
 
 @pytest.fixture(scope='module')
-def trained(repo, shapes, tmp_path_factory):
-    """A small detector that was killed in its second epoch and resumed, and what it printed."""
-    cwd = tmp_path_factory.mktemp('elsewhere')
-    config = cwd / 'small.py'
+def killed(repo, shapes, tmp_path_factory):
+    """Config and work dir of a small detector that was killed in its third epoch, and what it printed."""
+    folder = tmp_path_factory.mktemp('elsewhere')
+    config, log = folder / 'small.py', folder / 'first.log'
     config.write_text(SMALL.format(repo=repo, epochs=4))
-    args = (config, '--work-dir', cwd / 'run', '--cfg-options', f'data_root={shapes}')
-    log = cwd / 'first.log'
+    args = [config, '--work-dir', folder / 'run', '--cfg-options', f'data_root={shapes}']
+    command = [sys.executable, repo / 'tools/train.py', *args]
     with log.open('w') as file:
-        process = subprocess.Popen(command(repo, 'train.py', *args), cwd=cwd, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=file, stderr=subprocess.STDOUT)
         deadline = time.time() + 240
-        note = cwd / 'run' / 'last_checkpoint'  # written after the checkpoint
+        note = folder / 'run' / 'last_checkpoint'  # written after the checkpoint
         while not (note.exists() and note.read_text().endswith('epoch_2.pth')):
             assert process.poll() is None and time.time() < deadline, log.read_text()[-3000:]
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not (cwd / 'run' / 'epoch_4.pth').exists()
-    last = Path((cwd / 'run' / 'last_checkpoint').read_text())
-    return cwd, config, last, log.read_text(), run_tool(repo, cwd, 'train.py', *args, '--resume')
+    assert not (folder / 'run' / 'epoch_4.pth').exists()
+    return config, args, folder / 'run', log.read_text()
 
 
-def test_train_resumed_after_a_kill_continues_the_schedule(trained, run, shapes, tmp_path, own_process_state):
-    cwd, config, last, before, after = trained
+@pytest.fixture(scope='module')
+def resumed(killed):
+    """The checkpoint that the killed run was resumed from, and what the rest of it has logged."""
+    _, args, work_dir, _ = killed
+    last, before = Path((work_dir / 'last_checkpoint').read_text()), read_logs(work_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        load_safely(patch)
+        call_tool(patch, work_dir.parent, 'train', *args, '--resume')
+    (new,) = read_logs(work_dir).keys() - before.keys()
+    return last, new.read_text()
+
+
+def test_train_resumed_after_a_kill_continues_the_schedule(killed, resumed, run, shapes, tmp_path, own_process_state):
+    config, _, _, before = killed
+    last, after = resumed
     done = int(last.stem.removeprefix('epoch_'))
     assert min(steps(after))[0] == done + 1 and max(steps(after))[0] == 4
     assert f'resumed epoch: {done}' in after
     # An uninterrupted run has the same learning rate at every step.
     run('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', f'data_root={shapes}')
-    (whole,) = (tmp_path / 'run').glob('*/*.log')
-    assert {**steps(before), **steps(after)} == steps(whole.read_text())
+    (whole,) = read_logs(tmp_path / 'run').values()
+    assert {**steps(before), **steps(after)} == steps(whole)
 
 
-def test_test_trained_detector_prints_coco_metrics(trained, repo, shapes):
-    cwd, config, *_ = trained
-    out = run_tool(
-        repo,
-        cwd,
-        'test.py',
-        config,
-        cwd / 'run' / 'epoch_4.pth',
-        '--out',
-        cwd / 'results.pkl',
-        '--show-dir',
-        cwd / 'painted',
-        '--cfg-options',
-        f'data_root={shapes}',
-    )
+def test_test_trained_detector_prints_coco_metrics(killed, resumed, run, shapes, tmp_path, own_process_state):
+    config, _, work_dir, _ = killed
+    targets = ['--out', tmp_path / 'results.pkl', '--show-dir', tmp_path / 'painted', '--work-dir', tmp_path / 'run']
+    run('test', config, work_dir / 'epoch_4.pth', *targets, '--cfg-options', f'data_root={shapes}')
+    (out,) = read_logs(tmp_path / 'run').values()
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 12
     assert [name for name in LOGGED if f'coco/{name}:' not in out] == []
     assert "of the model's values, loaded from" in out and '100.0%' in out
-    assert (cwd / 'results.pkl').stat().st_size > 0
-    assert len(list((cwd / 'painted').glob('*.png'))) == 4
+    assert (tmp_path / 'results.pkl').stat().st_size > 0
+    assert len(list((tmp_path / 'painted').glob('*.png'))) == 4
 
 
-def test_test_with_tta_prints_coco_metrics(trained, run, shapes, tmp_path, own_process_state):
-    cwd, config, *_ = trained
+def test_test_with_tta_prints_coco_metrics(killed, resumed, run, shapes, tmp_path, own_process_state):
+    config, _, work_dir, _ = killed
     run(
         'test',
         config,
-        cwd / 'run' / 'epoch_4.pth',
+        work_dir / 'epoch_4.pth',
         '--tta',
         '--work-dir',
         tmp_path / 'run',
         '--cfg-options',
         f'data_root={shapes}',
     )
-    (log,) = (tmp_path / 'run').glob('*/*.log')
-    out = log.read_text()
+    (out,) = read_logs(tmp_path / 'run').values()
     assert 'coco/bbox_mAP:' in out and '100.0%' in out
 
 
@@ -131,11 +128,11 @@ def test_train_and_test_mask_rcnn_prints_box_and_mask_metrics(repo, shapes, tmp_
         + SMALL[SMALL.index('train_dataloader') :]
     )
     (tmp_path / 'small.py').write_text(config.format(repo=repo, epochs=1))
-    out = run_tool(repo, tmp_path, 'train.py', 'small.py', '--cfg-options', f'data_root={shapes}')
+    tool, options = [sys.executable, repo / 'tools/train.py'], ['--cfg-options', f'data_root={shapes}']
+    out = run_process([*tool, 'small.py', *options], tmp_path)
     assert 'loss_mask' in out
-    out = run_tool(
-        repo, tmp_path, 'test.py', 'small.py', 'work_dirs/small/epoch_1.pth', '--cfg-options', f'data_root={shapes}'
-    )
+    tool = [sys.executable, repo / 'tools/test.py']
+    out = run_process([*tool, 'small.py', 'work_dirs/small/epoch_1.pth', *options], tmp_path)
     assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 24  # twelve of boxes, twelve of masks
     assert 'coco/bbox_mAP:' in out and 'coco/segm_mAP:' in out
 

@@ -30,12 +30,13 @@ def run(steps: list, path: Path, **more) -> dict | list:
     return Compose(steps)(dict(img_path=str(path), img_id=0, **copy.deepcopy(more)))
 
 
-@pytest.fixture
-def photo(tmp_path) -> Path:
+@pytest.fixture(scope='module')
+def photo(tmp_path_factory) -> Path:
     """An image larger than detection tests at, with detail that a careless resize gets wrong."""
     random = np.random.default_rng(0)
-    Image.fromarray(random.integers(0, 256, (1000, 1203, 3), dtype=np.uint8)).save(tmp_path / 'photo.png')
-    return tmp_path / 'photo.png'
+    path = tmp_path_factory.mktemp('photo') / 'photo.png'
+    Image.fromarray(random.integers(0, 256, (1000, 1203, 3), dtype=np.uint8)).save(path, compress_level=0)
+    return path
 
 
 @pytest.mark.parametrize('name', DETECTORS)
