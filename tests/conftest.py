@@ -1,10 +1,11 @@
-"""What tests share: where reference files are, weights by name, and the small network they run on."""
+"""Fixtures of the tests: reference files, a small network, drawn data, and tools run in this process."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -32,6 +33,17 @@ def pytest_configure(config) -> None:
         os.environ.setdefault('OMP_NUM_THREADS', str(threads))
         torch.set_num_threads(threads)
     config.pluginmanager.register(Skips(os.environ.get(VARIABLE, '')))
+
+
+def pytest_make_parametrize_id(config, val, argname: str) -> str | None:
+    """Shorten the ids of long texts and of dicts; other values have the ids that pytest gives them."""
+    if isinstance(val, str) and (len(val) > 40 or '\n' in val):
+        text = val
+    elif isinstance(val, dict) and val:
+        text = ' '.join(f'{key}={value}' if isinstance(value, (str, int, float)) else key for key, value in val.items())
+    else:
+        return None
+    return '-'.join(re.findall(r'[\w.=]+', text))[:40].strip('-')
 
 
 @pytest.fixture(scope='session')

@@ -133,7 +133,7 @@ def build(cfg: Config, device: str = 'cpu') -> nn.Module:
 
 
 def recipe(name: str) -> dict:
-    """What the config is to say."""
+    """Return the recipe that a config has to state."""
     head, backbone, arch, rest = PATTERN.fullmatch(name).groups()
     facts = dict(backbone=dict(rest='ResT', restv2='ResTv2')[backbone], arch=arch, drop_path=DROP_PATH[backbone][arch])
     if head == 'upernet':

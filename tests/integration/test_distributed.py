@@ -166,7 +166,7 @@ def test_training_two_processes_with_half_the_batch_gives_the_same_losses(repo, 
     'config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)]
 )
 def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, pairs, tmp_path, config):
-    """With find_unused_parameters=False; SyncBN, which CPUs do not have, becomes BN."""
+    """find_unused_parameters=False suffices; SyncBN, which CPUs do not have, becomes BN."""
     config = config.replace("type='GN', num_groups=4", "type='SyncBN'")
     out = train(
         repo,
@@ -185,7 +185,7 @@ def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, 
 
 @pytest.mark.slow
 def test_training_two_processes_one_without_objects_gives_finite_losses(repo, shapes, tmp_path):
-    """Its mask head has nothing to do, but has to join in; the second image is without objects."""
+    """The second image has no objects, and the mask head of its process has to take part all the same."""
     out = train(repo, tmp_path / 'two', MASKS, 2, f'data_root={shapes}', 'model.backbone.with_cp=True')
     assert 'loss_mask' in out
     losses = json.loads((tmp_path / 'two/losses.json').read_text())

@@ -36,7 +36,7 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1)
 
 
 def read_logs(work_dir: Path) -> dict[Path, str]:
-    """What each run in a work dir has logged."""
+    """Return the log of each run in a work dir, by path."""
     return {path: path.read_text() for path in work_dir.glob('*/*.log')}
 
 

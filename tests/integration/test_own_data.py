@@ -115,7 +115,7 @@ def test_detector_config_with_empty_images_keeps_them(project):
 
 
 def test_detector_config_unmatched_classes_raise(project):
-    """What docs/troubleshooting.md quotes."""
+    """The message is quoted in docs/troubleshooting.md."""
     cfg = small('my_detector.py', project)
     cfg.train_dataloader.dataset.update(metainfo=dict(classes=('Disc', 'disk')), serialize_data=True)
     with pytest.raises(ValueError, match='need at least one array to concatenate'):
@@ -139,7 +139,7 @@ def test_segmentor_config_maps_labels_and_trains(project, name, lowest):
 
 
 def test_segmentor_loss_ignores_label_255(project):
-    """It changes no gradient; other values that are too high are refused."""
+    """Pixels of 255 get no gradient; other values that are too high are refused."""
     cfg = small('my_segmentor.py', project)
     init_default_scope('mmseg')
     head = cfg.model.decode_head.loss_decode

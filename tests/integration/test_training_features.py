@@ -1,4 +1,4 @@
-"""What recipes switch on around a backbone, in a detector, a segmentor and a classifier: each with its effect."""
+"""Training options around a backbone, in a detector, a segmentor and a classifier: each with its effect."""
 
 import copy
 import logging
@@ -132,7 +132,7 @@ def trainable(model: nn.Module) -> set[str]:
 
 @pytest.fixture(scope='module')
 def plain():
-    """What a step of the family's model gives with nothing switched on."""
+    """A function that returns loss and gradients of the family's model with nothing switched on."""
     known = {}
 
     def run(kind):
@@ -205,7 +205,7 @@ def test_step_with_frozen_stages_changes_only_the_others(plain, kind):
 
 
 def bytes_kept(model: nn.Module, data: dict) -> int:
-    """Of different tensors that the forward pass keeps for the backward pass."""
+    """Count the bytes of tensors that the forward pass keeps for the backward pass."""
     kept = {}
 
     def pack(x):
@@ -255,7 +255,7 @@ def test_step_in_channels_last_is_equal(plain, kind):
 
 @pytest.mark.parametrize('kind', THREE)
 def test_ema_after_a_step_averages_parameters_and_statistics(kind):
-    """Of parameters and of BatchNorm's statistics, as EMAHook keeps it."""
+    """The average is the one that EMAHook keeps."""
     model = build(kind)
     data = batch(kind, model)
     average = ExponentialMovingAverage(model, momentum=0.25, update_buffers=True)

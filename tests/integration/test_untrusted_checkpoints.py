@@ -1,4 +1,4 @@
-"""Every door by which a checkpoint comes in: a file that would run code is refused, whatever libraries there are."""
+"""Hostile checkpoints are refused by every tool and loader that reads one."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import REPO, TINY, run_process
 from helpers.compare import assert_equal
+from helpers.hostile import RunsCommand
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
@@ -22,16 +23,6 @@ from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, load_file
 
 pytestmark = pytest.mark.matrix
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +48,7 @@ def hostile(path, witness, **parts):
             'state_dict': {'a': torch.rand(3)},
             'message_hub': {},
             'optimizer': {},
-            'x': Runs(f'touch {witness}'),
+            'x': RunsCommand(f'touch {witness}'),
             **parts,
         },
         path,

@@ -71,7 +71,7 @@ def load_samples(read_configs, damaged):
 
 @pytest.fixture
 def found(read_configs, damaged):
-    """What the check finds in a config's dataset."""
+    """A function that returns the report of the check on a config's dataset."""
 
     def check(kind, phase='train'):
         report = Report()
@@ -128,7 +128,7 @@ def test_label_map_fault_is_handled_or_named(try_fault, name):
     ],
 )
 def test_annotation_needed_for_evaluation_only_stops_evaluation(load_samples, found, damaged, change, fault):
-    """In the file that is evaluated: named by the check and before the first step; trained on, it does no harm."""
+    """Training ignores such a fault; before an evaluation it is named."""
     for phase in ('train', 'val'):
         path = damaged / f'annotations/instances_{phase}.json'
         content = json.loads(path.read_text())

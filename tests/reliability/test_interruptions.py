@@ -1,4 +1,4 @@
-"""What a run writes is whole or not at all, and it is resumed from what is whole."""
+"""Checkpoints are written whole or not at all, and runs resume from whole ones."""
 
 import errno
 import io
@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from helpers.compare import assert_equal
+from helpers.hostile import RunsCommand
 
 from mmrest.checkpoints import CheckpointError, states
 from mmrest.checkpoints.states import check_state, find_last_state
@@ -36,16 +37,6 @@ def save_state(folder, number, **parts):
         path,
     )
     return path
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 def flip(content, where):
@@ -80,8 +71,8 @@ DAMAGES = dict(
             {'meta': dict(epoch='1', iter=-1), 'state_dict': {}, 'message_hub': {}, 'optimizer': {}}, file
         )
     ),
-    would_run_code=lambda content: pickled(lambda file: torch.save({'x': Runs('touch it_ran')}, file)),
-    plain_pickle=lambda content: pickle.dumps(Runs('touch it_ran')),
+    would_run_code=lambda content: pickled(lambda file: torch.save({'x': RunsCommand('touch it_ran')}, file)),
+    plain_pickle=lambda content: pickle.dumps(RunsCommand('touch it_ran')),
 )
 
 
@@ -93,7 +84,7 @@ def pickled(save):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What is logged."""
+    """Messages that are logged."""
     messages = []
     monkeypatch.setattr(states, 'print_log', lambda message, **kwargs: messages.append(message))
     return messages

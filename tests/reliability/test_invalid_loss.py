@@ -29,7 +29,7 @@ from helpers.small_runs import build, write_config  # noqa: E402
 pytestmark = pytest.mark.usefixtures('own_process_state')
 
 
-class Spoil(Hook):
+class InvalidLossAt(Hook):
     """Makes a loss NaN at a step, and keeps the state from before it."""
 
     def __init__(self, step: int, value: float = float('nan')) -> None:
@@ -58,8 +58,8 @@ class Spoil(Hook):
             self.inputs = [image.clone() for image in data_batch['inputs']]
 
 
-def spoil(runner, step=7, value=float('nan')):
-    hook = Spoil(step, value)
+def add_invalid_loss(runner, step=7, value=float('nan')):
+    hook = InvalidLossAt(step, value)
     runner.register_hook(hook)
     return hook
 
@@ -73,7 +73,7 @@ def buffers(state):
 )
 def test_training_invalid_loss_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
     runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
-    hook = spoil(runner, value=value)
+    hook = add_invalid_loss(runner, value=value)
     with pytest.raises(SystemExit), exit_on_user_error():
         runner.train()
     message = capsys.readouterr().err[-3000:].partition('error: ')[2]
@@ -112,11 +112,11 @@ def test_training_invalid_loss_stops_before_the_step(repo, shapes, tmp_path, cap
 def test_resume_from_invalid_loss_repeats_the_step(repo, shapes, tmp_path, capsys):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     runner = build(config, tmp_path / 'run')
-    first = spoil(runner, 4)
+    first = add_invalid_loss(runner, 4)
     with pytest.raises(InvalidLossError):
         runner.train()
     runner = build(config, tmp_path / 'again', str(tmp_path / 'run/invalid_loss_iter_4.pth'))
-    again = spoil(runner, 4)
+    again = add_invalid_loss(runner, 4)
     with pytest.raises(InvalidLossError, match='iteration 4 '):
         runner.train()
     assert again.paths == first.paths
@@ -137,7 +137,7 @@ def test_training_overflow_of_the_scaled_loss_does_not_stop(repo, shapes, tmp_pa
 @pytest.mark.reliability
 def test_training_invalid_loss_on_a_full_disk_still_names_the_cause(repo, shapes, tmp_path, monkeypatch):
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run')
-    hook = spoil(runner, 2)
+    hook = add_invalid_loss(runner, 2)
 
     def full(file, content):
         raise OSError(errno.ENOSPC, 'No space left on device')
@@ -149,7 +149,7 @@ def test_training_invalid_loss_on_a_full_disk_still_names_the_cause(repo, shapes
     assert not list((tmp_path / 'run').glob('.*'))
 
 
-class Copy(Hook):
+class CopyModel(Hook):
     """Copies the whole model in the midst of training."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
@@ -161,7 +161,7 @@ def test_model_during_and_after_training_pickles_and_copies(repo, shapes, tmp_pa
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
     before = set(vars(runner.model))
     keep_mmcv_in_float32(runner.model)  # as for bfloat16
-    hook = Copy()
+    hook = CopyModel()
     runner.register_hook(hook)
     runner.train()
     for model in (pickle.loads(hook.pickled), hook.copied):
@@ -181,12 +181,12 @@ def test_model_during_and_after_training_pickles_and_copies(repo, shapes, tmp_pa
 
 
 # Makes the second process's loss NaN at the second step.
-SPOIL_RANK = """
+INVALID_LOSS_IN_RANK_1 = """
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
-class SpoilRank(Hook):
+class InvalidLossInRank1(Hook):
     def before_train(self, runner):
         head = runner.model.module.bbox_head
         compute = head.loss
@@ -202,8 +202,10 @@ class SpoilRank(Hook):
 
 @pytest.mark.reliability
 def test_training_invalid_loss_in_second_process_stops_both(repo, shapes, tmp_path, tally):
-    (tmp_path / 'spoil.py').write_text(SPOIL_RANK)
-    config = write_config(tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='SpoilRank')")
+    (tmp_path / 'spoil.py').write_text(INVALID_LOSS_IN_RANK_1)
+    config = write_config(
+        tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='InvalidLossInRank1')"
+    )
     port = 29000 + os.getpid() % 2000
     result = subprocess.run(
         [

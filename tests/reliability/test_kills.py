@@ -150,8 +150,8 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-class After:
-    """Whether a condition has held for some seconds, or held that long ago."""
+class HeldFor:
+    """Condition that another one has held for some seconds, or held that long ago."""
 
     def __init__(self, condition: Callable[[], bool], seconds: float) -> None:
         self.condition, self.seconds, self.since = condition, seconds, None
@@ -183,9 +183,9 @@ def test_training_killed_at_random_has_the_losses_of_an_uninterrupted_run(repo, 
     for number in range(KILLS):
         before = len(run.losses())
         if number % 2:  # somewhere in the writing of a checkpoint or of the note of it
-            condition = After(run.partial, chance.random())
+            condition = HeldFor(run.partial, chance.random())
         else:  # some steps on, and then at any moment of a step
-            condition = After(run.has_losses(before + chance.randrange(1, 5)), 0.3 * chance.random())
+            condition = HeldFor(run.has_losses(before + chance.randrange(1, 5)), 0.3 * chance.random())
         if not run.kill_when(condition):
             break
         killed += 1
@@ -205,7 +205,7 @@ def test_training_killed_at_random_has_the_losses_of_an_uninterrupted_run(repo, 
 
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
 def test_training_two_processes_killed_has_the_losses_of_an_uninterrupted_run(repo, shapes, tmp_path, tally, kind):
-    """Every process has the random numbers that it would have had."""
+    """Random numbers of both processes are those of an uninterrupted run."""
     whole = Run(repo, shapes, tmp_path / 'whole', kind, 1, processes=2)
     whole.finish()
     assert dict(whole.losses(0)) != dict(whole.losses(1))

@@ -49,7 +49,7 @@ def test_resume_with_fast_forward_has_the_same_losses(repo, shapes, tmp_path, ta
 @pytest.mark.reliability
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
 def test_resume_with_any_number_of_workers_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
-    """Neither it nor the step at which the run was interrupted matters."""
+    """The step at which the run was interrupted does not matter either."""
     whole = None
     for number, (workers, later, kill_before, done) in enumerate(
         [(0, 0, 6, 5), (0, 2, 10, 5), (2, 0, 16, 15), (2, 1, 18, 15), (3, 2, 20, 15)]

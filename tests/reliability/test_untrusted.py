@@ -3,11 +3,11 @@
 Reading checkpoint files as such is tested in test_checkpoints/test_safe.py, data in test_data_faults.py.
 """
 
-import os
 import pickle
 
 import pytest
 import torch
+from helpers.hostile import RunsCommand
 
 from mmrest.checkpoints import CheckpointError
 from mmrest.engine import UsageError, load_config, prepare_train
@@ -18,16 +18,6 @@ pytest.importorskip('mmcv._ext')
 from helpers.small_runs import build, train, write_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 @pytest.fixture
@@ -49,7 +39,7 @@ def state(**parts):
 @pytest.mark.parametrize('resume', ['auto', 'run/epoch_1.pth'])
 def test_resume_hostile_checkpoint_is_refused(config, tmp_path, tally, resume):
     (tmp_path / 'run').mkdir()
-    torch.save(state(x=Runs('touch it_ran')), tmp_path / 'run/epoch_1.pth')
+    torch.save(state(x=RunsCommand('touch it_ran')), tmp_path / 'run/epoch_1.pth')
     with pytest.raises(CheckpointError, match='epoch_1.pth is refused: .* would run code.*system'):
         build(config, tmp_path / 'run', resume)
     assert not (tmp_path / 'it_ran').exists()
@@ -70,9 +60,9 @@ def test_resume_config_text_in_checkpoint_is_not_run(config, tmp_path, tally):
 
 
 def test_resume_note_naming_a_file_elsewhere_is_not_followed(config, tmp_path, tally):
-    """With no checkpoint beside it there is nothing to resume, whatever it names."""
+    """There is nothing to resume where no checkpoint lies beside the note."""
     (tmp_path / 'run').mkdir()
-    torch.save(state(x=Runs('touch it_ran')), tmp_path / 'evil.pth')
+    torch.save(state(x=RunsCommand('touch it_ran')), tmp_path / 'evil.pth')
     (tmp_path / 'run/last_checkpoint').write_text(str(tmp_path / 'evil.pth'))
     runner = build(config, tmp_path / 'run', 'auto')
     assert not runner._resume and runner._load_from is None
@@ -85,7 +75,7 @@ def test_resume_note_naming_a_file_elsewhere_is_not_followed(config, tmp_path, t
 @pytest.mark.parametrize('suffix', ['.pkl', '.pickle', '.yaml', '.YML'])
 def test_annotations_pickled_or_yaml_are_refused(config, shapes, tmp_path, tally, suffix):
     path = tmp_path / f'annotations{suffix}'
-    path.write_bytes(pickle.dumps(Runs('touch it_ran')))
+    path.write_bytes(pickle.dumps(RunsCommand('touch it_ran')))
     cfg = load_config(config, {'train_dataloader.dataset.ann_file': str(path)})
     with pytest.raises(UsageError, match=f'annotations{suffix} is refused as ann_file: .*allow_pickle=True'):
         prepare_train(cfg)

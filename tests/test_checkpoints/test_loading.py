@@ -111,7 +111,7 @@ def test_check_backbone_of_other_width_raises_though_the_head_fits(tiny):
 
 
 def test_check_head_without_weights_raises_for_testing(tiny):
-    """Unless it is an auxiliary one; training may begin so."""
+    """Training may begin so, and an auxiliary head does not matter."""
     model = detector(tiny)
     state = {key: value for key, value in model.state_dict().items() if key.startswith('backbone')}
     model.head = nn.Linear(3, 3)
@@ -136,7 +136,7 @@ def test_check_head_without_weights_raises_for_testing(tiny):
     ],
 )
 def test_check_head_of_other_shape_raises_for_testing(tiny, change, named):
-    """It would be a random classifier's figures; training may begin so."""
+    """The metrics would be those of random values; training may begin so."""
 
     def build(**parts):
         model = detector(tiny)

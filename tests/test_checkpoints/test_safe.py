@@ -1,7 +1,6 @@
 """Files of every kind: the good are read, the broken are named, and none is run."""
 
 import argparse
-import os
 import pickle
 import tarfile
 from collections import OrderedDict
@@ -13,20 +12,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.compare import assert_equal
+from helpers.hostile import RunsCommand
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmrest.checkpoints import CheckpointError, load_file, safe
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 def test_load_file_known_types_are_read(tmp_path):
@@ -61,7 +51,7 @@ def test_load_file_legacy_format_is_read(tmp_path):
 def test_load_file_hostile_checkpoint_is_refused(tmp_path, new_format):
     witness = tmp_path / 'it_ran'
     torch.save(
-        {'model': {'a': torch.ones(2)}, 'x': Runs(f'touch {witness}')},
+        {'model': {'a': torch.ones(2)}, 'x': RunsCommand(f'touch {witness}')},
         tmp_path / 'evil.pth',
         _use_new_zipfile_serialization=new_format,
     )
@@ -72,7 +62,7 @@ def test_load_file_hostile_checkpoint_is_refused(tmp_path, new_format):
 
 def test_load_file_hostile_plain_pickle_is_refused(tmp_path):
     witness = tmp_path / 'it_ran'
-    (tmp_path / 'evil.pth').write_bytes(pickle.dumps(Runs(f'touch {witness}'), protocol=2))
+    (tmp_path / 'evil.pth').write_bytes(pickle.dumps(RunsCommand(f'touch {witness}'), protocol=2))
     with pytest.raises(CheckpointError):
         load_file(tmp_path / 'evil.pth')
     assert not witness.exists()
@@ -149,7 +139,7 @@ def test_use_safe_loading_download_is_read_safely(tmp_path, safe_mmengine, monke
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     witness = tmp_path / 'it_ran'
     torch.save({'a': torch.ones(2)}, tmp_path / 'good.pth')
-    torch.save({'a': torch.ones(2), 'x': Runs(f'touch {witness}')}, tmp_path / 'evil.pth')
+    torch.save({'a': torch.ones(2), 'x': RunsCommand(f'touch {witness}')}, tmp_path / 'evil.pth')
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()

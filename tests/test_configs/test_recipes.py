@@ -1,7 +1,4 @@
-"""Every config builds, says what its recipe says, takes a training step and predicts.
-
-The recipes are those of the papers and of the authors' repositories, stated here once more, by name of config.
-"""
+"""Every config states its recipe, builds, and has the parameters and channels of its model."""
 
 import copy
 import json
@@ -23,7 +20,7 @@ from helpers.recipes import DROP_PATH, NAMES, PARAMS, PATTERN, build, read, reci
 
 
 def stated(cfg: Config) -> dict:
-    """What the config says, in the terms of the recipes."""
+    """Return the settings of a config in the terms of the recipes."""
     optimizer, backbone = cfg.optim_wrapper.optimizer, cfg.model.backbone
     pipeline = cfg.train_dataloader.dataset.pipeline
     steps = {step['type']: step for step in pipeline}
@@ -137,7 +134,7 @@ HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small
     'name', [pytest.param(name, marks=pytest.mark.slow) if HEAVY.match(name) else name for name in NAMES]
 )
 def test_config_states_its_recipe(name):
-    """What the config says, its parameters and their groups, and the channels between backbone, neck and heads."""
+    """Settings, number of parameters, their groups, and the channels between backbone, neck and heads."""
     cfg = read(name)
     validation.validate(cfg, ('train', 'val', 'test'))
     assert cfg.custom_imports.imports == ['mmrest']

@@ -19,7 +19,7 @@ from mmrest.converters.conversion import convert
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
 def test_convert_whole_file_uses_every_tensor(tiny, version, layout):
-    """Every tensor goes somewhere, under a new name once; values are kept."""
+    """No tensor is left over or used twice, and values are kept."""
     state_dict = make(layout, version, tiny)
     conversion = convert({'model': state_dict})
     assert conversion.target == TARGETS[layout] and not conversion.left_out

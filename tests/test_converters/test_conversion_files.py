@@ -1,11 +1,11 @@
 """Conversion from file to file: what is written, and what is refused."""
 
 import hashlib
-import os
 
 import pytest
 import torch
 from helpers.compare import assert_equal
+from helpers.hostile import RunsCommand
 from mmengine.runner.checkpoint import CheckpointLoader
 from published_files import make, save
 from torch import nn
@@ -78,20 +78,10 @@ def test_convert_file_failed_write_leaves_the_destination(source, tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']
 
 
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
 def break_file(kind: str, path) -> None:
     content = path.read_bytes()
     if kind == 'malicious':
-        torch.save({'model': load_file(path)['model'], 'x': Runs(f'touch {path.parent / "it_ran"}')}, path)
+        torch.save({'model': load_file(path)['model'], 'x': RunsCommand(f'touch {path.parent / "it_ran"}')}, path)
     elif kind == 'another network':
         torch.save(nn.Sequential(nn.Conv2d(3, 4, 3)).state_dict(), path)
     elif kind == 'missing':

@@ -61,7 +61,7 @@ def test_load_config_slurm_without_gpus_raises(monkeypatch):
 
 
 def test_leave_group_frees_the_wrapped_model(tmp_path):
-    """Its threads would run on when Python is gone, and abort the process."""
+    """Threads of the group would run on after Python has ended, and abort the process."""
     torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
     model.cycle = [model]  # as in a runner, whose hooks and functions know it

@@ -1,4 +1,4 @@
-"""What is changed for the machine a config runs on."""
+"""Changes of a config for the machine it runs on."""
 
 import sys
 
@@ -54,7 +54,7 @@ def test_replace_config_without_model_is_unchanged():
 
 @pytest.mark.parametrize('name', ['mask_rcnn_rest_lite_fpn_shapes', 'retinanet_rest_lite_fpn_shapes'])
 def test_detector_losses_under_bfloat16_need_float32_operators(name, repo, tiny, monkeypatch):
-    """As on a GPU, where mmdet takes mmcv's focal loss; here one that refuses bfloat16 stands for it."""
+    """A focal loss that refuses bfloat16 stands for mmcv's, which mmdet takes on a GPU."""
     pytest.importorskip('mmdet.utils').register_all_modules(init_default_scope=True)
     pytest.importorskip('mmcv._ext')
     from mmdet.models.losses import FocalLoss

@@ -1,4 +1,4 @@
-"""What is found out about files and folders before work starts."""
+"""Checks of places to write to, before work starts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run is resumed into: another optimizer, other groups, shapes, schedules, or nothing left to train."""
+"""Settings that a checkpoint cannot be resumed with: optimizer, groups, shapes, schedules; and finished runs."""
 
 import shutil
 
@@ -118,7 +118,7 @@ def test_resume_with_other_values_logs_what_is_kept(stopped, tmp_path):
 
 
 def test_resume_without_saved_config_compares_group_keys(stopped, tmp_path):
-    """What is in its parameter groups tells it from another."""
+    """The keys of its parameter groups tell it from another optimizer."""
     state = torch.load(stopped[2], weights_only=False)
     state['meta'].pop('cfg')
     torch.save(state, tmp_path / stopped[2].name)

@@ -45,7 +45,7 @@ class RunnerModel(BaseModel):
 
 
 class OwnRunner(Runner):
-    """Of a project that names it as runner_type."""
+    """A project's own runner, named as runner_type."""
 
     def register_hooks(self, default_hooks=None, custom_hooks=None):
         super().register_hooks(default_hooks, custom_hooks)
@@ -104,14 +104,14 @@ def test_train_objects_have_no_overridden_methods(tmp_path, by_epoch, batch_samp
     """While it trains and afterwards, no attribute stands before a method."""
     during = []
 
-    class Look(Hook):
+    class RecordOverrides(Hook):
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             during.extend(shadowed(each) for each in (runner, runner.model, runner.train_dataloader.dataset))
 
     cfg = config(tmp_path, by_epoch, batch_sampler)
     runner = build_runner(cfg, train=True)
-    runner.register_hook(Look())
-    runner.model.data_preprocessor = Handing()
+    runner.register_hook(RecordOverrides())
+    runner.model.data_preprocessor = PassThrough()
     runner.train()
     loader = runner.train_dataloader
     assert type(runner) is CheckedRunner and type(loader) is SeededDataLoader and loader.batch_size == 2
@@ -128,7 +128,7 @@ def test_train_objects_have_no_overridden_methods(tmp_path, by_epoch, batch_samp
     assert hook.interval == 2 and hook.by_epoch == by_epoch and hook.priority == 'LOW'
 
 
-class Handing(nn.Module):
+class PassThrough(nn.Module):
     """Stands for a data preprocessor."""
 
     def forward(self, data, training=False):
@@ -184,11 +184,11 @@ def test_build_runner_replaces_only_the_stock_checkpoint_hook(tmp_path, hook, ex
 
 @pytest.mark.parametrize('dataset', [Noise(), Subset(Noise(), range(5))])
 def test_train_samples_are_equal_with_and_without_workers(tmp_path, dataset):
-    """Those of a dataset that loads whole batches, too; the random state of the model does not matter."""
+    """The random state of the model does not matter; a Subset loads whole batches at once."""
     runs = []
     for workers in (0, 2):
         runner = build_runner(config(tmp_path / str(workers), workers=workers, dataset=dataset), train=True)
-        runner.model.data_preprocessor = Handing()
+        runner.model.data_preprocessor = PassThrough()
         runner.train()
         runs.append(torch.cat(runner.model.seen))
     assert_equal(runs[1], runs[0])

@@ -92,7 +92,7 @@ def endless():
 @pytest.mark.parametrize('ahead', [0, 2, 5])
 @pytest.mark.parametrize('position', [1, 4, 30])
 def test_seeded_sampler_seek_continues_at_the_position(ahead, position):
-    """Whatever workers have taken ahead by then."""
+    """Batches that workers have taken ahead make no difference."""
     expected = seeds(endless(), 40)
     assert [batch for batch, _ in expected[:4]] == [[0, 1, 2], [3, 4, 5], [6], [0, 1, 2]]
     assert len({seed for _, seed in expected}) == 40

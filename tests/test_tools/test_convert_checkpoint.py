@@ -1,22 +1,11 @@
 """The tool that converts checkpoints."""
 
-import os
-
 import pytest
 import torch
+from helpers.hostile import RunsCommand
 from published_files import make, save
 
 from mmrest.checkpoints import load_file
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 @pytest.fixture
@@ -39,7 +28,7 @@ def test_convert_checkpoint_writes_or_ends_in_one_message(run, source, tmp_path,
         return capsys.readouterr().err
 
     assert message('--to', 'upernet').startswith('error: theirs.pth is a RetinaNet')
-    torch.save({'model': load_file(source)['model'], 'x': Runs(f'touch {tmp_path}/it_ran')}, source)
+    torch.save({'model': load_file(source)['model'], 'x': RunsCommand(f'touch {tmp_path}/it_ran')}, source)
     assert message().startswith('error: theirs.pth is refused')
     assert (tmp_path / 'ours.pth').read_bytes() == content
     assert sorted(path.name for path in tmp_path.iterdir()) == ['ours.pth', 'theirs.pth']

@@ -41,8 +41,6 @@ def test_voc_dataset_unmatched_classes_raise_with_both_names(tmp_path, serialize
 
 
 def test_checked_coco_dataset_pickles_as_its_own_class(shapes):
-    """It has the name of the one that it stands for, and is copied and pickled as that."""
-
     from mmdet.datasets import CocoDataset
 
     init_default_scope('mmdet')

@@ -148,7 +148,7 @@ def test_wrong_evaluator_is_refused_by_prepare_and_reported_by_check(repo, data,
 
 
 def test_check_dataset_interrupted_prints_partial_report(repo, data, tmp_path):
-    """What was found so far is printed; no traceback, also out of worker processes."""
+    """No traceback is printed, neither here nor in worker processes."""
     arguments = ['check_dataset.py', '--coco', str(data / 'annotations/instances_val.json'), str(data / 'images/val')]
     code = f"""
 import os, runpy, signal, sys

@@ -21,8 +21,8 @@ pytest.importorskip('mmseg')
     'mode, training, stops', [('loss', True, True), ('loss', False, False), ('tensor', True, False)]
 )
 def test_hook_checks_the_losses_the_model_sums(mode, training, stops, own, monkeypatch):
-    """By a method that was set on the model as well; the model is as it was when training is over."""
-    hook, model = mmrest.InvalidLossHook(), Summing()
+    """A method that was set on the model counts as well; the model is restored when training is over."""
+    hook, model = mmrest.InvalidLossHook(), GivenLoss()
     stopped, runner = [], SimpleNamespace(model=model)
     monkeypatch.setattr(hook, '_stop', lambda runner, losses: stopped.append(losses))
     if own:
@@ -40,7 +40,7 @@ def test_hook_checks_the_losses_the_model_sums(mode, training, stops, own, monke
     assert len(stopped) == stops
 
 
-class Summing(BaseModel):
+class GivenLoss(BaseModel):
     def forward(self, value, mode='tensor'):
         return dict(loss_a=torch.tensor(value))
 

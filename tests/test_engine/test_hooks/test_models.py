@@ -115,7 +115,6 @@ def test_compile_hook_passes_its_options(monkeypatch):
 
 
 def test_compile_hook_beyond_recompile_limit_runs_uncompiled():
-    """Beyond torch's limit the backbone goes on uncompiled."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     model = Model().eval()

@@ -16,7 +16,7 @@ class Detector(nn.Module):
         self.neck = nn.Linear(4, 4)
 
 
-class Deep(nn.Module):
+class ThreeLayers(nn.Module):
     """Some other backbone that tells its depths: three layers and what follows."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ def test_layer_decay_frozen_parameters_have_no_group(tiny):
 
 def test_layer_decay_nested_models_use_their_own_depths(tiny):
     """Several of them, one inside another, beside a part that tells none."""
-    model = nn.ModuleDict(dict(student=Detector(ResT(tiny)), teacher=Deep()))
+    model = nn.ModuleDict(dict(student=Detector(ResT(tiny)), teacher=ThreeLayers()))
     found = groups(model)
     assert [found[f'teacher.layers.{i}.weight']['lr'] for i in range(3)] == [0.125, 0.25, 0.5]
     assert found['student.backbone.stem.conv1.weight']['lr'] == 0.5**5

@@ -69,7 +69,7 @@ def test_validate_installed_backend_passes(framework_config, framework):
 
 @pytest.mark.parametrize('backends', ["[dict(type='WandbVisBackend')]", ["dict(type='LocalVisBackend')"]])
 def test_validate_backends_as_text_raise(framework_config, backends):
-    """What the command line makes of dicts in a list."""
+    """The command line turns dicts in a list into text."""
     cfg = framework_config('mmdet')
     cfg.visualizer.vis_backends = backends
     with pytest.raises(UsageError, match='vis_backends holds the text .*visualizer.vis_backends.0.type='):

@@ -134,7 +134,7 @@ def test_validate_misspelled_metric_key_raises(framework_config):
 
 
 def test_validate_known_keys_pass(framework_config):
-    """Those that a hook hands on, priorities, and what mmengine itself takes out."""
+    """Keys that a hook hands on, priorities, and those that mmengine itself takes out."""
     cfg = framework_config(
         'mmdet',
         dict(

@@ -7,7 +7,7 @@ from mmrest.engine.validation import validate
 
 
 def place(cfg):
-    """Where a config keeps its preprocessor, and the path that messages give it."""
+    """Return the preprocessor of a config, and the path that messages give it."""
     within = cfg.model.get('data_preprocessor')
     return (within, 'model.data_preprocessor') if within else (cfg.data_preprocessor, 'data_preprocessor')
 

@@ -48,7 +48,7 @@ def test_validate_misspelled_loader_setting_raises(framework_config, framework, 
 
 
 def test_load_config_option_without_workers_drops_their_settings(repo, monkeypatch):
-    """What the config says for its workers goes with them, except where the option itself says otherwise."""
+    """Settings of the config that need workers are dropped, those given as options are kept."""
     pytest.importorskip('mmdet')
     said = []
     monkeypatch.setattr(workers, 'print_log', lambda text, **options: said.append(text))
