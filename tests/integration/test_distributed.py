@@ -162,9 +162,8 @@ def test_training_two_processes_with_half_the_batch_gives_the_same_losses(repo, 
     assert two == pytest.approx(one, rel=2e-5)
 
 
-@pytest.mark.parametrize(
-    'config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # of the detector, test_end_to_end.py trains one with the same options
+@pytest.mark.parametrize('config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor')])
 def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, pairs, tmp_path, config):
     """find_unused_parameters=False suffices; SyncBN, which CPUs do not have, becomes BN."""
     config = config.replace("type='GN', num_groups=4", "type='SyncBN'")

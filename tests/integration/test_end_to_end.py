@@ -188,11 +188,19 @@ def test_mmdet_train_tool_with_our_backbone_trains_and_resumes(repo, shapes, tmp
 
 
 def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, shapes, tmp_path):
-    """Frozen stages and gradient checkpointing included, without find_unused_parameters."""
+    """Frozen stages, gradient checkpointing and SyncBN included, without find_unused_parameters."""
     config = tmp_path / 'small.py'
     config.write_text(SMALL.format(repo=repo, epochs=1))
     environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()), 'OMP_NUM_THREADS': '1'}
-    options = ['--cfg-options', f'data_root={shapes}', 'model.backbone.with_cp=True', 'model.backbone.frozen_stages=1']
+    options = [
+        '--cfg-options',
+        f'data_root={shapes}',
+        'find_unused_parameters=False',
+        'model.backbone.with_cp=True',
+        'model.backbone.frozen_stages=2',
+        'model.backbone.norm_eval=False',
+        'model.neck.norm_cfg.type=SyncBN',
+    ]
 
     def launch(script, *args):
         return run_process([repo / 'tools' / script, *args, '--work-dir', 'run', *options], tmp_path, environment)
@@ -200,4 +208,5 @@ def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, sha
     out = launch('dist_train.sh', config, 2)
     # Nine images with objects, two processes of two: three steps instead of five.
     assert sorted(steps(out)) == [(1, 1), (1, 2), (1, 3)]
+    assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
     assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta')

@@ -7,6 +7,7 @@ import detectron2_heads as detectron2
 import published_files as files
 import pytest
 import torch
+from conftest import TINY
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from published_files import make
@@ -63,17 +64,30 @@ def prepare(version: str) -> tuple[torch.Tensor, torch.Tensor]:
     return image, torch.nn.functional.pad(x, (0, 96 - IMAGE[1], 0, 64 - IMAGE[0]))[None]
 
 
-@pytest.fixture
-def converted(request, tiny, repo, monkeypatch):
-    """Version and kind; the file's tensors; its converted model; what both make of an image up to the pyramid."""
+@pytest.fixture(scope='module')
+def float64_boxes():
+    """mmcv's suppression, which takes float32 only, with boxes of float64: it returns indices, and all else stays."""
     mmcv_nms = import_module('mmcv.ops.nms')
     real = mmcv_nms.ext_module
-    # mmcv has its suppression in float32 only; it returns indices, so all else stays in float64.
     single = SimpleNamespace(nms=lambda boxes, scores, **kwargs: real.nms(boxes.float(), scores.float(), **kwargs))
-    monkeypatch.setattr(mmcv_nms, 'ext_module', single)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmcv_nms, 'ext_module', single)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(scope='module')
+def converted(request, repo, float64_boxes):
+    """Version and kind; tensors of the file; the converted model; maps of an image up to the pyramid by both."""
+    torch.manual_seed(0)
     version, kind = request.param
-    w = make_file(version, kind, tiny)
-    model = build(version, kind, tiny, repo).double().eval()
+    w = make_file(version, kind, TINY)
+    model = build(version, kind, TINY, repo).double().eval()
     conversion = convert({'model': w})
     assert conversion.target == kind
     result = model.load_state_dict(conversion.state_dict, strict=False)
@@ -90,16 +104,10 @@ def converted(request, tiny, repo, monkeypatch):
         # The backbone has tests of its own; its stages are 2 to 4 with RetinaNet.
         maps = dict(zip((3, 4, 5) if kind == 'retinanet' else (2, 3, 4, 5), model.backbone(x)))
         pyramid = detectron2.fpn(w, maps, kind == 'retinanet')
-        yield SimpleNamespace(
-            version=version,
-            kind=kind,
-            w=w,
-            model=model,
-            sample=data['data_samples'][0],
-            x=x,
-            pyramid=pyramid,
-            ours=model.extract_feat(x),
-        )
+        ours = model.extract_feat(x)
+    return SimpleNamespace(
+        version=version, kind=kind, w=w, model=model, sample=data['data_samples'][0], x=x, pyramid=pyramid, ours=ours
+    )
 
 
 def assert_same(ours, theirs, tolerance=1e-9):
