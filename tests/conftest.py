@@ -102,13 +102,14 @@ def free_port() -> int:
 def quick_configs():
     """Spare mmengine what takes longer than most tests.
 
-    It lays out the text of every config that it saves, and reads a hundred files of a library's zoo for every config
-    that inherits from one of that library.
+    It lays out the text of every config that it saves. For every file of a library that a config inherits from, it
+    lists all installed distributions anew, and reads the hundred metafiles of the library's zoo.
     """
     if importlib.util.find_spec('mmengine') is None:
         yield
         return
     import mmengine.config.utils
+    from mmengine.utils import is_installed
 
     def as_it_is(text: str, **kwargs) -> tuple[str, bool]:
         return text, True
@@ -118,6 +119,8 @@ def quick_configs():
         # OpenMMLab's mmengine has a name of its own for it, OneDL's looks it up when it needs it.
         patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
         patch.setattr(mmengine.config.utils, 'load', lru_cache(mmengine.config.utils.load))
+        patch.setattr(mmengine.config.utils, '_get_cfg_metainfo', lru_cache(mmengine.config.utils._get_cfg_metainfo))
+        patch.setattr(mmengine.config.config, 'is_installed', lru_cache(is_installed), raising=False)
         yield
 
 
