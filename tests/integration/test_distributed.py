@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 from conftest import free_port, run_process
+from helpers.detector_runs import SMALL, steps
 from helpers.docs_blocks import read_blocks
 
 pytest.importorskip('mmdet')
@@ -162,7 +163,7 @@ def test_training_two_processes_with_half_the_batch_gives_the_same_losses(repo, 
     assert two == pytest.approx(one, rel=2e-5)
 
 
-@pytest.mark.slow  # of the detector, test_end_to_end.py trains one with the same options
+@pytest.mark.slow  # of the detector, the test of the tools below trains one with the same options
 @pytest.mark.parametrize('config', [pytest.param(DETECTOR, id='detector'), pytest.param(SEGMENTOR, id='segmentor')])
 def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, pairs, tmp_path, config):
     """find_unused_parameters=False suffices; SyncBN, which CPUs do not have, becomes BN."""
@@ -213,3 +214,28 @@ def test_training_fsdp_in_two_processes_gives_the_same_losses(repo, pairs, tmp_p
     parts = [path.stat().st_size for path in (tmp_path / 'two/work_dirs/config/epoch_4.pth').glob('rank*.pth')]
     assert len(parts) == 2
     assert 0.8 < sum(parts) / (tmp_path / 'one/work_dirs/config/epoch_4.pth').stat().st_size < 2
+
+
+def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, shapes, tmp_path):
+    """Frozen stages, gradient checkpointing and SyncBN included, without find_unused_parameters."""
+    config = tmp_path / 'small.py'
+    config.write_text(SMALL.format(repo=repo, epochs=1))
+    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()), 'OMP_NUM_THREADS': '1'}
+    options = [
+        '--cfg-options',
+        f'data_root={shapes}',
+        'find_unused_parameters=False',
+        'model.backbone.with_cp=True',
+        'model.backbone.frozen_stages=2',
+        'model.backbone.norm_eval=False',
+        'model.neck.norm_cfg.type=SyncBN',
+    ]
+
+    def launch(script, *args):
+        return run_process([repo / 'tools' / script, *args, '--work-dir', 'run', *options], tmp_path, environment)
+
+    out = launch('dist_train.sh', config, 2)
+    # Nine images with objects, two processes of two: three steps instead of five.
+    assert sorted(steps(out)) == [(1, 1), (1, 2), (1, 3)]
+    assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
+    assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta')

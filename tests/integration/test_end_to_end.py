@@ -1,7 +1,5 @@
 """Training, resuming and testing a detector with the tools, from a directory outside the repository."""
 
-import json
-import os
 import re
 import signal
 import subprocess
@@ -11,28 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import call_tool, free_port, load_safely, run_process
-from helpers.upstream_run import UPSTREAM, steps, upstream_options
+from conftest import call_tool, load_safely, run_process
+from helpers.detector_runs import SMALL, steps
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
 
 LOGGED = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s', 'bbox_mAP_m', 'bbox_mAP_l']
-# One block a stage and a narrow head: it is the plumbing that is run here.
-SMALL = """
-_base_ = '{repo}/configs/retinanet_rest_lite_fpn_shapes.py'
-model = dict(
-    backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1),
-                            num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))),
-    neck=dict(in_channels=[16, 24, 32], out_channels=16),
-    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1),
-    test_cfg=dict(score_thr=0.0))  # so little training finds nothing with certainty
-train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
-val_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
-test_dataloader = val_dataloader
-train_cfg = dict(max_epochs={epochs})
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
-"""
 
 
 def read_logs(work_dir: Path) -> dict[Path, str]:
@@ -166,47 +149,3 @@ def test_tools_mistaken_arguments_end_in_one_message(
     printed = ''.join(capfd.readouterr())
     assert stopped.value.code == 2 and 'error: ' in printed and message in printed and 'Traceback' not in printed
     assert not (tmp_path / 'work_dirs').exists()
-
-
-def test_mmdet_train_tool_with_our_backbone_trains_and_resumes(repo, shapes, tmp_path):
-    import mmdet
-
-    config = tmp_path / 'own.py'
-    config.write_text(UPSTREAM)
-    options = upstream_options(shapes)
-    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
-    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    train = [sys.executable, tool, config, '--work-dir', 'run']
-    assert len(steps(run_process([*train, '--cfg-options', *options], tmp_path, environment))) == 2
-    records = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
-    assert [record for record in records if not json.loads(record)['loss'] > 0] == []
-    # mmdet's own tool resumes as well: the import lets torch read what mmengine saves.
-    resumed = run_process(
-        [*train, '--resume', '--cfg-options', *options, 'train_cfg.max_epochs=2'], tmp_path, environment
-    )
-    assert sorted(steps(resumed)) == [(2, 1), (2, 2)]
-
-
-def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, shapes, tmp_path):
-    """Frozen stages, gradient checkpointing and SyncBN included, without find_unused_parameters."""
-    config = tmp_path / 'small.py'
-    config.write_text(SMALL.format(repo=repo, epochs=1))
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()), 'OMP_NUM_THREADS': '1'}
-    options = [
-        '--cfg-options',
-        f'data_root={shapes}',
-        'find_unused_parameters=False',
-        'model.backbone.with_cp=True',
-        'model.backbone.frozen_stages=2',
-        'model.backbone.norm_eval=False',
-        'model.neck.norm_cfg.type=SyncBN',
-    ]
-
-    def launch(script, *args):
-        return run_process([repo / 'tools' / script, *args, '--work-dir', 'run', *options], tmp_path, environment)
-
-    out = launch('dist_train.sh', config, 2)
-    # Nine images with objects, two processes of two: three steps instead of five.
-    assert sorted(steps(out)) == [(1, 1), (1, 2), (1, 3)]
-    assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
-    assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta')

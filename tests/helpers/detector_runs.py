@@ -1,4 +1,4 @@
-"""A config of mmdet with nothing but the backbone replaced, and a short run of it."""
+"""Short runs of detectors: mmdet's config with nothing but the backbone replaced, and a small one of ours."""
 
 import re
 from pathlib import Path
@@ -36,3 +36,20 @@ def upstream_options(shapes: Path) -> list[str]:
         'val_evaluator=None',
         'default_hooks.logger.interval=1',
     ]
+
+
+# One block a stage and a narrow head: it is the plumbing that is run here.
+SMALL = """
+_base_ = '{repo}/configs/retinanet_rest_lite_fpn_shapes.py'
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1),
+                            num_heads=(1, 2, 4, 8), sr_ratios=(8, 4, 2, 1))),
+    neck=dict(in_channels=[16, 24, 32], out_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1),
+    test_cfg=dict(score_thr=0.0))  # so little training finds nothing with certainty
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+val_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs={epochs})
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
+"""
