@@ -100,7 +100,7 @@ def test_prepare_train_without_batch_size_passes(shapes):
     prepare_train(cfg)
 
 
-def test_check_data_pickled_proposals_are_refused(config):
-    cfg = load_config(config, {'val_dataloader.dataset.proposal_file': 'p.pkl'})
+def test_check_data_pickled_proposals_are_refused(shapes):
+    cfg = load_config(DEMO, {'data_root': str(shapes), 'val_dataloader.dataset.proposal_file': 'p.pkl'})
     with pytest.raises(UsageError, match='p.pkl is refused as proposal_file'):
         check_data(cfg)
