@@ -9,7 +9,7 @@ from conftest import REPO, need_mmpretrain
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmrest.engine.machine import replace_sync_bn
+from mmrest.engine.devices import replace_sync_bn
 
 CONFIGS = REPO / 'configs' / 'published'
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmrest.engine.machine import replace_amp, replace_sync_bn
+from mmrest.engine.devices import replace_amp, replace_sync_bn
 
 CONFIGS = REPO / 'configs'
 

@@ -179,7 +179,7 @@ def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, 
         'model.backbone.with_cp=True',
         'model.backbone.norm_eval=False',
     )
-    assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
+    assert re.search(r'Replaced SyncBN by BN in \d places of the model: there is no GPU', out)
     assert len(json.loads((tmp_path / 'two/losses.json').read_text())) >= 4
 
 
@@ -237,5 +237,5 @@ def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, sha
     out = launch('dist_train.sh', config, 2)
     # Nine images with objects, two processes of two: three steps instead of five.
     assert sorted(steps(out)) == [(1, 1), (1, 2), (1, 3)]
-    assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
+    assert re.search(r'Replaced SyncBN by BN in \d places of the model: there is no GPU', out)
     assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta')

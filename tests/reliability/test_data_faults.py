@@ -180,7 +180,9 @@ def test_training_broken_image_in_a_worker_ends_in_one_message(config, damaged, 
         runner.train()
     stop_workers(runner)
     message = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line][-1]
-    assert status.value.code == 2 and re.match(rf'error: {image_of(damaged)} cannot be loaded: it is no image', message)
+    assert status.value.code == 2 and re.match(
+        rf'error: {image_of(damaged)} cannot be loaded: it is not an image', message
+    )
     assert 'Traceback' not in message and 'check_dataset.py' in message
 
 
@@ -200,7 +202,7 @@ def test_training_switched_pipeline_names_the_broken_image(config, damaged, own_
             IMAGES['text'].damage(damaged)
 
     runner.register_hook(Damage())
-    with pytest.raises(DataError, match=f'{image_of(damaged)} cannot be loaded: it is no image'):
+    with pytest.raises(DataError, match=f'{image_of(damaged)} cannot be loaded: it is not an image'):
         runner.train()
     stop_workers(runner)
     assert runner.epoch == 1
@@ -250,7 +252,7 @@ def test_check_dataset_tool_prints_faults_and_writes_json(repo, config, damaged,
     assert status.value.code == 1
     out = ''.join(capsys.readouterr())
     assert f'error: image cannot be read (1)\n    {image_of(damaged)} is empty' in out
-    assert 'warning: box outside the image (left out) (1)' in out
+    assert 'warning: box outside the image (skipped) (1)' in out
     assert '13 images read' in out, 'what is tested is what is validated with'
     assert json.loads(result.read_text())['errors']['image cannot be read']['count'] == 1
 
@@ -260,14 +262,16 @@ def test_check_dataset_tool_folders_and_mistakes_set_the_exit_status(repo, damag
     tool = [sys.executable, repo / 'tools/check_dataset.py']
     folders = [damaged / 'images/val', damaged / 'labels/val']
     assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
-    assert 'that are no class' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process(
+        [*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1
+    )
     shifted = tmp_path / 'shifted'
     shutil.copytree(folders[1], shifted)
     for path in shifted.iterdir():  # 0 is not labelled, classes begin at 1
         Image.fromarray(np.asarray(Image.open(path)) + 1).save(path)
     shifted = ['--label-maps', folders[0], shifted, '--num-classes', 5]
     assert '0 errors' in run_process([*tool, *shifted, '--reduce-zero-label'], tmp_path)
-    assert 'that are no class' in run_process([*tool, *shifted], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process([*tool, *shifted], tmp_path, status=1)
     out = run_process([*tool, '--coco', damaged / 'annotations/instances_val.json', folders[0]], tmp_path)
     assert '0 errors' in out and 'warning: image without objects' in out
     for wrong, message in [
@@ -290,7 +294,7 @@ def test_images_with_another_suffix_are_reported(load_samples, found, damaged, s
         path.rename(path.with_suffix(suffix))
     assert len(load_samples('iterations')) == 6
     (text,) = said
-    assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are left out')
+    assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are skipped')
     report = found('iterations')
-    assert report.warnings['image whose name does not end with .png (left out)']['count'] == 4
+    assert report.warnings['image whose name does not end with .png (skipped)']['count'] == 4
     assert not load_samples('iterations', 'val') == [] and len(said) == 1

@@ -13,7 +13,7 @@ from helpers.compare import assert_equal
 from helpers.hostile import RunsCommand
 
 from mmrest.checkpoints import CheckpointError, states
-from mmrest.checkpoints.states import check_state, find_last_state
+from mmrest.checkpoints.states import check_state, find_latest_checkpoint
 from mmrest.utils import fileio
 from mmrest.utils.fileio import atomic_write, remove_partial_files
 
@@ -91,7 +91,7 @@ def said(monkeypatch):
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
-def test_find_last_state_newest_damaged_returns_the_one_before(tmp_path, monkeypatch, said, tally, damage):
+def test_find_latest_checkpoint_newest_damaged_returns_the_one_before(tmp_path, monkeypatch, said, tally, damage):
     monkeypatch.chdir(tmp_path)
     for number in (2, 9):
         save_state(tmp_path, number)
@@ -100,7 +100,7 @@ def test_find_last_state_newest_damaged_returns_the_one_before(tmp_path, monkeyp
     assert damaged != newest.read_bytes()
     newest.write_bytes(damaged)
     (tmp_path / 'last_checkpoint').write_text(str(newest))
-    path, meta = find_last_state(tmp_path)
+    path, meta = find_latest_checkpoint(tmp_path)
     assert path.name == 'epoch_9.pth' and meta['iter'] == 45  # by number: 9 comes before 10, after 2
     assert 'Not resuming from epoch_10.pth' in said[0]
     assert newest.read_bytes() == damaged, 'it stays'
@@ -130,28 +130,28 @@ def test_check_state_flipped_byte_is_noticed_or_harmless(tmp_path, tally):
     tally('flipped bytes tried', len(range(0, len(content), 97)))
 
 
-def test_find_last_state_without_whole_checkpoint_is_none_or_raises(tmp_path):
-    assert find_last_state(tmp_path) is None and find_last_state(tmp_path / 'none') is None
+def test_find_latest_checkpoint_without_whole_checkpoint_is_none_or_raises(tmp_path):
+    assert find_latest_checkpoint(tmp_path) is None and find_latest_checkpoint(tmp_path / 'none') is None
     save_state(tmp_path, 1).write_bytes(b'x')
     (tmp_path / 'best_epoch_7.pth').write_bytes(b'x')  # no checkpoint of the series
-    with pytest.raises(CheckpointError, match='(?s)No checkpoint in .* is whole.*epoch_1.pth') as error:
-        find_last_state(tmp_path)
+    with pytest.raises(CheckpointError, match='(?s)No checkpoint in .* is valid.*epoch_1.pth') as error:
+        find_latest_checkpoint(tmp_path)
     assert 'best' not in str(error.value)
 
 
 @pytest.mark.parametrize('note', ['', '\0\0\0', 'epoch_1.pth', '/elsewhere/epoch_2.pth', '../../passwd', 'x' * 9999])
-def test_find_last_state_wrong_note_is_not_followed(tmp_path, said, note):
+def test_find_latest_checkpoint_wrong_note_is_not_followed(tmp_path, said, note):
     save_state(tmp_path, 1)
     save_state(tmp_path, 2)
     (tmp_path / 'last_checkpoint').write_text(note)
-    assert find_last_state(tmp_path)[0].name == 'epoch_2.pth'
+    assert find_latest_checkpoint(tmp_path)[0].name == 'epoch_2.pth'
     assert 'last_checkpoint' in said[0] and len(said[0]) < 600
 
 
-def test_find_last_state_with_template_finds_its_names(tmp_path):
+def test_find_latest_checkpoint_with_template_finds_its_names(tmp_path):
     save_state(tmp_path, 1).rename(tmp_path / 'iter_500.pth')
     save_state(tmp_path, 3)
-    assert find_last_state(tmp_path, 'iter_{}.pth')[0].name == 'iter_500.pth'
+    assert find_latest_checkpoint(tmp_path, 'iter_{}.pth')[0].name == 'iter_500.pth'
 
 
 def fail_after(part, error):

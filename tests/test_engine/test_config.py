@@ -76,7 +76,7 @@ def test_load_config_work_dir_is_named_after_the_config(tmp_path):
 
 def test_load_config_data_root_without_variable_raises(tmp_path):
     path = write(tmp_path / 'c.py', "train_dataloader = dict(dataset=dict(data_root='a/'))")
-    with pytest.raises(UsageError, match='no data_root of its own'):
+    with pytest.raises(UsageError, match='no data_root to override'):
         load_config(path, dict(data_root='/elsewhere'))
 
 
@@ -167,7 +167,7 @@ def test_prepare_test_options_change_a_segmentor_config(tmp_path):
 @pytest.mark.parametrize(
     'options, message',
     [
-        ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is no setting of EpochBasedTrainLoop'),
+        ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is not a setting of EpochBasedTrainLoop'),
         (
             {'train_dataloader.prefetch_factor': 2, 'train_dataloader.num_workers': 0},
             'train_dataloader.prefetch_factor=2',
@@ -187,7 +187,7 @@ def test_prepare_train_invalid_config_raises_before_writing(shapes, tmp_path, op
 @pytest.mark.parametrize(
     'options, message',
     [
-        ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is no setting of TestLoop'),
+        ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is not a setting of TestLoop'),
         ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
         ({'test_dataloader.persistent_workers': True, 'test_dataloader.num_workers': 0}, 'test_dataloader.persistent_'),
     ],

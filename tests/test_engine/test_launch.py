@@ -11,7 +11,7 @@ from helpers.configs import DEMO
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmrest.engine import UsageError, launch, load_config
-from mmrest.engine.launch import leave_group
+from mmrest.engine.launch import destroy_process_group
 
 NEVER_RUN = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
@@ -45,7 +45,7 @@ def test_parse_turns_on_safe_loading(monkeypatch):
         ('get_flops', ['none.py']),
         ('check_dataset', ['none.py']),
         ('browse_dataset', ['none.py']),
-        ('demo', ['none.jpg', '--config', 'none.py', '--checkpoint', 'none']),
+        ('demo', ['none.jpg', 'none.py', 'none']),
     ],
 )
 def test_tool_turns_on_safe_loading(run, tool, args):
@@ -60,7 +60,7 @@ def test_load_config_slurm_without_gpus_raises(monkeypatch):
         load_config(DEMO, launcher='slurm')
 
 
-def test_leave_group_frees_the_wrapped_model(tmp_path):
+def test_destroy_process_group_frees_the_wrapped_model(tmp_path):
     """Threads of the group would run on after Python has ended, and abort the process."""
     torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
@@ -70,7 +70,7 @@ def test_leave_group_frees_the_wrapped_model(tmp_path):
     try:
         del model
         assert alive() is not None
-        leave_group()
+        destroy_process_group()
     finally:
         gc.enable()
     assert alive() is None and not torch.distributed.is_initialized()

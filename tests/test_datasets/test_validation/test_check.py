@@ -29,12 +29,12 @@ def test_check_label_maps_and_coco_files_report_faults_in_folders(damaged):
     (damaged / 'labels/train/extra.png').write_bytes(labels.read_bytes())
     pairs = pair_label_maps(damaged / 'images/train', damaged / 'labels/train', report)
     check_label_maps(pairs, 5, report)
-    assert report.errors['label map with values that are no class']['count'] == 1
-    assert report.warnings['label map without an image (left out)']['count'] == 1
+    assert report.errors['label map with invalid labels']['count'] == 1
+    assert report.warnings['label map without an image (skipped)']['count'] == 1
     report = Report()
     check_label_maps(pairs, 4, report, reduce_zero_label=True)
-    assert list(report.errors['label map with values that are no class']['examples']) == [
-        f'{labels} has the values 8: there are 4 classes, 0 to 3, and 255 for pixels to ignore'
+    assert list(report.errors['label map with invalid labels']['examples']) == [
+        f'{labels} has the values 8: there are 4 classes, 0 to 3, and 255 for ignored pixels'
     ]
     report = Report()
     check_coco_files(damaged / 'annotations/instances_val.json', damaged / 'images/val', report)
@@ -56,4 +56,4 @@ def test_check_config_without_images_reports_an_error(damaged):
     )
     cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=dataset)))
     check_config(cfg, ['train'], report)
-    assert 'data set without images' in report.errors
+    assert 'dataset without images' in report.errors

@@ -94,7 +94,7 @@ def test_mixed_classes_in_training_parts_raise(classes, mixed, kind, scope):
 @pytest.mark.parametrize(
     'dataset, scope, said',
     [
-        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* needs its comma"),
+        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* write a tuple"),
         (
             dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))),
             'mmseg',
@@ -134,7 +134,7 @@ def test_find_wrong_classes_known_classes_gives_none(dataset):
         (('cat', 'dog', 'cow'), 'the 3 classes cat, dog, cow .* has 2 folders: cat, dog'),
         (
             ('dog', 'cat'),
-            r"is dog, cat, and labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
+            r"is dog, cat, but labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
         ),
         (('cat', 'hound'), r"write metainfo = dict\(classes=\('cat', 'dog'\)\)"),
         (('cat', 'dog'), None),

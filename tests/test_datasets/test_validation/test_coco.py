@@ -18,12 +18,12 @@ def damaged(shapes, tmp_path):
 @pytest.mark.parametrize(
     'segmentation, fault',
     [
-        ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
-        ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
-        ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
-        ('none', 'segmentation is neither polygons nor a run-length code'),
-        (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor a run-length code'),
-        (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
+        ([[1, 2, 3, 4]], 'polygon with fewer than three points (skipped)'),
+        ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor RLE'),
+        ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor RLE'),
+        ('none', 'segmentation is neither polygons nor RLE'),
+        (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor RLE'),
+        (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor RLE'),
     ],
 )
 def test_check_coco_bad_segmentation_counts_only_with_masks(damaged, segmentation, fault):

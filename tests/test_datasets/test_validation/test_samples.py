@@ -253,7 +253,7 @@ def test_check_samples_own_label_format_is_checked(data):
     np.save(path, np.full((64, 64), 7))
     with pytest.raises(DataError, match=f'{path} has the values 7'):
         run(dataset, 'mmseg')
-    assert list(check(dataset, 'mmseg').errors) == ['label map with values that are no class']
+    assert list(check(dataset, 'mmseg').errors) == ['label map with invalid labels']
 
 
 def test_check_samples_classification_folder_names_the_image(data):

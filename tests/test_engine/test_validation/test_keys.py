@@ -6,7 +6,7 @@ from mmengine.config import ConfigDict
 from mmrest.engine import UsageError
 from mmrest.engine import validation as validation_package
 from mmrest.engine.validation import validate
-from mmrest.engine.validation.keys import find_near_names
+from mmrest.engine.validation.keys import find_misspelled_names
 
 PHASES = ('train', 'val', 'test')
 # Part, misspelled key, and what it is meant to be.
@@ -51,7 +51,7 @@ def test_validate_misspelled_key_suggests_the_right_one(framework_config, framew
     with pytest.raises(UsageError) as error:
         validate(cfg, PHASES)
     message = str(error.value)
-    assert message.startswith(f'{path}.{key} is no setting of ') and '\n' not in message
+    assert message.startswith(f'{path}.{key} is not a setting of ') and '\n' not in message
     assert near is None or message.endswith(f'Did you mean {near}?')
 
 
@@ -60,18 +60,18 @@ def test_validate_misspelled_key_suggests_the_right_one(framework_config, framew
     [
         (
             dict(type='EpochBasedTrainLoop', max_epoch=2),
-            'train_cfg.max_epoch is no setting of EpochBasedTrainLoop. Did you mean max_epochs?',
+            'train_cfg.max_epoch is not a setting of EpochBasedTrainLoop. Did you mean max_epochs?',
         ),
         (
             dict(by_epoch=True, max_epochs=2, val_intervall=1),
-            'train_cfg.val_intervall is no setting of EpochBasedTrainLoop. Did you mean val_interval?',
+            'train_cfg.val_intervall is not a setting of EpochBasedTrainLoop. Did you mean val_interval?',
         ),
-        (dict(type='IterBasedTrainLoop', max_epochs=2), 'train_cfg.max_epochs is no setting of IterBasedTrainLoop.'),
+        (dict(type='IterBasedTrainLoop', max_epochs=2), 'train_cfg.max_epochs is not a setting of IterBasedTrainLoop.'),
         (
             dict(by_epoch=False, max_iter=2),
-            'train_cfg.max_iter is no setting of IterBasedTrainLoop. Did you mean max_iters?',
+            'train_cfg.max_iter is not a setting of IterBasedTrainLoop. Did you mean max_iters?',
         ),
-        (dict(max_epochs=2), 'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop'),
+        (dict(max_epochs=2), 'train_cfg has no loop type: set train_cfg.type=EpochBasedTrainLoop'),
         (dict(type='EpochBasedTrainLoop', by_epoch=True, max_epochs=2), 'train_cfg has both type and by_epoch'),
         (
             dict(type='EpochBasedTrainLop', max_epochs=2),
@@ -110,7 +110,7 @@ def test_validate_wrong_default_hook_raises(framework_config, framework, hooks, 
     [
         (
             dict(type='EMAHook', momentm=0.1),
-            r'custom_hooks.0.momentm is no setting of EMAHook. Did you mean momentum\?',
+            r'custom_hooks.0.momentm is not a setting of EMAHook. Did you mean momentum\?',
         ),
         (dict(type='EMAHook', ema_type='ExpMomentumEMA', gama=100), r'custom_hooks.0.gama is .* Did you mean gamma\?'),
         (dict(type='EarlyStoppingHook', moniter='x'), r'custom_hooks.0.moniter .* Did you mean monitor\?'),
@@ -129,7 +129,9 @@ def test_validate_wrong_custom_hook_raises(framework_config, hook, message):
 def test_validate_misspelled_metric_key_raises(framework_config):
     cfg = framework_config('mmdet')
     cfg.val_evaluator = dict(type='CocoMetric', ann_file='a.json', metrics='bbox')
-    with pytest.raises(UsageError, match=r'val_evaluator.metrics is no setting of CocoMetric. Did you mean metric\?'):
+    with pytest.raises(
+        UsageError, match=r'val_evaluator.metrics is not a setting of CocoMetric. Did you mean metric\?'
+    ):
         validate(cfg, PHASES)
 
 
@@ -179,18 +181,18 @@ def test_validate_ignored_key_warns(framework_config, framework, monkeypatch, pa
     ],
 )
 @pytest.mark.parametrize('there', [True, False])
-def test_find_near_names_misspelled_variable_is_found(framework_config, framework, name, near, there):
+def test_find_misspelled_names_misspelled_variable_is_found(framework_config, framework, name, near, there):
     cfg = framework_config(framework)
     cfg[name] = dict(type='A')
     if there:
         cfg[near] = dict(type='B')
     elif near in cfg:
         cfg.pop(near)
-    (warning,) = find_near_names(cfg)
+    (warning,) = find_misspelled_names(cfg)
     assert warning.startswith(f'Nothing reads {name} of the config') and warning.endswith(f'Did you mean {near}?')
-    assert (f'{near} of this config counts' in warning) == there
+    assert (f'{near} of this config is used' in warning) == there
 
 
-def test_find_near_names_own_variables_pass(framework_config, framework):
+def test_find_misspelled_names_own_variables_pass(framework_config, framework):
     cfg = framework_config(framework, dict(test_pipeline=[], train_dataset={}, num_classes=3, arch={}, model_name='x'))
-    assert not find_near_names(cfg)
+    assert not find_misspelled_names(cfg)

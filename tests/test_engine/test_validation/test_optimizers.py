@@ -20,8 +20,8 @@ def test_validate_misspelled_schedule_keys_raise(framework_config, framework):
     with pytest.raises(UsageError) as error:
         validate(cfg)
     assert str(error.value).splitlines() == [
-        'param_scheduler.0.start_facto is no setting of LinearLR. Did you mean start_factor?',
-        'param_scheduler.1.milestone is no setting of MultiStepLR. Did you mean milestones?',
+        'param_scheduler.0.start_facto is not a setting of LinearLR. Did you mean start_factor?',
+        'param_scheduler.1.milestone is not a setting of MultiStepLR. Did you mean milestones?',
     ]
     validate(cfg, ('test',))
 

@@ -1,6 +1,6 @@
 """Argument names along the bases of a class."""
 
-from mmrest.engine.validation.signatures import arguments
+from mmrest.engine.validation.signatures import get_parameters
 
 
 def test_arguments_follow_kwargs_along_the_bases():
@@ -16,8 +16,8 @@ def test_arguments_follow_kwargs_along_the_bases():
         def __init__(self, d, **kwargs):
             pass
 
-    assert arguments(Base) == ({'a', 'b'}, False)
-    assert arguments(Open) == ({'a', 'b', 'c'}, False)
-    assert arguments(Swallows) == ({'d'}, True)
-    assert arguments(type('Empty', (), {})) == (set(), False)
-    assert arguments(lambda x, *, y: None) == ({'x', 'y'}, False)
+    assert get_parameters(Base) == ({'a', 'b'}, False)
+    assert get_parameters(Open) == ({'a', 'b', 'c'}, False)
+    assert get_parameters(Swallows) == ({'d'}, True)
+    assert get_parameters(type('Empty', (), {})) == (set(), False)
+    assert get_parameters(lambda x, *, y: None) == ({'x', 'y'}, False)

@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 from mmrest.engine import UsageError
 from mmrest.engine.validation import check_downloads, weights
@@ -27,8 +27,8 @@ def test_check_downloads_closed_port_names_the_setting(framework_config, framewo
     with pytest.raises(UsageError) as error:
         check_downloads(cfg)
     assert str(error.value) == (
-        f'{path} is {closed}, which cannot be downloaded: Connection refused. To go on without '
-        'network, download it elsewhere and give the path of the file: --cfg-options '
+        f'{path} is {closed}, which cannot be downloaded: Connection refused. Without network '
+        'access, download it elsewhere and give the path of the file: --cfg-options '
         f'{path}=/path/to/file.pth'
     )
     if path == 'load_from':
@@ -56,3 +56,10 @@ def test_check_downloads_ignores_other_paths(framework_config, framework, monkey
             framework, {'load_from': 's3://bucket/a.pth', 'model.backbone.init_cfg': dict(checkpoint='a.pth')}
         )
     )
+
+
+def test_check_downloads_unknown_scheme_names_its_key():
+    weight = dict(type='Pretrained', checkpoint='htps://host/file.pth')
+    cfg = Config(dict(model=dict(backbone=dict(type='ResT', init_cfg=weight))))
+    with pytest.raises(UsageError, match=r'^model\.backbone\.init_cfg\.checkpoint: .*unknown scheme htps://'):
+        check_downloads(cfg)
