@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrest.datasets.images import check_ends, find_other_suffixes, png_depth
+from mmrest.datasets.images import find_other_suffixes, find_truncation, png_depth
 
 
 def save(path, dtype=np.uint8):
@@ -16,23 +16,23 @@ def save(path, dtype=np.uint8):
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.bmp'])
-def test_check_ends_whole_file_passes(tmp_path, suffix):
+def test_find_truncation_whole_file_passes(tmp_path, suffix):
     path = save(tmp_path / f'image{suffix}')
-    assert check_ends(path) is None
+    assert find_truncation(path) is None
     path.write_bytes(path.read_bytes() + bytes(9))  # as some programs append
-    assert check_ends(path) is None
+    assert find_truncation(path) is None
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
-def test_check_ends_truncated_file_is_named(tmp_path, suffix):
+def test_find_truncation_truncated_file_is_named(tmp_path, suffix):
     path = save(tmp_path / f'image{suffix}')
     path.write_bytes(path.read_bytes()[:-300])
-    assert check_ends(path).startswith('cannot be decoded (')
+    assert find_truncation(path).startswith('cannot be decoded (')
 
 
-def test_check_ends_empty_file_is_named(tmp_path):
+def test_find_truncation_empty_file_is_named(tmp_path):
     (tmp_path / 'image.png').touch()
-    assert check_ends(tmp_path / 'image.png') == 'is empty'
+    assert find_truncation(tmp_path / 'image.png') == 'is empty'
 
 
 def test_find_other_suffixes_lists_images_left_out(tmp_path):
