@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import REPO
 
-from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed
+from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed_figures
 
 if not (REPO / '.dev_scripts').is_dir():
     pytest.skip('the scripts for maintainers are not part of this copy', allow_module_level=True)
@@ -55,7 +55,7 @@ def test_figures_are_said_to_be_whose_they_are(index):
     for path, model in index.items():
         stem = Path(path).stem
         expected = MEASURED.get(stem) or {
-            key: value for key, value in printed(stem).items() if key not in (PARAMS, GMACS)
+            key: value for key, value in printed_figures(stem).items() if key not in (PARAMS, GMACS)
         }
         assert metrics(model) == expected, stem
         whose = model['Metadata'].get('Figures', '')
@@ -114,7 +114,7 @@ def test_figures_of_other_pages_are_the_same(repo, page, column):
         if stem.endswith(('_in1k', '_coco', '_ade20k')):
             found += 1
             stated = [float(number) for number in re.findall(r'\d+\.\d+', cells[3])]
-            main = [value for name, value in printed(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
+            main = [value for name, value in printed_figures(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
             assert stated == main, stem
     assert found == (22 if 'checkpoints' in page else 12)
 
@@ -141,15 +141,15 @@ def test_readme_states_the_figures_of_the_papers(repo, index):
         model, arch = name.lower().split('-')
         schedule = '3x' if model == 'restv2' else '1x'
         classifier = f'{model}_{arch}_8xb256_in1k'
-        assert top1 == str(printed(classifier)[TOP1]), name
+        assert top1 == str(printed_figures(classifier)[TOP1]), name
         counted = index[f'configs/{classifier}.py']['Metadata']['Parameters']
         assert params == f'{counted / 1e6:.1f} M', name
-        boxes = printed(f'retinanet_{model}_{arch}_fpn_1x_coco')
+        boxes = printed_figures(f'retinanet_{model}_{arch}_fpn_1x_coco')
         assert retinanet == str(boxes.get('box AP', '')), name
-        masks = printed(f'mask_rcnn_{model}_{arch}_fpn_{schedule}_coco')
+        masks = printed_figures(f'mask_rcnn_{model}_{arch}_fpn_{schedule}_coco')
         expected = f'{masks["box AP"]} / {masks["mask AP"]} ({schedule})' if 'box AP' in masks else ''
         assert mask_rcnn == expected, name
-        labels = printed(f'upernet_{model}_{arch}_512x512_160k_ade20k')
+        labels = printed_figures(f'upernet_{model}_{arch}_512x512_160k_ade20k')
         assert upernet == str(labels.get(MIOU, '')), name
 
 
