@@ -64,7 +64,7 @@ def run_cell(session: nox.Session, name: str) -> None:
             session.error('pytest has written no report, so nothing is recorded.')
         new = matrix.make_entry(cell, str(folder / 'bin' / 'python'), report, folder, seconds, whole)
         matrix.write_entry(name, new)
-        version_table.main(['--write'])  # the table in README.md says what the record says
+        version_table.main(['--write'])  # the table in docs/installation.md says what the record says
         if new['failed'] or not new['passed']:
             session.error(f'{new["passed"]} passed, {new["failed"]} failed: {", ".join(new["failures"])}')
     finally:

@@ -1,6 +1,7 @@
-"""Print the table of tested versions from docs/compatibility.json, or put it into README.md with ``--write``.
+"""Print the table of tested versions from docs/compatibility.json.
 
-It goes between the lines ``<!-- versions:begin -->`` and ``<!-- versions:end -->``.
+With ``--write`` it goes into docs/installation.md, between the lines ``<!-- versions:begin -->`` and
+``<!-- versions:end -->``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import matrix
 
-README = matrix.ROOT / 'README.md'
+PAGE = matrix.ROOT / 'docs/installation.md'
 BEGIN, END = '<!-- versions:begin -->', '<!-- versions:end -->'
 HEADER = (
     'Python',
@@ -86,10 +87,10 @@ def insert_table(text: str, table: str) -> str:
     return f'{text[: text.index(BEGIN)]}{BEGIN}\n{table}\n{text[text.index(END) :]}'
 
 
-def main(argv: list[str] | None = None, page: Path = README) -> None:
+def main(argv: list[str] | None = None, page: Path = PAGE) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--write', action='store_true', help='write it into README.md')
+    parser.add_argument('--write', action='store_true', help='write it into docs/installation.md')
     args = parser.parse_args(argv)
     table = render(matrix.read_record())
     if not args.write:

@@ -233,24 +233,26 @@ def _link(entry: Entry) -> str:
 _PREFACE = f"""<!-- Made by .dev_scripts/make_model_zoo.py: do not edit. -->
 # Model zoo
 
-All configs, with what is known of them. In OpenMMLab's format for programs: [metafile.yml](../configs/metafile.yml).
+This page lists all configs. [metafile.yml](../configs/metafile.yml) has the same in OpenMMLab's format.
 
-* **AP, mIoU and top-1 are the authors' figures, not reproduced here**; - where they print none. Only those of the
-  [drawn shapes](#drawn-shapes) were measured with this repository.
-* Parameters are counted here, heads included; in brackets as the papers print them.
-* FLOPs are multiply-accumulates, as in mmdet's tables, of convolutions, linear layers and the two matrix products of
-  attention, for one image (height x width) of {COCO_SIZE[0]}x{COCO_SIZE[1]} (COCO), {ADE20K_SIZE[0]}x{ADE20K_SIZE[1]}
-  (ADE20K), 224x224 (ImageNet-1k) or as large as the drawn shapes, counted as `tools/get_flops.py` does; in brackets as
-  the paper prints them. Those of Mask R-CNN are without the heads on regions, whose number depends on the image. What
-  the papers print of classifiers, and for which stem:
-  [ablations.md](ablations.md#every-architecture-and-what-the-papers-print).
-* Memory and speed on a GPU have not been measured, so there is no column of them. Weights are not linked: the
-  authors' are behind links that are dead or need a login; how to use the files: [checkpoints.md](checkpoints.md)."""
+* **AP, mIoU and top-1 are the authors' figures, not reproduced here**; a dash means that they print none.
+  Only the figures of the [drawn shapes](#drawn-shapes) were measured with this repository.
+* **Params** are counted here and include the heads; the papers' figures are in brackets.
+* **FLOPs** are multiply-accumulates of convolutions, linear layers and the two matrix products of attention, as
+  `tools/get_flops.py` counts them for one image; the papers' figures are in brackets.
+  Images (height x width) are {COCO_SIZE[0]}x{COCO_SIZE[1]} on COCO, {ADE20K_SIZE[0]}x{ADE20K_SIZE[1]} on ADE20K,
+  224x224 on ImageNet-1k, and as large as the drawn shapes.
+  Mask R-CNN is counted without its RoI heads, whose cost depends on the image.
+* [ablations.md](ablations.md#every-architecture-compared-with-the-papers) compares the classifiers with the papers.
+* Memory and speed on a GPU have not been measured, so they have no column.
+* There are no links to weights: the authors' links are dead or need a login. [checkpoints.md](checkpoints.md) says how
+  to use the files."""
 
-_ABLATIONS = 'Tables 5 to 9 of the ResT paper; [ablations.md](ablations.md) says what each row is.'
+_ABLATIONS = 'Tables 5 to 9 of the ResT paper; [ablations.md](ablations.md) describes each row.'
 
-_PUBLISHED = """Configs that test the authors' files after conversion ([checkpoints.md](checkpoints.md)); in the model
-index their names end in `_3rdparty`."""
+_PUBLISHED = """These configs test the authors' files after conversion ([checkpoints.md](checkpoints.md)).
+Their names in the model index end in `_3rdparty`."""
 
-_SHAPES = """The only figures of this page that were **measured with this repository**: trained from scratch on the 1200
-images of `tools/draw_shapes.py`, on two CPU cores, and tested on 200 others (mIoU(ms+flip): `--tta`)."""
+_SHAPES = """The only figures on this page that were **measured with this repository**.
+The models were trained from scratch on the 1200 images of `tools/draw_shapes.py`, on two CPU cores, and tested on 200
+others (mIoU(ms+flip): `--tta`)."""

@@ -1,4 +1,4 @@
-"""The matrix of environments: constraints of a cell, its record, and the table that README.md has of it."""
+"""The matrix of environments: constraints of a cell, its record, and the table that docs/installation.md has of it."""
 
 import json
 import re
@@ -141,10 +141,20 @@ def test_writing_the_table(tmp_path, capsys):
     assert capsys.readouterr().out == table + '\n'
 
 
-def test_the_readme_has_the_table_of_the_record():
-    text = (REPO / 'README.md').read_text(encoding='utf-8')
-    if version_table.BEGIN not in text:
-        pytest.skip('README.md has no place for the table')
+def test_version_table_in_installation_page_matches_the_record():
+    text = (REPO / 'docs/installation.md').read_text(encoding='utf-8')
     assert text == version_table.insert_table(text, version_table.render(matrix.read_record())), (
         'run: python .dev_scripts/version_table.py --write'
     )
+
+
+def test_version_summary_in_readme_matches_the_record():
+    text = (REPO / 'README.md').read_text(encoding='utf-8')
+    table = re.search(r'^\| works with .*?\n\n', text, re.MULTILINE | re.DOTALL)[0]
+    torch = [re.match(r'torch ([\d.]+)', entry['versions']['torch'])[1] for entry in matrix.read_record().values()]
+    torch.sort(key=lambda version: tuple(map(int, version.split('.'))))
+    assert f'| {torch[0]} to {torch[-1]} |' in table
+    recorded = {
+        version for entry in matrix.read_record().values() for version in re.findall(r'\d+(?:\.\d+)+', str(entry))
+    }
+    assert set(re.findall(r'\d+\.\d+\.\d+', table)) <= recorded

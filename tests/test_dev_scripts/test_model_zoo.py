@@ -119,15 +119,38 @@ def test_figures_of_other_pages_are_the_same(repo, page, column):
     assert found == (22 if 'checkpoints' in page else 12)
 
 
-def test_the_readme_states_what_was_measured(repo):
-    text = ' '.join((repo / 'README.md').read_text().split())
-    demo = MEASURED['retinanet_rest_lite_fpn_shapes']
-    scaled = [f'{value / 100:.3f}' for value in demo.values()]
-    assert 'box AP of {} (AP50 {}, AP75 {})'.format(*scaled) in text
-    masks = MEASURED['mask_rcnn_rest_lite_fpn_shapes']
-    assert f'box AP {masks["box AP"] / 100:.3f}, mask AP {masks["mask AP"] / 100:.3f}' in text
-    labels = MEASURED['upernet_rest_lite_shapes']
-    assert f'mIoU {labels["mIoU"]}, tested with --tta {labels[MIOU]}' in text
+def test_demo_page_states_what_was_measured(repo):
+    text = ' '.join((repo / 'docs/demo.md').read_text().split())
+    boxes, masks, labels = (
+        {metric: f'{value / 100:.3f}' if 'AP' in metric else str(value) for metric, value in MEASURED[name].items()}
+        for name in (
+            'retinanet_rest_lite_fpn_shapes',
+            'mask_rcnn_rest_lite_fpn_shapes',
+            'upernet_rest_lite_shapes',
+        )
+    )
+    assert '| {} | {} | {} |'.format(*boxes.values()) in text
+    assert f'box AP {masks["box AP"]}, mask AP {masks["mask AP"]}' in text
+    assert f'mIoU {labels["mIoU"]}, with --tta {labels[MIOU]}' in text
+
+
+def test_readme_states_the_figures_of_the_papers(repo, index):
+    rows = [line.strip('|').split('|') for line in (repo / 'README.md').read_text().splitlines() if ' M |' in line]
+    assert len(rows) == 8
+    for name, params, top1, retinanet, mask_rcnn, upernet in ([cell.strip() for cell in row] for row in rows):
+        model, arch = name.lower().split('-')
+        schedule = '3x' if model == 'restv2' else '1x'
+        classifier = f'{model}_{arch}_8xb256_in1k'
+        assert top1 == str(printed(classifier)[TOP1]), name
+        counted = index[f'configs/{classifier}.py']['Metadata']['Parameters']
+        assert params == f'{counted / 1e6:.1f} M', name
+        boxes = printed(f'retinanet_{model}_{arch}_fpn_1x_coco')
+        assert retinanet == str(boxes.get('box AP', '')), name
+        masks = printed(f'mask_rcnn_{model}_{arch}_fpn_{schedule}_coco')
+        expected = f'{masks["box AP"]} / {masks["mask AP"]} ({schedule})' if 'box AP' in masks else ''
+        assert mask_rcnn == expected, name
+        labels = printed(f'upernet_{model}_{arch}_512x512_160k_ade20k')
+        assert upernet == str(labels.get(MIOU, '')), name
 
 
 @pytest.mark.parametrize(
