@@ -141,15 +141,15 @@ def test_readme_states_the_figures_of_the_papers(repo, index):
         model, arch = name.lower().split('-')
         schedule = '3x' if model == 'restv2' else '1x'
         classifier = f'{model}_{arch}_8xb256_in1k'
-        assert top1 == str(printed(classifier)[TOP1]), name
+        assert top1 == str(printed_figures(classifier)[TOP1]), name
         counted = index[f'configs/{classifier}.py']['Metadata']['Parameters']
         assert params == f'{counted / 1e6:.1f} M', name
-        boxes = printed(f'retinanet_{model}_{arch}_fpn_1x_coco')
+        boxes = printed_figures(f'retinanet_{model}_{arch}_fpn_1x_coco')
         assert retinanet == str(boxes.get('box AP', '')), name
-        masks = printed(f'mask_rcnn_{model}_{arch}_fpn_{schedule}_coco')
+        masks = printed_figures(f'mask_rcnn_{model}_{arch}_fpn_{schedule}_coco')
         expected = f'{masks["box AP"]} / {masks["mask AP"]} ({schedule})' if 'box AP' in masks else ''
         assert mask_rcnn == expected, name
-        labels = printed(f'upernet_{model}_{arch}_512x512_160k_ade20k')
+        labels = printed_figures(f'upernet_{model}_{arch}_512x512_160k_ade20k')
         assert upernet == str(labels.get(MIOU, '')), name
 
 
