@@ -98,9 +98,9 @@ def test_figures_are_those_of_the_papers(external):
 
 
 def test_figures_are_those_of_the_recipes_test(index):
-    test_configs = pytest.importorskip('test_configs')
-    assert {name: figures[PARAMS] for name, figures in FIGURES.items() if PARAMS in figures} == test_configs.PARAMS
-    for name, millions in test_configs.PARAMS.items():
+    recipes = pytest.importorskip('helpers.recipes')
+    assert {name: figures[PARAMS] for name, figures in FIGURES.items() if PARAMS in figures} == recipes.PARAMS
+    for name, millions in recipes.PARAMS.items():
         counted = index[f'configs/{name}.py']['Metadata']['Parameters']
         assert counted / 1e6 == pytest.approx(millions, abs=0.1)
 
