@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections import OrderedDict
 from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
@@ -245,11 +246,21 @@ def grad_cam():
     return pytest.importorskip('pytorch_grad_cam')
 
 
+def forget_visualizers(patch: pytest.MonkeyPatch) -> None:
+    """Hide the visualizers of earlier runs, of which mmengine keeps one of a name, with its class and folder."""
+    if 'mmengine.visualization' in sys.modules:
+        kinds = [sys.modules['mmengine.visualization'].Visualizer]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+            patch.setattr(kind, '_instance_dict', OrderedDict())
+
+
 def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None:
     """Call the ``main`` of a tool in this process, as if it were started in a folder."""
     spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    forget_visualizers(patch)
     patch.chdir(folder)
     patch.setattr(sys, 'argv', [name, *map(str, args)])
     tool.main()
