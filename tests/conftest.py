@@ -77,6 +77,21 @@ def plain_loading(monkeypatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def forget_visualizers(patch: pytest.MonkeyPatch) -> None:
+    """Hide the visualizers of earlier runs, of which mmengine keeps one of a name, with its class and folder."""
+    if 'mmengine.visualization' in sys.modules:
+        kinds = [sys.modules['mmengine.visualization'].Visualizer]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+            patch.setattr(kind, '_instance_dict', OrderedDict())
+
+
+@pytest.fixture(autouse=True)
+def no_visualizers(monkeypatch) -> None:
+    """No visualizers of earlier tests, whose folders may be gone."""
+    forget_visualizers(monkeypatch)
+
+
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
     """Run a command to its end; what it printed, both streams."""
     result = subprocess.run(
@@ -244,15 +259,6 @@ def grad_cam():
     """The package that makes class-activation maps."""
     need_torchvision()
     return pytest.importorskip('pytorch_grad_cam')
-
-
-def forget_visualizers(patch: pytest.MonkeyPatch) -> None:
-    """Hide the visualizers of earlier runs, of which mmengine keeps one of a name, with its class and folder."""
-    if 'mmengine.visualization' in sys.modules:
-        kinds = [sys.modules['mmengine.visualization'].Visualizer]
-        for kind in kinds:
-            kinds += kind.__subclasses__()
-            patch.setattr(kind, '_instance_dict', OrderedDict())
 
 
 def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None:
