@@ -24,10 +24,14 @@ ALLOWED = {torch.float64: 1e-7, torch.float32: 1e-3}
 def golden_cases(settings: Settings) -> list[Case]:
     """Return a case for each file, or one that says why there is none."""
     folder = Path(settings.golden) if settings.golden else None
-    files = sorted(folder.glob('*.json')) if folder and (folder / 'golden.py').is_file() else []
+    files = (
+        sorted(folder.glob('*.json'), key=lambda path: path.stat().st_size)
+        if folder and (folder / 'golden.py').is_file()
+        else []
+    )
     if not files:
         return [Case('values of the published models', _no_files)]
-    files = [path for path in files if 'lite' in path.name] if settings.dry else files
+    files = files[:1] if settings.dry else files
     return [Case(f'values of {path.stem}', functools.partial(check, settings, path), seconds=3) for path in files]
 
 
@@ -81,6 +85,7 @@ def classify(model: nn.Module, image: Tensor, weights: dict[str, Tensor]) -> dic
         tokens = F.layer_norm(raw[-1], raw[-1].shape[-1:], weights['norm.weight'], weights['norm.bias'], eps=1e-6)
         last = tokens.transpose(1, 2).unflatten(2, last.shape[2:])
     named = {
-        f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, x.shape[2:]) for i, (tokens, x) in enumerate(zip(raw, maps))
+        f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+        for i, (tokens, x) in enumerate(zip(raw, maps))
     }
     return {**named, 'logits': last.mean(dim=(2, 3)) @ weights['head.weight'].T + weights['head.bias']}

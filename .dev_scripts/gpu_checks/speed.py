@@ -20,7 +20,7 @@ from .results import Settings
 from .timing import Step, add_ratios, count, measure, seconds_of
 
 # Height, width, batch.
-SHAPES, DRY_SHAPES = ((800, 1344, 2), (224, 224, 64)), ((64, 96, 1),)
+SHAPES, DRY_SHAPES = ((800, 1344, 2), (224, 224, 64)), ((64, 64, 1),)
 MODES = ('train', 'forward')
 MEASURED_PRECISIONS = ('bf16', 'fp32', 'tf32')
 FORMS = (*BASELINES, *MEASURED_IMPLS)
@@ -43,9 +43,12 @@ def cases(settings: Settings) -> list[Case]:
             run = functools.partial(measure_attention, settings, name, shape, precision, mode)
             found.append(Case(f'attention {name} {label(shape)} {precision} {mode}', run, seconds=2, limit=30))
     if not settings.quick:
-        for name, form in itertools.product(BACKBONES[: 1 if settings.dry else None], ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))):
+        for name, form in itertools.product(
+            BACKBONES[: 1 if settings.dry else None], ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))
+        ):
             run = functools.partial(measure_compiled, settings, name, form, shapes[0])
-            found.append(Case(f'compiled {name} {form} {label(shapes[0])} bf16 train', run, seconds=15, limit=90))
+            case = f'compiled {name} {form} {label(shapes[0])} bf16 train'
+            found.append(Case(case, run, seconds=1 if settings.dry else 15, limit=90))
     return found
 
 
@@ -75,17 +78,21 @@ def measure_peaks(settings: Settings) -> dict:
 
 def measure_backbones(settings: Settings, shape: tuple[int, int, int], precision: str, mode: str) -> dict:
     """Measure both backbones in all forms, in turn with those of others."""
-    builders = {
-        f'{name}:{form}': functools.partial(backbone_step, settings, f'{name}:{form}', shape, precision, mode)
-        for name, form in itertools.product(BACKBONES, FORMS)
-    }
+    names = [f'{name}:{form}' for name, form in itertools.product(BACKBONES, FORMS)]
     if not settings.quick:
-        names = PEER_NAMES[:1] if settings.dry else PEER_NAMES
-        builders.update(
-            {name: functools.partial(backbone_step, settings, name, shape, precision, mode) for name in names}
+        names += PEER_NAMES[:1] if settings.dry else PEER_NAMES
+    builders = {
+        name: functools.partial(
+            backbone_step,
+            settings,
+            functools.partial(_backbone, settings.device, settings.dry, name),
+            shape,
+            precision,
+            mode,
         )
-    dtype, uses_tf32 = PRECISIONS[precision]
-    with tf32(uses_tf32):
+        for name in names
+    }
+    with tf32(PRECISIONS[precision][1]):
         results = measure(builders, BACKBONE_SECONDS, settings.device)
         for name, row in results.items():
             if 'ms' in row:
@@ -131,25 +138,19 @@ def _backbone(device: str, dry: bool, name: str) -> nn.Module:
 
 
 def backbone_step(
-    settings: Settings,
-    name: str,
-    shape: tuple[int, int, int],
-    precision: str,
-    mode: str,
-    wrap: Callable[[nn.Module], Callable] = lambda model: model,
+    settings: Settings, build: Callable[[], nn.Module], shape: tuple[int, int, int], precision: str, mode: str
 ) -> Step:
-    """Return a step of a backbone: forward, or forward and backward with gradients of all parameters."""
-    model = _backbone(settings.device, settings.dry, name)
+    """Return a step of the backbone that is built: forward, or forward and backward with gradients of all parameters."""
+    model, train, dtype = build(), mode == 'train', PRECISIONS[precision][0]
     height, width, batch = shape
     images = torch.rand(batch, 3, height, width, device=settings.device)
-    forward, dtype = wrap(model), PRECISIONS[precision][0]
 
     def step() -> None:
-        model.train(mode == 'train')
-        with torch.set_grad_enabled(mode == 'train'):
+        model.train(train)
+        with torch.set_grad_enabled(train):
             with autocast(settings.device, dtype):
-                maps = forward(images)
-            if mode == 'train':
+                maps = model(images)
+            if train:
                 # A gradient for every map from a loss that costs next to nothing.
                 sum(x.sum(dtype=torch.float32) for x in ([maps] if isinstance(maps, Tensor) else maps)).backward()
                 model.zero_grad(set_to_none=True)
@@ -159,22 +160,25 @@ def backbone_step(
 
 def measure_compiled(settings: Settings, name: str, form: str, shape: tuple[int, int, int]) -> dict:
     """Measure a training step through ``torch.compile`` beside the same one without."""
-    backend = 'eager' if settings.dry else 'inductor'  # what a dry run compiles, it need not translate
+
+    def build(compiled: bool) -> nn.Module:
+        # A dry run captures the graph of one stage, and does not translate it, which takes a compiler.
+        options = dict(out_indices=(0,)) if settings.dry else {}
+        model = build_own(name, settings.dry, form, **options).to(settings.device)
+        return torch.compile(model, backend='eager' if settings.dry else 'inductor') if compiled else model
+
     steps = {
-        key: functools.partial(backbone_step, settings, f'{name}:{form}', shape, 'bf16', 'train', wrap)
-        for key, wrap in (
-            ('eager', lambda model: model),
-            ('compiled', functools.partial(torch.compile, backend=backend)),
+        key: functools.partial(
+            backbone_step, settings, functools.partial(build, key == 'compiled'), shape, 'bf16', 'train'
         )
+        for key in ('eager', 'compiled')
     }
     results = measure(steps, BACKBONE_SECONDS, settings.device)
     add_ratios(results, 'eager', list(steps))
     return dict(figures=results, precision='bf16', summary=summarize(results), problems=failures(results))
 
 
-def measure_attention(
-    settings: Settings, name: str, shape: tuple[int, int, int], precision: str, mode: str
-) -> dict:
+def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int], precision: str, mode: str) -> dict:
     """Measure the attention of one block of each stage, in all forms."""
     if precision == 'tf32':
         need_gpu(settings, 'TF32')
@@ -184,9 +188,7 @@ def measure_attention(
     figures, texts, problems = {}, [], []
     for i, (heads, _, mixing, _) in enumerate(alone.settings):
         tokens, pairs, weight, bias = (alone.stages[4 * i + j].detach().to(settings.device) for j in range(4))
-        q, k, v = (
-            x.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (tokens, *pairs.chunk(2, dim=-1))
-        )
+        q, k, v = (x.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (tokens, *pairs.chunk(2, dim=-1)))
         inputs = [q, k, v, *([weight, bias] if mixing else [])]
         builders = {
             form: functools.partial(attention_step, settings, form, inputs, dtype, mode) for form in (*FORMS, 'sdpa')
