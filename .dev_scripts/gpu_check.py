@@ -1,9 +1,10 @@
 """Check and measure mmrest on one NVIDIA GPU, on a machine without a network: one table, one JSON file.
 
 Four parts: 1 parity with float64, 2 time and memory, 3 short training runs, 4 the largest image that can be trained on.
-Each runs in processes of its own, within a budget of seconds; results are written as they come. The machine needs
-torch 2.11 or newer with torchvision and Triton, NumPy 2, OpenCV, SciPy and matplotlib; what else mmdet needs is installed
-from wheels, which .dev_scripts/gpu_wheels.py fetches, into a temporary folder.
+Each runs in processes of its own, within a budget of seconds, and parts that are left out leave theirs to the others.
+Results are written as they come. The machine needs torch 2.11 or newer with torchvision and Triton, NumPy 2, OpenCV,
+SciPy and matplotlib; what else mmdet needs is installed from wheels, which .dev_scripts/gpu_wheels.py fetches, into a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             state = supervisor.run(args.parts)
         finally:
-            print(report.render(supervisor.state), flush=True)
+            table = report.render(supervisor.state)
+            supervisor.save(table=table.splitlines())
+            print(table, flush=True)
     print(f'{time.time() - started:.0f} s in all; everything is in {args.out}.')
     return int(any(row['status'] == FAILED for part in state['parts'].values() for row in part['rows']))
 

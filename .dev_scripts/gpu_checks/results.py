@@ -1,4 +1,4 @@
-"""What the processes of the check tell each other: settings, and files of results. Needs the standard library to read."""
+"""Settings and files of results, which the processes of the check share; the standard library can read them."""
 
 from __future__ import annotations
 

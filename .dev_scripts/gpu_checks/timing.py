@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from typing import Any, Callable
@@ -70,11 +71,14 @@ def measure(builders: dict[str, Callable[[], Step]], seconds: float, device: str
             steps[name] = step, seconds_of(step, device)
         except torch.OutOfMemoryError:
             results[name] = dict(failed='out of memory')
-            torch.cuda.empty_cache()
         except Exception as error:
             if is_lost(device):
                 raise
             results[name] = dict(failed=first_line(error))
+        if 'failed' in results[name] and device.startswith('cuda'):
+            step = None  # with what it holds
+            gc.collect()
+            torch.cuda.empty_cache()
     rounds, most = 1, 1  # on a CPU nobody reads the times
     if device.startswith('cuda'):
         whole = sum(max(estimate, INTERVAL) for _, estimate in steps.values())

@@ -12,7 +12,6 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
