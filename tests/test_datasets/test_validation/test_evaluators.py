@@ -142,7 +142,7 @@ def test_before_the_first_step_and_in_the_check(repo, data, tmp_path):
         prepare_test(load_config(str(path), options, str(tmp_path / 'run')), str(tmp_path / 'a.pth'))
     report = Report()
     check_config(cfg, ['val'], report)
-    assert list(report.errors) == ['evaluator with other annotations than the dataset']
+    assert list(report.errors) == ['evaluator with annotations of another dataset']
     cfg.check_samples = False
     prepare_train(cfg)
 
@@ -152,6 +152,7 @@ def test_ctrl_c_leaves_cleanly(repo, data, tmp_path):
     arguments = ['check_dataset.py', '--coco', str(data / 'annotations/instances_val.json'), str(data / 'images/val')]
     code = f"""
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 sys.argv = {arguments}
 from mmrest.datasets.validation import samples
 samples._MIN_FOR_WORKERS = 0
