@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from .results import FAILED, OK, SKIPPED
 
+LEGEND = (
+    'Part 2: 2.00x is half the time of the released form, 2.00x/0.25 in a quarter of its memory; [shares of peaks].'
+)
+
 
 def render(state: dict) -> str:
     """Return the results as a table in Markdown, one line for each case, below what they were found on."""
-    lines = [describe(state), '', '| part | case | result | |', '|---|---|---|---|']
+    lines = [describe(state), LEGEND, '', '| part | case | result | |', '|---|---|---|---|']
     for number, part in sorted(state['parts'].items()):
         for row in part['rows']:
             summary = row.get('summary', '') + shares(row, peaks(state))

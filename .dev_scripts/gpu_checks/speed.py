@@ -117,16 +117,19 @@ def failures(results: dict[str, dict]) -> list[str]:
     ]
 
 
-def summarize(results: dict[str, dict]) -> str:
-    """Return times, speedups and memory of a group in one line."""
+def summarize(results: dict[str, dict], times: bool = True) -> str:
+    """Return times, speedups and memory of a group in one line; without ``times``, those of the first alone."""
     parts = []
-    for name, row in results.items():
+    for i, (name, row) in enumerate(results.items()):
+        words = [name]
         if 'ms' not in row:
-            parts.append(f'{name} {row["failed"].split(":")[0]}')
-            continue
-        ratio = f' {row["speedup"]:.2f}x' if 'speedup' in row and row['speedup'] != 1 else ''
-        memory = f' {row["mb"]:.0f} MB' if row['mb'] else ''
-        parts.append(f'{name} {row["ms"]:.3g} ms{ratio}{memory}')
+            words.append(row['failed'].split(':')[0])
+        elif times or i == 0 or 'speedup' not in row:
+            words += [f'{row["ms"]:.3g} ms', f'{row["mb"]:.0f} MB' if row['mb'] else '']
+        if row.get('speedup', 1) != 1:
+            memory = f'/{row["memory"]:.2f}' if 'memory' in row and not times else ''
+            words.append(f'{row["speedup"]:.2f}x{memory}')
+        parts.append(' '.join(filter(None, words)))
     return ', '.join(parts)
 
 
@@ -197,10 +200,7 @@ def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int]
         for form, row in results.items():
             row.update(flops=flops(q, k, mixing and form != 'sdpa', mode), bytes=least_bytes(q, k, mode))
         figures[f'stage {i + 1}'] = results
-        times = ' '.join(
-            f'{form} {row["speedup"]:.2f}x' for form, row in results.items() if 'speedup' in row and form != 'released'
-        )
-        texts.append(f'{i + 1}: {results["released"].get("ms", float("nan")):.3g} ms {times}')
+        texts.append(f'stage {i + 1} {summarize(results, times=False)}')
         problems += failures(results)
     return dict(figures=figures, precision=precision, summary='; '.join(texts), problems=problems)
 

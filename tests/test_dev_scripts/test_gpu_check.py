@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import sys
 import time
+import zipfile
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ if not (REPO / '.dev_scripts').is_dir():
 sys.path.insert(0, str(REPO / '.dev_scripts'))
 
 import gpu_check  # noqa: E402
-from gpu_checks import cases, limits, parity, report, supervisor, timing, training, wheels  # noqa: E402
+from gpu_checks import cases, limits, parity, report, speed, supervisor, timing, training, wheels  # noqa: E402
 from gpu_checks.results import DEVICE_LOST, FAILED, OK, SKIPPED, Settings, read_results  # noqa: E402
 
 # Runs a part whose cases are known by name, without torch: what each does is what its name says.
@@ -202,6 +204,16 @@ def test_ratios_are_medians_over_rounds():
     assert results['c'] == dict(failed='x')
 
 
+def test_group_is_summarized_in_one_line():
+    results = dict(
+        released=dict(ms=4.0, mb=100.0, speedup=1.0, memory=1.0),
+        chunked=dict(ms=2.0, mb=25.0, speedup=2.0, memory=0.25),
+        sdpa=dict(failed='out of memory'),
+    )
+    assert speed.summarize(results) == 'released 4 ms 100 MB, chunked 2 ms 25 MB 2.00x, sdpa out of memory'
+    assert speed.summarize(results, times=False) == 'released 4 ms 100 MB, chunked 2.00x/0.25, sdpa out of memory'
+
+
 def test_step_that_fails_leaves_the_others_their_turns():
     def broken():
         raise RuntimeError('no kernel')
@@ -263,6 +275,29 @@ def test_missing_library_is_named_with_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(wheels, 'FOLDER', tmp_path / 'wheels')
     with pytest.raises(wheels.WheelError, match=r'no_such_module cannot be imported: .*gpu_wheels\.py'):
         gpu_check.prepare(None, tmp_path / 'site')
+
+
+def test_wheels_are_installed_without_a_network(tmp_path, monkeypatch):
+    pytest.importorskip('pip')
+    folder, target = tmp_path / 'wheels', tmp_path / 'site'
+    folder.mkdir()
+    info = 'tiny_part-1.0.dist-info'
+    with zipfile.ZipFile(folder / 'tiny_part-1.0-py3-none-any.whl', 'w') as file:
+        file.writestr('tiny_part.py', 'VALUE = 3\n')
+        # Such a file, which setuptools has, is read in folders of packages alone.
+        file.writestr('tiny_part.pth', "import sys; sys.tiny_part = 'read'\n")
+        file.writestr(f'{info}/METADATA', 'Metadata-Version: 2.1\nName: tiny-part\nVersion: 1.0\n')
+        file.writestr(
+            f'{info}/WHEEL', 'Wheel-Version: 1.0\nGenerator: none\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+        )
+        file.writestr(f'{info}/RECORD', '')
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    monkeypatch.setattr(sys, 'tiny_part', 'unread', raising=False)
+    assert wheels.install(folder, target) == 1
+    assert wheels.lacking(('tiny_part',)) == [] and sys.tiny_part == 'read'
+    code = 'import sys, tiny_part; print(tiny_part.VALUE, sys.tiny_part)'
+    environment = {**os.environ, 'PYTHONPATH': str(target)}
+    assert run_process([sys.executable, '-c', code], tmp_path, environment).strip() == '3 read'
 
 
 def test_pins_are_those_of_the_python():
