@@ -82,6 +82,15 @@ def prepare(folder: Path | None, target: Path) -> None:
         )
 
 
+def find_device_problem(device: str) -> str:
+    """Return why a device cannot be used; '' where it can."""
+    import torch
+
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        return 'torch sees no GPU here: --device cpu --dry-run runs everything at tiny sizes on the CPU.'
+    return ''
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 where nothing has failed."""
     started = time.time()
@@ -92,6 +101,10 @@ def main(arguments: list[str] | None = None) -> int:
             sys.path.insert(0, str(wheels.ROOT))
         except wheels.WheelError as error:
             print(error, file=sys.stderr)
+            return 2
+        problem = find_device_problem(args.device)
+        if problem:
+            print(problem, file=sys.stderr)
             return 2
         settings = Settings(args.device, args.dry_run, args.quick, find_golden(args.golden), folder)
         supervisor = Supervisor(settings, args.out, started, dry=args.dry_run, quick=args.quick)

@@ -189,7 +189,9 @@ def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int]
     figures, texts, problems = {}, [], []
     for i, (heads, _, mixing, _) in enumerate(alone.settings):
         tokens, pairs, weight, bias = (alone.stages[4 * i + j].detach().to(settings.device) for j in range(4))
-        q, k, v = (x.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (tokens, *pairs.chunk(2, dim=-1)))
+        # As linear layers give them: keys and values are halves of one tensor, and heads are strides.
+        halves = (tokens.to(dtype), *pairs.to(dtype).chunk(2, dim=-1))
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in halves)
         inputs = [q, k, v, *([weight, bias] if mixing else [])]
         builders = {
             form: functools.partial(attention_step, settings, form, inputs, dtype, mode) for form in (*FORMS, 'sdpa')

@@ -269,6 +269,14 @@ def test_budgets_fit_the_limits():
     assert sum(filter(None, quick)) + supervisor.MARGIN <= supervisor.QUICK_TOTAL <= 3 * 60
 
 
+def test_machine_without_a_gpu_is_told_of_the_dry_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    monkeypatch.setattr(gpu_check, 'prepare', lambda folder, target: None)
+    assert gpu_check.main(['--out', str(tmp_path / 'results.json')]) == 2
+    assert '--dry-run' in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_missing_library_is_named_with_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(wheels, 'NEEDED', ('torch', 'no_such_module'))
     monkeypatch.setattr(wheels.lacking, '__defaults__', (wheels.NEEDED,))
