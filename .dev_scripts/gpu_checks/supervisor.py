@@ -162,7 +162,8 @@ def environment(settings: Settings) -> dict[str, str]:
     paths = [str(ROOT), str(SCRIPTS), *(path for path in sys.path if path.startswith(settings.folder))]
     if os.environ.get('PYTHONPATH'):
         paths.append(os.environ['PYTHONPATH'])
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
+    threads = dict(OMP_NUM_THREADS='1') if settings.dry else {}  # dry parts run side by side
+    return {**os.environ, **threads, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
 
 
 def is_overdue(rows: list[dict], now: float, deadline: float) -> bool:

@@ -103,13 +103,10 @@ def draw(settings: Settings) -> Path:
 
 def common_options(settings: Settings, config: str) -> dict:
     """Return what all runs of a config set."""
-    workers = 0 if settings.dry else 4
-    options = {
-        'data_root': f'{draw(settings)}/',
-        'train_dataloader.num_workers': workers,
-        'train_dataloader.persistent_workers': workers > 0,
-        'default_hooks.logger.interval': 10,
-    }
+    options = {'data_root': f'{draw(settings)}/', 'default_hooks.logger.interval': 10}
+    for loader in ('train_dataloader', 'val_dataloader'):
+        # Small images are read in no time, but waiting for the end of workers takes seconds a run.
+        options.update({f'{loader}.num_workers': 0, f'{loader}.persistent_workers': False})
     if config == RETINANET:
         options['model.test_cfg.score_thr'] = 0.0  # so little training finds nothing with certainty
     if settings.dry:
