@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrest.benchmark.baselines import BASELINES
-from mmrest.benchmark.models import AttentionAlone
+from mmrest.benchmark.models import AttentionOnly
 from mmrest.ops import emsa
 
 from .cases import Case, Skip, need_gpu
@@ -208,8 +208,8 @@ def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int]
 
 
 @functools.cache
-def _attention(name: str, dry: bool, shape: tuple[int, int, int]) -> AttentionAlone:
-    return AttentionAlone(build_own(name, dry), shape[:2], shape[2], None)
+def _attention(name: str, dry: bool, shape: tuple[int, int, int]) -> AttentionOnly:
+    return AttentionOnly(build_own(name, dry), shape[:2], shape[2], None)
 
 
 def attention_step(settings: Settings, form: str, inputs: list[Tensor], dtype: torch.dtype, mode: str) -> Step:
