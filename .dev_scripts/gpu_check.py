@@ -55,6 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f'--parts: there is no part {wrong[0]}{" with --quick" * args.quick}, only {known}')
     if args.device == 'cpu' and not args.dry_run:
         parser.error('--device cpu goes with --dry-run alone: what is measured here is a GPU')
+    args.device = 'cuda:0' if args.device == 'cuda' else args.device  # torch wants a number in places
     for folder in (args.golden, args.wheels):
         if folder and not folder.is_dir():
             parser.error(f'there is no folder {folder}')

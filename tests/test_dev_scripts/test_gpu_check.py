@@ -263,6 +263,12 @@ def test_parts_are_chosen(arguments, parts):
     assert gpu_check.parse(arguments).parts == parts
 
 
+@pytest.mark.parametrize('given, device', [('cuda', 'cuda:0'), ('cuda:1', 'cuda:1')])
+def test_gpu_has_a_number(given, device):
+    assert gpu_check.parse(['--device', given]).device == device
+    assert torch.cuda._utils._get_device_index(device) == int(device[-1])
+
+
 def test_budgets_fit_the_limits():
     whole, quick = ([getattr(part, key) for part in supervisor.PARTS.values()] for key in ('budget', 'quick_budget'))
     assert sum(whole) + supervisor.MARGIN <= supervisor.TOTAL <= 6 * 60
