@@ -59,9 +59,9 @@ class ResTv2(PyramidBackbone):
         with_cp (bool): Recompute blocks in the backward pass: less memory, more time. Default: False.
         ffn_recompute (bool): Recompute only the FFN of each block, which holds most of a block's memory and is cheap
             to recompute. With ``with_cp``, the least memory. Default: False.
-        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct' and
-            'chunked' force one, see :func:`mmrest.ops.emsa`. Default: the value of the environment variable
-            MMREST_ATTN_IMPL when the model is built, else 'auto'.
+        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct',
+            'chunked' and 'triton' ask for one, see :func:`mmrest.ops.emsa`. Default: the value of the environment
+            variable MMREST_ATTN_IMPL when the model is built, else 'auto'.
         init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published
             files as they are, or own ones.
 

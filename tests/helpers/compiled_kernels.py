@@ -53,7 +53,16 @@ def measure(kernel, capability: int, dtype: str, heads: int) -> dict:
         ptx.write_text(built.asm['ptx'])
         cubin.write_bytes(built.asm['cubin'])
         target = re.search(r'\.target (sm_\w+)', built.asm['ptx']).group(1)
-        report = run_tool('ptxas', '-v', f'--gpu-name={target}', str(ptx), '-o', str(Path(folder, 'out')))
+        # An assembler of its own for Blackwell comes with some releases of Triton.
+        new = capability >= 100 and (TOOLS / 'ptxas-blackwell').exists()
+        report = run_tool(
+            'ptxas-blackwell' if new else 'ptxas',
+            '-v',
+            f'--gpu-name={target}',
+            str(ptx),
+            '-o',
+            str(Path(folder, 'out')),
+        )
         code = run_tool('cuobjdump', '-sass', str(cubin))
     spills = re.search(r'(\d+) bytes spill stores, (\d+) bytes spill loads', report).groups()
     return dict(
