@@ -245,7 +245,7 @@ def test_outputs_of_a_segmentor(upernet):
 def test_windows_are_exported_at_one_size(tmp_path, style):
     options = dict(ONE, style=style, window_sizes=(8,), hwin_global_stages=())
     target = stir(backbone_target('ResTv2', options=options))
-    with pytest.raises(UsageError, match="windows.*--static-shape HEIGHT WIDTH, or use style='global'"):
+    with pytest.raises(UsageError, match="windows.*--shape H W, or use style='global'"):
         export(target, tmp_path / 'backbone.pt2')
     assert not list(tmp_path.iterdir())
     differences = export(target, tmp_path / 'backbone.pt2', static_shape=(75, 141))
