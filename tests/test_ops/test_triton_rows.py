@@ -10,9 +10,11 @@ import pytest
 import torch
 from conftest import REPO, run_process
 from helpers.attention_errors import assert_twice_as_far_at_most
-from helpers.launches import count_launches, mixing_calls
+from helpers.launches import count_launches, make_cuda_inputs, mixing_calls
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmrest.ops import emsa, triton_rows
+from mmrest.ops import emsa, resolve_impl, triton_rows
 from mmrest.ops.chunked import resolve_form
 
 DTYPES = ['float32', 'bfloat16', 'float16']
@@ -125,6 +127,29 @@ def test_fallback_is_the_form_of_the_device(mixing):
     assert resolve_form('triton', q, mixing) == 'cached'
     args = [q, torch.randn(1, 2, 6, 4), torch.randn(1, 2, 6, 4), *([torch.eye(2)] if mixing else [])]
     assert torch.equal(emsa(*args, impl='triton'), emsa(*args, impl='chunked' if mixing else 'auto'))
+
+
+class Forms(TorchDispatchMode):
+    """Forms that the operator of attention is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.mmrest.emsa_chunked.default:
+            self.seen.append(args[7])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('impl, form', [('auto', None), ('chunked', None), ('triton', 'triton')])
+def test_kernels_are_opt_in(impl, form, monkeypatch):
+    monkeypatch.setenv('MMREST_ATTN_IMPL', impl)
+    with FakeTensorMode():
+        inputs = make_cuda_inputs(1, 4, 4200, 1050, 64, torch.bfloat16)
+        with Forms() as forms:
+            emsa(*inputs, impl=resolve_impl())
+    assert forms.seen == [form]
 
 
 # PyTorch's operations between the products take 204 + 372, 280 + 540 and 1160 + 2520.
