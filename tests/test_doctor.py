@@ -323,8 +323,8 @@ def test_both_mmengines_share_files():
     'torch, status, detail, fix',
     [
         (GPU, 'ok', 'NVIDIA H200; torch is built for CUDA 13.0', ''),
-        ({}, 'note', 'none seen', ''),
-        ({'nvidia': True, 'hidden': True}, 'note', 'none seen', ''),
+        ({}, 'note', 'none found', ''),
+        ({'nvidia': True, 'hidden': True}, 'note', 'none found', ''),
         (
             {'nvidia': True, 'reason': 'RuntimeError: The NVIDIA driver on your system is too old'},
             'note',

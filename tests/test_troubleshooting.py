@@ -159,7 +159,7 @@ def test_errors_that_other_tests_provoke():
     """Those of docs/train_on_your_data.md and of the inferencers."""
     for file, texts in (
         (
-            'test_own_data.py',
+            'integration/test_own_data.py',
             (
                 'need at least one array to concatenate',
                 'Target 5 is out of bounds',

@@ -11,13 +11,14 @@ from mmrest import ResT
 from mmrest.benchmark import compare_times, format_table, numerics, peak_memory
 from mmrest.benchmark.baselines import BASELINES, Baseline
 from mmrest.benchmark.measure import MEGABYTE, _allocated
-from mmrest.benchmark.models import AttentionAlone
+from mmrest.benchmark.models import AttentionOnly
 from mmrest.benchmark.profiling import _kind
-from mmrest.benchmark.report import FORMATS, fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.benchmark.report import fit_power, fit_quadratic, plot_bars, plot_sweep
 from mmrest.benchmark.run import run
 from mmrest.benchmark.settings import Settings
 from mmrest.commands.benchmark import build_parser
 from mmrest.engine import UsageError
+from mmrest.utils.figures import FORMATS
 
 
 def measure(*words):
@@ -49,7 +50,7 @@ def test_baseline_takes_no_fast_path(tiny, monkeypatch):
 
 
 def test_attention_alone_has_the_sizes_of_the_backbone(tiny):
-    model = AttentionAlone(ResT(tiny), (100, 64), batch=2, baseline=None)
+    model = AttentionOnly(ResT(tiny), (100, 64), batch=2, baseline=None)
     shapes = [tuple(p.shape) for p in model.stages]
     # 25 x 16 tokens reduced 8 times, then 13 x 8 reduced 4 times: sides are rounded up.
     assert shapes[:2] == [(2, 400, 8), (2, 4 * 2, 16)] and shapes[4:6] == [(2, 104, 16), (2, 4 * 2, 32)]
@@ -340,7 +341,7 @@ def test_pictures_are_written_whole(tmp_path, monkeypatch):
 
 
 def test_numerics_refuses_arguments(monkeypatch):
-    monkeypatch.setattr('mmrest.benchmark.numerics.mean_errors', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr('mmrest.benchmark.numerics.mean_rms_errors', lambda *_: pytest.fail('measured'))
     monkeypatch.setattr(sys, 'argv', ['numerics', '--nonsense'])
     with pytest.raises(SystemExit, match='2'):
         numerics.main()
@@ -355,7 +356,7 @@ def test_no_gpu(repo):
 def test_table_and_plots(tmp_path):
     rows = [dict(model='rest-a', shape=(10, 10), MB=1.0, seconds=123.4), dict(model='b', shape=(10, 10), MB='timeout')]
     table = format_table(rows, ('model', 'MB', 'seconds')).splitlines()
-    assert table[2].split('|')[1:4] == [' rest-a ', ' 1       ', ' 123     '] and 'timeout' in table[3]
+    assert table[2].split('|')[1:4] == [' rest-a ', '       1 ', '     123 '] and 'timeout' in table[3]
     assert plot_bars(rows, ('MB', 'seconds'), 'title', tmp_path / 'a' / 'bars.png').stat().st_size > 1000
     assert plot_sweep(rows, 'title', tmp_path / 'sweep.png').stat().st_size > 1000
 
