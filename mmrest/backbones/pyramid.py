@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoints import load_pretrained, translate_backbone_keys
-from ..layers import CrossWindowConv, TransformerBlock, to_map, to_tokens
+from ..layers import TransformerBlock, to_map, to_tokens
 from ..ops import channels_last, recompute
 
 OUT_NORMS = ('branch', 'trunk', 'none')
@@ -151,7 +151,7 @@ class PyramidBackbone(BaseModule):
         self.with_cp = with_cp
         self.ffn_recompute = ffn_recompute
         self.attn_impl = attn_impl
-        self.num_stages = self.out_indices[-1] + 1
+        self.num_built_stages = self.out_indices[-1] + 1  # up to the last output
         self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
         self.out_strides = tuple(2 ** (i + 2) for i in self.out_indices)
         self.embed_names = ('stem', *(f'{self.embed_prefix}{i + 1}' for i in range(1, num_stages)))
@@ -159,7 +159,8 @@ class PyramidBackbone(BaseModule):
         # Linear over the whole network, including stages that are not built, so that out_indices has no influence.
         depth = sum(self.depths)
         drop_path_rates = [drop_path_rate * j / max(depth - 1, 1) for j in range(depth)]
-        for i in range(self.num_stages):
+        # Modules are added by name, because the keys of published files number them from 1: stage1, patch_embed_2.
+        for i in range(self.num_built_stages):
             start = sum(self.depths[:i])
             self.add_module(self.embed_names[i], self.build_embed(i))
             blocks = self.build_blocks(i, drop_path_rates[start : start + self.depths[i]])
@@ -168,7 +169,7 @@ class PyramidBackbone(BaseModule):
                 self.add_module(f'norm{i + 1}', self.norm_layer(self.embed_dims[i]))
 
         self.apply(_init_weights)
-        # A hook, so that load_state_dict() itself accepts published files.
+        # load_state_dict() of this backbone or of a model with it calls the hook first, so it accepts published files.
         self._register_load_state_dict_pre_hook(self.translate_state_dict)
         self._freeze_stages()
 
@@ -220,7 +221,7 @@ class PyramidBackbone(BaseModule):
         """(B, in_channels, H, W) -> for each output stage i (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
         x = channels_last(x)
         outs = []
-        for i in range(self.num_stages):
+        for i in range(self.num_built_stages):
             x = getattr(self, self.embed_names[i])(x)
             hw_shape = (x.shape[-2], x.shape[-1])
             x = to_tokens(x)
@@ -230,14 +231,15 @@ class PyramidBackbone(BaseModule):
                 out = x if self.out_norm == 'none' else getattr(self, f'norm{i + 1}')(x)
                 # Some heads call view(), which needs contiguous memory.
                 outs.append(to_map(out, hw_shape).contiguous())
-                x = out if self.out_norm == 'trunk' else x
+                if self.out_norm == 'trunk':  # the next stage continues from the normalized map
+                    x = out
             x = to_map(x, hw_shape)
         return tuple(outs)
 
     def init_weights(self) -> None:
         """Load the pretrained weights of ``init_cfg``; called by mmengine's runner."""
         if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
-            if not self.is_init:  # type: ignore[has-type]
+            if not self.is_init:  # type: ignore[has-type]  # defined by BaseModule, which is untyped
                 load_pretrained(self, **{k: v for k, v in self.init_cfg.items() if k != 'type'})
                 self.is_init = True
             self._freeze_stages()
@@ -253,6 +255,7 @@ class PyramidBackbone(BaseModule):
         """
         keys = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
         own_keys = self.state_dict().keys()
+        # Every file of this backbone has its stem, so that a key of the stem tells the prefix in the file.
         anchor = next(key for key in own_keys if key.startswith(self.embed_names[0] + '.'))
         for old, new in translate_backbone_keys(keys, own_keys, self.published_norms, anchor).items():
             state_dict[prefix + new] = state_dict.pop(prefix + old)
@@ -275,8 +278,9 @@ class PyramidBackbone(BaseModule):
             prefix (str): Prefix of this backbone's parameters in the model, e.g. 'backbone.'.
 
         Returns:
-            tuple[int, int]: The depth of the parameter and the number of depths. The depth is 0 for the stem, i for
-                stage i (from 1) with its embedding and output norm, and the last one for other parameters.
+            tuple[int, int]: The depth of the parameter and the number of depths. The depth is 0 for the stem, 1 for
+                the blocks and output norm of the first stage, 2 for the second stage with its embedding, and so on;
+                the last depth is that of parameters outside the backbone.
         """
         num_depths = len(self.embed_names) + 2
         if not param_name.startswith(prefix):
@@ -295,7 +299,7 @@ class PyramidBackbone(BaseModule):
         if self.frozen_stages < 0:
             return
         names = [self.embed_names[0]]
-        for i in range(min(self.frozen_stages, self.num_stages)):
+        for i in range(min(self.frozen_stages, self.num_built_stages)):
             names += self.stage_modules(i)
         for name in names:
             module = getattr(self, name, None)
@@ -312,9 +316,6 @@ def _init_weights(module: nn.Module) -> None:
         # nn.init.kaiming_normal_ ignores groups and would overestimate the fan of a depthwise convolution.
         fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
         nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
-    elif isinstance(module, CrossWindowConv):  # apply() visits it after its convolution
-        nn.init.zeros_(module.conv.weight)
-        return
     else:
         return
     if module.bias is not None:

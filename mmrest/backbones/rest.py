@@ -100,7 +100,7 @@ class ResT(PyramidBackbone):
         )
 
     def norm_layer(self, channels: int) -> nn.LayerNorm:
-        return nn.LayerNorm(channels, eps=1e-5)
+        return nn.LayerNorm(channels, eps=1e-5)  # of the released weights; ResTv2 has another
 
     def build_embed(self, i: int) -> nn.Module:
         if i == 0:
@@ -112,4 +112,5 @@ class ResT(PyramidBackbone):
 
     @property
     def published_norms(self) -> dict[str, str]:
+        # Published classifiers have one output norm, of the last stage.
         return {'norm': f'norm{len(self.depths)}'}

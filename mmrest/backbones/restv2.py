@@ -21,7 +21,7 @@ ARCHS = {
 STYLES = ('global', 'win', 'cwin', 'hwin')
 
 
-@MODELS.register_module(name=['ResTv2', 'ResTV2'])
+@MODELS.register_module(name=['ResTv2', 'ResTV2'])  # the latter is the spelling of the authors' code
 class ResTv2(PyramidBackbone):
     """ResTv2 backbone (arXiv 2204.07366), a four-stage pyramid of strides 4, 8, 16 and 32.
 
@@ -100,12 +100,11 @@ class ResTv2(PyramidBackbone):
         num_stages = len(arch['depths'])
         if style not in STYLES:
             raise ValueError(f'Unknown style {style!r}: choose from {", ".join(STYLES)}.')
-        if style != 'global':
-            sizes = window_sizes if isinstance(window_sizes, (list, tuple)) else ()
-            if len(sizes) != num_stages or not all(isinstance(size, int) and size > 0 for size in sizes):
-                raise ValueError(
-                    f'window_sizes must be {num_stages} positive ints, one per stage; got {window_sizes!r}.'
-                )
+        sizes = window_sizes if isinstance(window_sizes, (list, tuple)) else ()
+        # The style 'global' has no windows, so the default of four sizes also suits other numbers of stages.
+        num_sizes = max(len(sizes), 1) if style == 'global' else num_stages
+        if len(sizes) != num_sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f'window_sizes must be {num_stages} positive ints, one per stage; got {window_sizes!r}.')
         if hwin_global_stages is None:
             hwin_global_stages = resolve_out_indices(out_indices, num_stages)
         elif not isinstance(hwin_global_stages, (list, tuple)) or not set(hwin_global_stages) <= set(range(num_stages)):
@@ -131,9 +130,12 @@ class ResTv2(PyramidBackbone):
             attn_impl=attn_impl,
             init_cfg=init_cfg,
         )
+        for module in self.modules():
+            if isinstance(module, CrossWindowConv):
+                nn.init.zeros_(module.conv.weight)
 
     def norm_layer(self, channels: int) -> nn.LayerNorm:
-        return nn.LayerNorm(channels, eps=1e-6)
+        return nn.LayerNorm(channels, eps=1e-6)  # of the released weights; ResT has another
 
     def build_embed(self, i: int) -> nn.Module:
         if i == 0:
@@ -153,7 +155,7 @@ class ResTv2(PyramidBackbone):
     def window_size(self, i: int, j: int) -> int | None:
         """Return the window size of block j of stage i in tokens; None if its attention is global."""
         is_last = j == self.depths[i] - 1
-        if self.style == 'global' or self.style == 'hwin' and is_last and i in self.hwin_global_stages:
+        if self.style == 'global' or (self.style == 'hwin' and is_last and i in self.hwin_global_stages):
             return None
         return self.window_sizes[i]
 

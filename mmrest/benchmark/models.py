@@ -242,7 +242,7 @@ class AttentionOnly(nn.Module):
         self.stages = nn.ParameterList()
         self.function = BASELINES[baseline] if baseline else emsa
         self.settings = []
-        for i in range(backbone.num_stages):
+        for i in range(backbone.num_built_stages):
             height, width = (-(-size // 2 ** (i + 2)) for size in shape)
             blocks = getattr(backbone, f'stage{i + 1}')
             attn, channels = blocks[0].attn, backbone.out_channels[i]

@@ -1,7 +1,7 @@
 """Attention modules of ResT and ResTv2.
 
-The attention itself is computed by :func:`mmrest.ops.emsa`. ``call_layer(layer, x)`` is ``layer(x)`` with the fast
-paths and workarounds of :mod:`mmrest.ops`.
+The attention itself is computed by :func:`mmrest.ops.emsa`. ``call_layer(layer, x)`` returns ``layer(x)``. For stock
+layers of torch it does so in a faster way on a CPU, and avoids faults of torch (:mod:`mmrest.ops.workarounds`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class HeadAttention(nn.Module):
         Args:
             q (Tensor): Queries (B, num_heads, N, d).
             k, v (Tensor): Keys and values (B, num_heads, N', d).
-            mix (nn.Module, optional): 1x1 convolution across heads. One that is pruned, hooked, parametrized or
-                replaced by another module is called on the full attention map.
+            mix (nn.Module, optional): Interaction of heads. The weights of a stock 1x1 convolution go into
+                :func:`mmrest.ops.emsa`; any other module, e.g. one with hooks, is called on the full attention map.
 
         Returns:
             Tensor: (B, num_heads, N, d).
@@ -93,7 +93,8 @@ class EMSA(nn.Module):
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
-        if sr_ratio > 1 and sr_ratio % 2:  # kernels would miss the border, and a small map would have no keys
+        # Padding sr_ratio // 2 on both sides of a map one token wide fits the kernel of sr_ratio + 1 only if even.
+        if sr_ratio > 1 and sr_ratio % 2:
             raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
         self.num_heads = num_heads
         self.attend = HeadAttention(attn_drop_rate, attn_impl)
@@ -150,8 +151,9 @@ class EMSAv2(EMSA):
     multiple of ``sr_ratio``, the upsampled map is cropped.
 
     Args:
-        embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl: As in :class:`EMSA`.
+        embed_dims, num_heads, sr_ratio: As in :class:`EMSA`.
         head_mixing (bool): Mix the heads as in :class:`EMSA`. Default: False, as in the published models.
+        attn_drop_rate, proj_drop_rate, norm_layer, attn_impl: As in :class:`EMSA`.
     """
 
     window_size: int | None = None
@@ -161,14 +163,21 @@ class EMSAv2(EMSA):
         embed_dims: int,
         num_heads: int,
         sr_ratio: int = 1,
+        head_mixing: bool = False,
         attn_drop_rate: float = 0.0,
         proj_drop_rate: float = 0.0,
         norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
         attn_impl: str | None = None,
-        head_mixing: bool = False,
     ) -> None:
         super().__init__(
-            embed_dims, num_heads, sr_ratio, head_mixing, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl
+            embed_dims,
+            num_heads,
+            sr_ratio,
+            head_mixing=head_mixing,
+            attn_drop_rate=attn_drop_rate,
+            proj_drop_rate=proj_drop_rate,
+            norm_layer=norm_layer,
+            attn_impl=attn_impl,
         )
         self.up: nn.Module = LayerSequence(
             nn.Conv2d(embed_dims, embed_dims * sr_ratio**2, kernel_size=3, padding=1, groups=embed_dims),

@@ -62,7 +62,8 @@ class PatchEmbed(nn.Module):
 class StemV2(nn.Module):
     """Stem of ResTv2 (arXiv 2204.07366): two 3x3/2 convolutions, a 1x1 convolution and a position encoding.
 
-    Both 3x3 convolutions have no bias and are followed by BN and ReLU; LayerNorm over channels at the end.
+    Both 3x3 convolutions have no bias and are followed by BN and ReLU; LayerNorm over channels at the end. The order
+    of the layers in ``proj`` makes their keys, ``proj.0`` to ``proj.6``, those of published files.
 
     Args:
         in_channels (int): Number of channels of the image.

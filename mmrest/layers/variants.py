@@ -164,7 +164,7 @@ class EMSAVariant(EMSA):
         check_choice('reduction', reduction, REDUCTIONS)
         check_choice('head_interaction', head_interaction, HEAD_INTERACTIONS)
         head_mixing, head_norm = HEAD_INTERACTIONS[head_interaction]
-        super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, **kwargs)
+        super().__init__(embed_dims, num_heads, sr_ratio, head_mixing=head_mixing, **kwargs)
         self.attend.head_norm = head_norm
         if sr_ratio > 1 and reduction != 'dwconv':
             kernel = (sr_ratio + 1, sr_ratio, sr_ratio // 2)  # size, stride, padding

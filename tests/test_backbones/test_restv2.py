@@ -120,7 +120,9 @@ def test_reach_of_a_pixel():
 def test_which_blocks_hwin_leaves_in_windows():
     def windows(**kwargs):
         model = ResTv2(dict(TWO_STAGES, depths=(3, 2)), style='hwin', window_sizes=WINDOWS, **kwargs)
-        return [[block.attn.window_size for block in getattr(model, f'stage{i + 1}')] for i in range(model.num_stages)]
+        return [
+            [block.attn.window_size for block in getattr(model, f'stage{i + 1}')] for i in range(model.num_built_stages)
+        ]
 
     assert windows(out_indices=(0, 1)) == [[8, 8, None], [4, None]]
     assert windows(out_indices=(1,)) == [[8, 8, 8], [4, None]]
@@ -191,6 +193,8 @@ def test_head_mixing_and_position_switches():
         (dict(style='win', window_sizes=(8, 8, 0, 8)), 'window_sizes'),
         (dict(style='hwin', hwin_global_stages=(4,)), 'hwin_global_stages'),
         (dict(style='win', window_sizes=4), 'window_sizes'),
+        (dict(style='global', window_sizes=4), 'window_sizes'),
+        (dict(style='global', window_sizes=(8, 0)), 'window_sizes'),
         (dict(style='win', window_sizes=(4.5, 4, 4, 4)), 'window_sizes'),
         (dict(style='hwin', hwin_global_stages=3), 'hwin_global_stages'),
         (dict(in_channels=0), 'in_channels'),
