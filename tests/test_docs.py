@@ -86,7 +86,7 @@ def test_what_commands_name_is_there(block):
 
 
 @pytest.mark.parametrize('block', [block for block in HERE if not block.run_by['base']], ids=str)
-def test_python(block, tmp_path, monkeypatch):
+def test_python_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if is_config(block):
         for library in set(re.findall(r"'(mmdet|mmseg|mmpretrain)::", block.text)):
@@ -139,7 +139,7 @@ def without_code(page: Path) -> str:
 
 
 @pytest.mark.parametrize('page', pages(), ids=lambda page: str(page.relative_to(REPO)))
-def test_links(page):
+def test_links_of_a_page_have_targets(page):
     for target in LINK.findall(without_code(page)):
         if re.match(r'[a-z]+:', target):
             continue

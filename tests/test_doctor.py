@@ -249,7 +249,7 @@ RENEWED = (
         ),
     ],
 )
-def test_operators(changes, status, detail, fix):
+def test_operators_finding_has_status_and_fix(changes, status, detail, fix):
     finding = diagnose(**changes)['operators']
     assert finding.status == status and detail in finding.detail
     assert fix in finding.fix and bool(fix) == bool(finding.fix)
@@ -340,7 +340,7 @@ def test_both_mmengines_share_files():
         ),
     ],
 )
-def test_gpu(torch, status, detail, fix):
+def test_gpu_finding_has_status_and_fix(torch, status, detail, fix):
     findings = diagnose(torch=torch)
     assert not failed(findings)  # the CPU works
     finding = findings['GPU']
@@ -372,7 +372,7 @@ def test_kernels_for_a_gpu(archs, capability, expected):
     'low, high',
     [('2.0.0rc4', '2.0.0'), ('2.0.0rc3', '2.0.0rc4'), ('2.1.0', '2.2.0'), ('2.9.1', '2.14.1+cpu'), ('0.10', '0.10.7')],
 )
-def test_version_order(low, high):
+def test_version_key_orders_versions(low, high):
     assert doctor.version_key(low) < doctor.version_key(high)
 
 

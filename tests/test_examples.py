@@ -97,7 +97,7 @@ def test_backbone_starts_from_the_file(train):
     assert 0 < moved < 1e-3
 
 
-def test_classification(tmp_path):
+def test_classification_example_trains(tmp_path):
     pytest.importorskip('mmcv._ext')
     need_mmpretrain()
     random = np.random.default_rng(0)
@@ -153,7 +153,7 @@ runpy.run_path(sys.argv.pop(1), run_name='__main__')
 """
 
 
-def test_plain_pytorch(tmp_path):
+def test_plain_pytorch_example_trains(tmp_path):
     script = copy_example('plain_pytorch', tmp_path)
     out = run_process(
         [sys.executable, '-c', ALONE, script, '--num-steps', 2, '--shape', 32, 32, '--batch-size', 2], tmp_path
@@ -187,7 +187,7 @@ with open('said.json', 'w') as file:
 
 
 @pytest.mark.matrix
-def test_inferencers_elsewhere(train, shapes, tmp_path):
+def test_inferencers_work_outside_of_the_repository(train, shapes, tmp_path):
     """What docs/use_in_your_project.md says, in a folder without the repository and the pretrained weights."""
     for name, file in (('faster_rcnn', 'epoch_12.pth'), ('upernet', 'iter_160000.pth')):
         runner = train(name)

@@ -24,7 +24,7 @@ def run(repo, cwd, tool, config, *args, options=()):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', ['mask_rcnn_rest_small_fpn_1x_coco', 'mask_rcnn_restv2_tiny_cwin_fpn_1x_coco'])
-def test_coco(repo, external, tmp_path, config):
+def test_coco_images_train_a_detector(repo, external, tmp_path, config):
     images = [f'{phase}_dataloader.dataset.indices=4' for phase in ('train', 'val', 'test')]
     out = run(
         repo,
@@ -43,7 +43,7 @@ def test_coco(repo, external, tmp_path, config):
 
 
 @pytest.mark.slow
-def test_ade20k(repo, external, tmp_path):
+def test_ade20k_images_train_a_segmentor(repo, external, tmp_path):
     config = 'upernet_restv2_tiny_512x512_160k_ade20k'
     data = f'data_root={external}/data/tiny_ade20k'
     out = run(

@@ -269,7 +269,7 @@ def test_distributions_are_found_by_the_probe():
         ('\n', ''),
     ],
 )
-def test_activity(line, expected):
+def test_parse_activity_names_what_is_installed(line, expected):
     assert setup_progress.parse_activity(line) == expected
 
 
@@ -335,6 +335,6 @@ def test_early_errors_are_shown_with_the_end():
         ('ModuleNotFoundError: No module named setuptools', ''),
     ],
 )
-def test_hints(text, expected):
+def test_find_hint_names_the_fix(text, expected):
     hint = setup_progress.find_hint([text])
     assert expected in hint and bool(hint) == bool(expected)

@@ -22,35 +22,35 @@ WHOLE_MODULE = "import pytest\npytest.importorskip('broken.part')\n\ndef test_ne
 TESTS = """
 import pytest
 
-def test_import():
+def test_import_of_a_broken_package():
     pytest.importorskip('broken')
 
-def test_other_import():
+def test_import_of_another_broken_package():
     pytest.importorskip('broken_too')
 
 @pytest.fixture
 def package():
     pytest.skip('needs the package broken')
 
-def test_fixture(package):
+def test_fixture_is_skipped(package):
     pass
 
 @pytest.mark.skipif(True, reason='broken is too old')
-def test_mark():
+def test_marked_test_is_skipped():
     pass
 
-def test_gpu():
+def test_without_a_gpu_is_skipped():
     pytest.skip('there is no GPU')
 
 @pytest.mark.skip(reason='there is no GPU')
-def test_other_gpu():
+def test_marked_without_a_gpu_is_skipped():
     pass
 
 @pytest.mark.xfail(reason='broken')
-def test_known_fault():
+def test_known_fault_is_expected():
     assert False
 
-def test_passes():
+def test_that_needs_nothing_passes():
     pass
 """
 

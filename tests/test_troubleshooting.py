@@ -99,7 +99,7 @@ def amp(path: Path) -> None:
         (amp, AssertionError, 'is only available training on gpu, npu, mlu or musa', None),
     ],
 )
-def test_quoted_errors(provoke, error, quoted, library, tmp_path):
+def test_quoted_error_is_raised(provoke, error, quoted, library, tmp_path):
     if library:
         pytest.importorskip(library)
     with pytest.raises(error) as caught:

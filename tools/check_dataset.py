@@ -1,4 +1,4 @@
-"""Check every file of a dataset: find what a run would stop at, learn wrong things from, or leave out."""
+"""Check every file of a dataset: report invalid, misread and skipped files."""
 
 from mmrest.commands.check_dataset import main
 

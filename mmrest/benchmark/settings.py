@@ -82,8 +82,12 @@ class Settings:
             raise UsageError(f'--memory-limit {self.memory_limit:g}: give the gigabytes of a process, more than 0.')
         if self.profile and (self.sweep or self.plot):
             raise UsageError('--profile prints shares of time: it goes with neither --sweep nor --plot.')
-        self._refuse_idle('profile', 'measures no times and no memory', ('num_rounds', 'memory_limit', 'no_memory'))
-        self._refuse_idle('sweep', 'measures memory alone, at sizes of its own', ('shape', 'num_rounds', 'no_memory'))
+        self._refuse_unused_options(
+            'profile', 'measures no times and no memory', ('num_rounds', 'memory_limit', 'no_memory')
+        )
+        self._refuse_unused_options(
+            'sweep', 'measures memory alone, at sizes of its own', ('shape', 'num_rounds', 'no_memory')
+        )
         if self.no_memory and self.num_rounds == 0:
             raise UsageError('--num-rounds 0 and --no-memory leave nothing to measure: leave one of them out.')
         if self.no_memory and self.memory_limit is not None:
@@ -93,7 +97,7 @@ class Settings:
         if self.plot:
             check_format(self.plot, '--plot')
 
-    def _refuse_idle(self, name: str, does: str, others: Sequence[str]) -> None:
+    def _refuse_unused_options(self, name: str, does: str, others: Sequence[str]) -> None:
         values = ((other, getattr(self, other)) for other in others)
         given = [f'--{other.replace("_", "-")}' for other, value in values if value is not None and value is not False]
         if getattr(self, name) and given:

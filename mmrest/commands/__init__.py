@@ -1,4 +1,5 @@
-"""Command lines: a module for each tool, whose ``main(argv)`` parses, calls the room that does the work, and prints.
+"""Command lines: a module for each tool.
 
-This is the top of the package, since training and testing need several rooms that do not import each other.
+``main(argv)`` parses the arguments, calls the subpackage that does the work, and prints. This is the top layer:
+training needs subpackages that do not import each other.
 """

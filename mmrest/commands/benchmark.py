@@ -57,7 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_out(parser, 'all that was measured, as JSON')
     parser.add_argument(
-        '--plot', metavar='FILE', help='file to write: a picture; of several, a number or the mode is added to its name'
+        '--plot',
+        metavar='FILE',
+        help='file to write: a bar chart, or curves with --sweep; if there are several, each name gets a number or the '
+        'mode',
     )
     return parser
 

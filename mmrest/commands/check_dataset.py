@@ -1,4 +1,4 @@
-"""Check every file of a dataset: find what a run would stop at, learn wrong things from, or leave out.
+"""Check every file of a dataset: report invalid, misread and skipped files.
 
 Exit status: 0 without errors, 1 with errors in the data, 2 if the check cannot run, 130 after Ctrl-C.
 """
@@ -56,7 +56,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     if args.label_maps and not args.num_classes:
         parser.error('--label-maps needs --num-classes')
     if args.reduce_zero_label and not args.label_maps:
-        parser.error('--reduce-zero-label goes with --label-maps; a config says it in its datasets')
+        parser.error('--reduce-zero-label goes with --label-maps; in a config, set reduce_zero_label of its datasets')
 
 
 def check(args: argparse.Namespace, report: Report) -> None:

@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--to',
         choices=['auto', *sorted(set(TARGETS.values()))],
         default='auto',
-        help='model to make of it; auto takes all that the file holds',
+        help='kind of model to write; auto: everything in the file',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
     return parser

@@ -23,7 +23,7 @@ from ..utils.cli import (
     add_config,
     add_out,
     add_shape,
-    check_choice,
+    check_config_or_backbone,
     integer,
 )
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     use_safe_loading()
     with exit_on_user_error():
-        check_choice(args, ('part', 'outputs', 'cfg_options'))
+        check_config_or_backbone(args, ('part', 'outputs', 'cfg_options'))
         if args.backbone:
             target = backbone_target(args.backbone, args.arch, args.checkpoint, args.options or {})
             name = '_'.join(filter(None, (args.backbone.lower(), args.arch)))

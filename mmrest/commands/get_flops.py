@@ -21,8 +21,8 @@ from ..utils.cli import (
     add_config,
     add_out,
     add_shape,
-    check_choice,
-    refuse_idle,
+    check_config_or_backbone,
+    refuse_unused_options,
 )
 from ..utils.fileio import write_json
 
@@ -42,7 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='print a table that compares every architecture with the figures of the papers',
     )
-    parser.add_argument('--ablations', action='store_true', help="print a table of the ResT paper's ablations")
+    parser.add_argument(
+        '--ablations', action='store_true', help="print a table with the costs of the ResT paper's ablations"
+    )
     return parser
 
 
@@ -52,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_safe_loading()
     with exit_on_user_error():
         if args.published or args.ablations:
-            idle = ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'out')
-            refuse_idle(args, idle, '--published' if args.published else '--ablations')
+            unused = ('config', 'backbone', 'arch', 'options', 'cfg_options', 'shape', 'out')
+            refuse_unused_options(args, unused, '--published' if args.published else '--ablations')
             print('\n\n'.join([comparison_table()] * args.published + [ablation_table()] * args.ablations))
             return
         check_target(args.out, '--out', folder=False)
-        check_choice(args, ('cfg_options',))
+        check_config_or_backbone(args, ('cfg_options',))
         shape = tuple(args.shape or SHAPE)
         if args.config:
             costs = count_model(load_config(args.config, args.cfg_options), args.config, shape)

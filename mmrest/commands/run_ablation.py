@@ -30,7 +30,7 @@ VARIANTS = ('default', 'head_interaction=conv', 'head_interaction=none', 'positi
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = ArgumentParser(description=__doc__)
-    add_config(parser, optional=True)
+    add_config(parser, default=CONFIG)
     parser.add_argument(
         '--variants',
         nargs='+',

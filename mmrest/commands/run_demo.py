@@ -1,4 +1,4 @@
-"""Do the whole job on data it draws itself: draw, train, test, and picture the results; a few minutes on a CPU.
+"""Draw a data set, train, test and plot; a few minutes on a CPU.
 
 Images go to data/shapes in the current folder. An interrupted demo goes on when it is run again.
 """

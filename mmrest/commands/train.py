@@ -14,7 +14,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
     parser.add_argument(
-        '--auto-scale-lr', action='store_true', help="scale the learning rate by actual batch / the recipe's batch"
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size / auto_scale_lr.base_batch_size',
     )
     parser.add_argument(
         '--resume',

@@ -164,9 +164,10 @@ def integer(minimum: int) -> Callable[[str], int]:
     return parse
 
 
-def add_config(parser: argparse.ArgumentParser, optional: bool = False) -> None:
-    """Add the positional ``config``."""
-    parser.add_argument('config', nargs='?' if optional else None, help='config file of mmdet, mmseg or mmpretrain')
+def add_config(parser: argparse.ArgumentParser, optional: bool = False, default: str | None = None) -> None:
+    """Add the positional ``config``; without one it is None. The help names the tool's ``default``, if it has one."""
+    text = 'config file of mmdet, mmseg or mmpretrain' + (f'; default: {default}' if default else '')
+    parser.add_argument('config', nargs='?' if optional or default else None, help=text)
 
 
 def add_checkpoint(parser: argparse.ArgumentParser, or_initial: bool = False) -> None:
@@ -254,12 +255,13 @@ def add_work_dir(parser: argparse.ArgumentParser, default: str | None = None) ->
     parser.add_argument('--work-dir', metavar='DIR', default=default, help=text)
 
 
-def check_choice(args: argparse.Namespace, config_only: Sequence[str]) -> None:
-    """Stop where a command line does not name one thing to build, or has options that would change nothing of it.
+def check_config_or_backbone(args: argparse.Namespace, config_only: Sequence[str]) -> None:
+    """Check that a command line names either a config or a backbone, and has no options of the other.
 
     Args:
-        args (argparse.Namespace): With ``config`` or ``backbone``; ``arch`` and ``options`` are of a backbone.
-        config_only (Sequence[str]): Those that are of a config. What was not given is None.
+        args (argparse.Namespace): Has ``config`` and ``backbone``; ``arch`` and ``options`` go with a backbone. Options
+            that were not given are None.
+        config_only (Sequence[str]): Options that go with a config.
 
     Raises:
         UsageError: Neither or both are named, or an option goes with the other one.
@@ -267,26 +269,26 @@ def check_choice(args: argparse.Namespace, config_only: Sequence[str]) -> None:
     if bool(args.config) == bool(args.backbone):
         raise UsageError('Give either a config or --backbone with --arch.')
     if args.backbone:
-        refuse_idle(args, config_only, '--backbone')
+        refuse_unused_options(args, config_only, '--backbone')
     else:
-        refuse_idle(args, ('arch', 'options'), 'a config')
+        refuse_unused_options(args, ('arch', 'options'), 'a config')
 
 
-def refuse_idle(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
-    """Stop where a command line has options that would change nothing.
+def refuse_unused_options(args: argparse.Namespace, names: Sequence[str], beside: str) -> None:
+    """Check that options which would have no effect were not given.
 
     Args:
-        args (argparse.Namespace): What was not given is None.
-        names (Sequence[str]): Those that would change nothing; 'config' is the one without dashes.
-        beside (str): What makes them idle.
+        args (argparse.Namespace): Options that were not given are None.
+        names (Sequence[str]): Options without effect; 'config' is the positional argument.
+        beside (str): Argument beside which they have none, for the message.
 
     Raises:
         UsageError: One of them was given.
     """
-    idle = [
+    given = [
         'a config' if name == 'config' else f'--{name.replace("_", "-")}'
         for name in names
         if getattr(args, name) is not None
     ]
-    if idle:
-        raise UsageError(f'{", ".join(idle)} does nothing with {beside}.')
+    if given:
+        raise UsageError(f'{", ".join(given)} does nothing with {beside}.')

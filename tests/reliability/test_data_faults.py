@@ -127,7 +127,9 @@ def test_label_map_fault_is_handled_or_named(try_fault, name):
         (lambda annotation: annotation.update(id=0), 'annotation id 0'),
     ],
 )
-def test_annotation_needed_for_evaluation_only_stops_evaluation(load_samples, found, damaged, change, fault):
+def test_annotation_fault_of_evaluation_passes_training_and_stops_evaluation(
+    load_samples, found, damaged, change, fault
+):
     """Training ignores such a fault; before an evaluation it is named."""
     for phase in ('train', 'val'):
         path = damaged / f'annotations/instances_{phase}.json'

@@ -87,14 +87,14 @@ def test_evidence_in_a_label_map():
     assert most_likely_class(loaded, result) is None
 
 
-def test_share_inside():
+def test_activation_map_share_inside_is_weighted_by_value():
     values, region = np.zeros((4, 4)), np.zeros((4, 4), bool)
     values[0, 0], values[3, 3], region[0] = 3, 1, True
     assert ActivationMap(values, 1.0, region).share_inside == pytest.approx(0.75)
     assert np.isnan(ActivationMap(None, 0.0, region).share_inside)
 
 
-def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
+def test_cam_of_a_detector_has_the_size_of_its_input(grad_cam, configs, checkpoint, shapes):
     loaded = init_model(str(configs['ResT']), str(checkpoint))
     (record,) = measure_cam([loaded], find_images(shapes / 'images/val', 1), score_thr=0.0)
     (found,) = record['activations']

@@ -53,7 +53,7 @@ def test_steps_that_an_attention_does_not_have():
     assert tuple(head_similarity(q, k, mix, head_norm=False)) == STEPS[:2]
 
 
-def test_of_a_model(configs, checkpoint, shapes):
+def test_diversity_of_a_model_has_every_attention_with_several_heads(configs, checkpoint, shapes):
     images = find_images(shapes / 'images/val', 2)
     layers = measure_diversity(init_model(str(configs['ResT']), str(checkpoint)), images)
     assert [(layer['name'], layer['num_heads']) for layer in layers] == [

@@ -38,7 +38,7 @@ def test_curves_are_drawn(work_dir):
     assert picture.shape[1] > 2 * picture.shape[0] and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
-def test_no_log(tmp_path):
+def test_read_scalars_without_a_log_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match='no log'):
         read_scalars(tmp_path)
 

@@ -34,7 +34,7 @@ def test_maps_without_a_diagonal_are_left_out(shape):
     assert amplitude(torch.rand(1, 2, *shape)) is None
 
 
-def test_of_both_backbones(configs, shapes):
+def test_fourier_of_both_backbones_has_every_block(configs, shapes):
     images = find_images(shapes / 'images/val', 1)
     blocks = ['stage1.0', 'stage2.0', 'stage3.0', 'stage3.1', 'stage4.0']
     v1 = measure_fourier(init_model(str(configs['ResT']), 'none'), images)

@@ -80,7 +80,7 @@ def test_inference_in_float32_is_no_worse_than_the_formula(tiny, cls):
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_autocast(tiny, options, dtype):
+def test_autocast_outputs_are_near_those_in_float32(tiny, options, dtype):
     model = ResT(tiny, **options)
     x = torch.rand(2, 3, 64, 64)
     exact = model.eval()(x)
@@ -96,7 +96,7 @@ def test_autocast(tiny, options, dtype):
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_half_precision(tiny, options, dtype):
+def test_half_precision_model_has_finite_gradients(tiny, options, dtype):
     model = ResT(tiny, **options).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
@@ -121,7 +121,7 @@ def test_dropout_of_the_map_takes_the_formula(tiny, monkeypatch):
     assert not torch.equal(model(x)[-1], model(x)[-1])
 
 
-def test_the_switch(tiny, monkeypatch):
+def test_attn_impl_argument_takes_precedence_over_the_environment(tiny, monkeypatch):
     def chosen(**kwargs):
         return {
             m.attn_impl for cls in (ResT, ResTv2) for m in cls(tiny, **kwargs).modules() if isinstance(m, HeadAttention)
@@ -142,7 +142,7 @@ def test_frozen_norms_stay_frozen_in_training(tiny, frozen):
 
 
 @pytest.mark.parametrize('options', [dict(attn_impl='chunked'), dict(ffn_recompute=True, with_cp=True)], ids=str)
-def test_compiled(options):
+def test_compiled_model_equals_the_uncompiled_one(options):
     arch = dict(embed_dims=(8, 16), depths=(1, 1), num_heads=(1, 2), sr_ratios=(2, 1))
     model = ResT(arch, out_indices=(0, 1), **options)
     x = torch.rand(1, 3, 40, 56)
@@ -161,7 +161,7 @@ def test_compiled(options):
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
-def test_export(tiny, cls):
+def test_exported_model_equals_the_model(tiny, cls):
     model = cls(tiny, attn_impl='chunked', ffn_recompute=True).eval()
     x = torch.rand(1, 3, 64, 96)
     with torch.no_grad():

@@ -41,7 +41,7 @@ def test_any_size_with_batch_one(tiny, size, training):
         ((-2, -1), (2, 3)),
     ],
 )
-def test_out_indices(tiny, out_indices, emitted):
+def test_out_indices_select_outputs_and_what_is_built(tiny, out_indices, emitted):
     model = ResT(tiny, out_indices=out_indices)
     outs = model(torch.rand(2, 3, 64, 64))
     assert model.out_indices == emitted
@@ -63,7 +63,7 @@ def test_a_stage_is_the_same_whatever_is_emitted(tiny):
     assert part.stage2[1].drop_path.drop_prob == whole.stage2[1].drop_path.drop_prob
 
 
-def test_out_norm(tiny):
+def test_out_norm_normalizes_branch_or_trunk(tiny):
     models = {norm: ResT(tiny, out_norm=norm).eval() for norm in ('branch', 'trunk', 'none')}
     for norm in ('branch', 'trunk'):
         models[norm].load_state_dict(models['none'].state_dict(), strict=False)
@@ -84,7 +84,7 @@ def test_drop_path_rises_linearly_over_all_blocks(tiny):
 
 @pytest.mark.parametrize('frozen_stages', range(-1, 5))
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_frozen_stages(tiny, frozen_stages, with_cp):
+def test_frozen_stages_have_no_gradients_and_keep_their_statistics(tiny, frozen_stages, with_cp):
     model = ResT(tiny, frozen_stages=frozen_stages, with_cp=with_cp).train()
     prefixes = ('stem.',) * (frozen_stages >= 0) + tuple(
         f'{name}{i + 1}.' for i in range(max(frozen_stages, 0)) for name in ('patch_embed_', 'stage', 'norm')
@@ -121,7 +121,7 @@ def test_checkpointing_changes_nothing(tiny):
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
-def test_dtypes(tiny, dtype):
+def test_dtype_of_the_model_is_that_of_its_outputs(tiny, dtype):
     model = ResT(tiny).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
@@ -129,7 +129,7 @@ def test_dtypes(tiny, dtype):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_initial_weights(tiny):
+def test_initial_weights_have_the_stated_distribution(tiny):
     model = ResT(tiny)
     assert all((m.weight == 1).all() and (m.bias == 0).all() for m in model.modules() if isinstance(m, nn.LayerNorm))
     assert all((m.bias == 0).all() for m in model.modules() if isinstance(m, nn.Linear))
@@ -180,7 +180,7 @@ def test_shapes_can_be_asked_for_without_computing(tiny):
     assert outs[-1].shape == (1, 32, 125, 94)
 
 
-def test_in_channels(tiny):
+def test_in_channels_of_gray_images_are_accepted(tiny):
     assert ResT(tiny, in_channels=1)(torch.rand(2, 1, 32, 32))[0].shape == (2, 8, 8, 8)
 
 

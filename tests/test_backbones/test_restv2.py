@@ -132,7 +132,7 @@ def test_which_blocks_hwin_leaves_in_windows():
 @pytest.mark.parametrize('target', ['x', 'q', 'k', 'v', 'none'])
 @pytest.mark.parametrize('strategy', ['pixel_shuffle', 'nearest', 'bilinear'])
 @pytest.mark.parametrize('style', ['global', 'win'])
-def test_upsample_switches(target, strategy, style):
+def test_upsample_switches_change_the_branch_alone(target, strategy, style):
     model = ResTv2Ablation(
         TWO_STAGES,
         style=style,

@@ -68,7 +68,7 @@ def test_counters_that_go_by_exact_type(backbone, arch, gmacs):
 
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
 @pytest.mark.filterwarnings('ignore')
-def test_quantization(tiny, backbone):
+def test_quantized_linear_layers_are_called(tiny, backbone):
     plain, model = (m.float().eval() for m in pair(backbone, tiny))
     x = torch.randn(2, 3, *SIZE)
     plain, quantized = (quantization.quantize_dynamic(m, {nn.Linear}) for m in (plain, model))

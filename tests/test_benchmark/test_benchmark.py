@@ -118,12 +118,12 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_compiled():
+def test_compiled_model_is_measured():
     (row,) = measure('rest-lite', '--compile', '--mode', 'forward', '--shape', 64, 64, '--num-rounds', 1, '--no-memory')
     assert row['compiled'] and row['seconds'] > 0
 
 
-def test_attention_alone():
+def test_attention_alone_is_measured():
     rows = measure(
         'rest-lite',
         'rest-lite:matmul',
@@ -213,7 +213,7 @@ def test_configs_with_classes_and_masks_of_their_own(repo, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('part', ['backbone', 'retinanet'])
-def test_peers(part):
+def test_peer_backbones_are_measured(part):
     pytest.importorskip('mmdet')
     peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
     try:
@@ -348,7 +348,7 @@ def test_numerics_refuses_arguments(monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_no_gpu(repo):
+def test_device_without_a_gpu_is_an_error(repo):
     out = run_process([sys.executable, 'tools/benchmark.py', 'rest-lite', '--device', 'cuda'], repo, status=2)
     assert 'torch sees no GPU' in out and 'Traceback' not in out
 
@@ -361,6 +361,6 @@ def test_table_and_plots(tmp_path):
     assert plot_sweep(rows, 'title', tmp_path / 'sweep.png').stat().st_size > 1000
 
 
-def test_fit():
+def test_fit_finds_power_and_quadratic():
     assert fit_power([(x, 3 * x**2) for x in (1, 2, 5)]) == pytest.approx(2)
     assert fit_quadratic([(x, 4 * x + 3 * x**2) for x in (1, 2, 5)]) == pytest.approx((4, 3))

@@ -118,7 +118,7 @@ def test_an_entry_replaces_its_own(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_table():
+def test_version_table_has_a_row_for_each_cell():
     header, _, *rows = version_table.render({'py312-default': ENTRY}).splitlines()
     assert header.startswith('| Python | torch, torchvision |')
     assert rows == [

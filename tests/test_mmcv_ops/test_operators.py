@@ -104,7 +104,7 @@ def test_softmax_focal_loss(stand_in):
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
-def test_deformable_attention(dtype):
+def test_deformable_attention_equals_the_formula_of_mmcv(dtype):
     from mmcv.ops.multi_scale_deform_attn import (
         MultiScaleDeformableAttnFunction,
         multi_scale_deformable_attn_pytorch,
@@ -141,7 +141,7 @@ def test_deformable_attention(dtype):
         assert (found.double() - other).abs().max() <= limit * max(1, float(other.abs().max()))
 
 
-def test_masked_convolution(stand_in):
+def test_masked_convolution_is_zero_outside_of_the_mask(stand_in):
     conv = stand_in.MaskedConv2d(4, 6, 3, padding=1).eval()
     x, mask = torch.randn(1, 4, 9, 8, generator=generator(1)), torch.rand(1, 9, 8, generator=generator(2)) > 0.5
     expected = F.conv2d(x, conv.weight, conv.bias, padding=1) * mask
@@ -150,7 +150,7 @@ def test_masked_convolution(stand_in):
         assert not conv(x, torch.zeros_like(mask)).any()
 
 
-def test_carafe(stand_in):
+def test_carafe_equals_the_plain_formula(stand_in):
     x = torch.randn(2, 6, 4, 5, generator=generator(0), dtype=torch.float64)
     masks = torch.rand(2, 2 * 9, 8, 10, generator=generator(1), dtype=torch.float64)
 
@@ -164,7 +164,7 @@ def test_carafe(stand_in):
         torch.testing.assert_close(found, other)
 
 
-def test_roi_pool(stand_in):
+def test_roi_pool_bins_are_not_rounded_to_pixels(stand_in):
     """Each bin is the largest value between its edges, which mmcv does not round to pixels first."""
     x = torch.randn(2, 3, 8, 9, generator=generator(0))
     rois = torch.tensor([[0, 0.6, 1.2, 5.4, 6.7], [1, 2, 2, 2, 2], [1, -9, -9, -5, -5], [0, 5, 5, 3, 3]])
@@ -177,7 +177,7 @@ def test_roi_pool(stand_in):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
-def test_other_dtypes(stand_in, dtype):
+def test_roi_align_other_dtypes_equal_float64(stand_in, dtype):
     x = torch.randn(1, 4, 8, 8, generator=generator(0))
     rois = torch.tensor([[0, 1.0, 1.0, 6.0, 7.0], [0, 0.0, 0.0, 3.0, 3.0]])
     wide = with_grads(lambda x: stand_in.roi_align(x, rois.to(x.dtype), 3, 1.0, 2), x.to(dtype).double())
@@ -203,7 +203,7 @@ def test_places_are_exact_in_half_precision(stand_in):
     assert stand_in.roi_align(x, rois, 1, 1.0, 1).item() == 3001 % 16
 
 
-def test_empty_inputs(stand_in):
+def test_roi_operators_without_boxes_return_empty_maps(stand_in):
     for function, shape in ((stand_in.roi_align, (0, 2, 3, 3)), (stand_in.roi_pool, (0, 2, 3, 3))):
         x = torch.randn(1, 2, 5, 5, requires_grad=True)
         out = function(x, torch.zeros(0, 5), 3, 1.0)

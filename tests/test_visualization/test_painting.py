@@ -168,7 +168,7 @@ def test_classes_of_images():
         assert share(picture[:100, :150], (20, 20, 20)) > 0.02 and share(picture[200:], (128, 128, 128)) == 1
 
 
-def test_contact_sheets():
+def test_contact_sheet_shows_every_image():
     sheet = contact_sheet([(np.full((300, 200 + i, 3), 7, np.uint8), f'{i}: name') for i in range(5)], width=100)
     assert sheet.shape[1] == 4 * 108 + 8 and share(sheet, (7, 7, 7)) > 0.25
 
