@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmrest import ResT, ResTv2
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
 from mmrest.analysis.papers import GMACS, MIOU, PARAMS, printed_figures
@@ -19,7 +20,8 @@ MEASURED = {
     'mask_rcnn_rest_lite_fpn_shapes': {'box AP': 80.3, 'mask AP': 78.3},
     'upernet_rest_lite_shapes': {'mIoU': 64.4, MIOU: 72.4},
 }
-SIZES = ('lite', 'tiny', 'small', 'base', 'large')
+# All architectures from small to large: lite, tiny, small, base, large.
+SIZES = tuple(dict.fromkeys(arch for pair in zip(ResT.archs, ResTv2.archs) for arch in pair))
 TASKS = {'mmdet': 'Object Detection', 'mmseg': 'Semantic Segmentation', 'mmpretrain': 'Image Classification'}
 MASKS = 'Instance Segmentation'
 # Image sizes (H, W) that costs are counted at; that of ADE20K is the one of the ResTv2 paper.
@@ -119,12 +121,18 @@ class Entry:
 
 
 def config_files(root: Path) -> list[Path]:
-    """Return all configs that can be run, by folder, recipe and size of the backbone."""
+    """Return all configs that can be run, by folder, recipe and size of the backbone.
+
+    Raises:
+        ValueError: The name of a config contains no architecture.
+    """
 
     def key(path: Path) -> tuple:
         words = path.stem.split('_')
-        size = next(i for i, arch in enumerate(SIZES) if arch in words)
-        return path.parent.as_posix(), [word for word in words if word not in SIZES], size
+        sizes = [i for i, arch in enumerate(SIZES) if arch in words]
+        if not sizes:
+            raise ValueError(f'{path}: the name of a config contains one of {", ".join(SIZES)}.')
+        return path.parent.as_posix(), [word for word in words if word not in SIZES], sizes[0]
 
     paths = (path for path in (root / 'configs').rglob('*.py') if '_base_' not in path.parts)
     return sorted(paths, key=key)

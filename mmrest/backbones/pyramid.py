@@ -106,6 +106,7 @@ class PyramidBackbone(BaseModule):
         ValueError: An argument is out of range.
     """
 
+    archs: dict[str, dict] = {}  # settings of the named architectures
     embed_prefix = 'patch_embed_'  # published names of the patch embeddings are this and a number from 2
 
     def __init__(

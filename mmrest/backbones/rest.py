@@ -65,6 +65,8 @@ class ResT(PyramidBackbone):
         [(1, 64, 25, 16), (1, 128, 13, 8), (1, 256, 7, 4), (1, 512, 4, 2)]
     """
 
+    archs = ARCHS
+
     def __init__(
         self,
         arch: str | dict = 'small',

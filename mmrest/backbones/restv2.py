@@ -74,6 +74,7 @@ class ResTv2(PyramidBackbone):
         ValueError: An argument is unknown or out of range.
     """
 
+    archs = ARCHS
     embed_prefix = 'patch_'
 
     def __init__(

@@ -13,10 +13,7 @@ from ..engine.errors import UsageError
 from ..ops import IMPLS, emsa
 from .baselines import BASELINES, Baseline
 
-OWN_BACKBONES = {
-    **{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
-    **{f'restv2-{arch}': (ResTv2, arch) for arch in ('tiny', 'small', 'base', 'large')},
-}
+OWN_BACKBONES = {f'{cls.__name__.lower()}-{arch}': (cls, arch) for cls in (ResT, ResTv2) for arch in cls.archs}
 # Backbones of mmdet and mmpretrain as in the detectors published there, and the channels of their four stages.
 PEER_BACKBONES = {
     'resnet-50': (dict(type='mmdet.ResNet', depth=50, num_stages=4, out_indices=(0, 1, 2, 3)), (256, 512, 1024, 2048)),

@@ -14,11 +14,18 @@ from mmrest.engine.devices import replace_amp, replace_sync_bn
 CONFIGS = REPO / 'configs'
 
 
-NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+# The other ablations are compared with this one in test_ablations.py.
+ABLATION = 'ablations/rest_lite_8xb256-ablation_in1k'
+
+
+# Configs that state a recipe of their own; published/ has its tests in test_published_weights.py.
+NAMES = [*sorted(path.stem for path in CONFIGS.glob('*.py')), ABLATION]
 
 
 # <head>_<backbone>_<arch>_<the rest>
-PATTERN = re.compile(r'(?:(retinanet|mask_rcnn|upernet)_)?(restv2|rest)_(lite|tiny|small|base|large)_(\S*)')
+PATTERN = re.compile(
+    r'(?:ablations/)?(?:(retinanet|mask_rcnn|upernet)_)?(restv2|rest)_(lite|tiny|small|base|large)_(\S*)'
+)
 
 
 DROP_PATH = dict(
@@ -146,6 +153,6 @@ def recipe(name: str) -> dict:
             'style': next((style for style in ('win', 'cwin', 'hwin') if rest.startswith(style)), None),
             'norms': 'none' if rest.endswith('wo-ln') else None,
         }
-    if 'ablation' in rest:
+    if name == ABLATION:
         return {**facts, **IN1K_ABLATION, 'drop_path': 0.0}
     return {**facts, **(IN1K_V2 if backbone == 'restv2' else IN1K), 'drop_path': DROP_PATH_IN1K[backbone][arch]}

@@ -24,9 +24,9 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
 
+from helpers.faults import ANNOTATIONS, IMAGES, LABELS, image_of  # noqa: E402
 from helpers.small_runs import build, stop_workers, write_config  # noqa: E402
 
-from .faults import ANNOTATIONS, IMAGES, LABELS, image_of  # noqa: E402
 
 DETECTION = {**IMAGES, **ANNOTATIONS}
 
