@@ -27,7 +27,6 @@ pytest.importorskip('mmcv._ext')
 from helpers.faults import ANNOTATIONS, IMAGES, LABELS, image_of  # noqa: E402
 from helpers.small_runs import build, stop_workers, write_config  # noqa: E402
 
-
 DETECTION = {**IMAGES, **ANNOTATIONS}
 
 
