@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parent.parent / 'tools'
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 def load(name: str):

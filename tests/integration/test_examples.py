@@ -195,7 +195,7 @@ def test_inferencers_elsewhere(train, shapes, tmp_path):
     shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'image.png')
     blocks = [
         block.text
-        for block in blocks_for('tests/test_examples.py', 'docs/use_in_your_project.md')
+        for block in blocks_for('tests/integration/test_examples.py', 'docs/use_in_your_project.md')
         if block.language == 'python'
     ]
     (tmp_path / 'infer.py').write_text(INFERENCE.format(blocks=''.join(blocks)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import run_process
 
-HELPERS = Path(__file__).parent
+TESTS_FOLDER = Path(__file__).parents[1]
 CONFTEST = """
 import os
 from helpers.skips import Skips
@@ -62,7 +62,7 @@ def run(folder: Path, require: str, *args, status: int) -> str:
     (folder / 'conftest.py').write_text(CONFTEST)
     (folder / 'test_tests.py').write_text(TESTS)
     (folder / 'test_module.py').write_text(WHOLE_MODULE)
-    path = os.pathsep.join([str(folder), str(HELPERS)])
+    path = os.pathsep.join([str(folder), str(TESTS_FOLDER)])
     # No plugins but the one asked for, whose start takes longer than these tests.
     environment = {**os.environ, 'PYTHONPATH': path, 'MMREST_REQUIRE': require, 'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'}
     return run_process(
