@@ -317,7 +317,8 @@ HEAVY = re.compile(r'(mask_rcnn|upernet)_.*_(large|base)_|mask_rcnn_restv2_small
 def smallest_of_each_kind() -> set[str]:
     """Configs with the smallest architecture of each head, backbone and norm.
 
-    Schedules make no difference to a step, and tests/integration/test_backbones_in_detectors.py takes one with every style.
+    Schedules make no difference to a step, and tests/integration/test_backbones_in_detectors.py takes one with every
+    style.
     """
     found = {}
     for arch in ('lite', 'tiny', 'small', 'base', 'large'):

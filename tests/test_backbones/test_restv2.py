@@ -1,10 +1,10 @@
-"""ResTv2: what it adds to the shared base, above all its styles."""
+"""ResTv2: its styles of attention, its arguments, its published names."""
 
 import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmrest import ResTv2, ResTv2Ablation
+from mmrest import ResTv2
 
 # With the 1000-way classifier: LayerNorm and Linear(C, 1000).
 PARAMETERS = dict(tiny=30_434_776, small=41_205_976, base=55_965_208, large=86_532_520)
@@ -126,60 +126,6 @@ def test_which_blocks_hwin_leaves_in_windows():
     assert windows(out_indices=(0, 1), hwin_global_stages=(0,)) == [[8, 8, None], [4, 4]]
 
 
-@pytest.mark.parametrize('target', ['x', 'q', 'k', 'v', 'none'])
-@pytest.mark.parametrize('strategy', ['pixel_shuffle', 'nearest', 'bilinear'])
-@pytest.mark.parametrize('style', ['global', 'win'])
-def test_upsample_switches(target, strategy, style):
-    model = ResTv2Ablation(
-        TWO_STAGES,
-        style=style,
-        window_sizes=WINDOWS,
-        out_indices=(0, 1),
-        upsample_target=target,
-        upsample_strategy=strategy,
-    )
-    outs = model(torch.rand(1, 3, 45, 70))
-    sum(out.square().sum() for out in outs).backward()
-    assert all(p.grad is not None for p in model.parameters())
-    keys = set(model.state_dict())
-    # The switch changes the branch, and nothing else.
-    assert keys ^ set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict()) <= {
-        key for key in keys | set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict()) if '.attn.up' in key
-    }
-    assert any('attn.up_norm' in key for key in keys) == (target != 'none')
-    assert any('attn.up.0' in key for key in keys) == (target != 'none' and strategy == 'pixel_shuffle')
-
-
-def test_upsampling_starts_from_its_target():
-    """With everything but the branch switched off, the output is what the branch makes of its target."""
-    attn = build(ResTv2Ablation, upsample_strategy='nearest').stage2[0].attn
-    x = torch.randn(1, 35, 16, dtype=torch.float64)
-    for target in ('x', 'q', 'k', 'v'):
-        attn.upsample_target = target
-        attn.up = torch.nn.Upsample(scale_factor=1 if target == 'q' else 2)
-        reduced, (h, w) = attn.reduce(x, (5, 7))
-        k, v = attn.kv(reduced).chunk(2, dim=-1)
-        start = dict(x=reduced, q=attn.q(x), k=k, v=v)[target].transpose(1, 2)
-        start = start.unflatten(2, (5, 7) if target == 'q' else (h, w))
-        if target != 'q':
-            start = start.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[..., :5, :7]
-        branch = attn.up_norm(start.flatten(2).transpose(1, 2))
-        added = attn.add_upsampled(torch.zeros_like(x), reduced, attn.q(x), k, v, (5, 7), (h, w))
-        torch.testing.assert_close(added, branch)
-
-
-def test_head_mixing_and_position_switches():
-    default = set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict())
-    mixing = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), head_mixing=True)
-    assert {key.split('.attn.')[-1] for key in set(mixing.state_dict()) - default} == {
-        'transform_conv.weight',
-        'transform_conv.bias',
-    }
-    bare = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), position='none')
-    assert {key.split('.')[1] for key in default - set(bare.state_dict())} == {'pos'}
-    assert mixing(torch.rand(1, 3, 40, 40))[1].shape == bare(torch.rand(1, 3, 40, 40))[1].shape == (1, 16, 5, 5)
-
-
 @pytest.mark.parametrize(
     'kwargs, message',
     [
@@ -198,21 +144,6 @@ def test_head_mixing_and_position_switches():
 def test_bad_arguments_are_named(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTv2(**{'arch': tiny, **kwargs})
-
-
-@pytest.mark.parametrize(
-    'kwargs, message',
-    [
-        (dict(upsample_target='y'), 'upsample_target'),
-        (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
-        (dict(position='gps'), 'position'),
-        (dict(position='le'), "Unknown position 'le'"),
-        (dict(style='swin'), "Unknown style 'swin'"),
-    ],
-)
-def test_bad_arguments_of_the_ablations_are_named(tiny, kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        ResTv2Ablation(tiny, **kwargs)
 
 
 @pytest.mark.parametrize('name', ['ResTv2', 'ResTV2'])

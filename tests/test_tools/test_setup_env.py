@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
 import os
 import subprocess
@@ -11,28 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.tools import TOOLS, load_tool
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-def load(name: str):
-    """Load a module of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # setup_env imports setup_progress by its name
-    spec.loader.exec_module(module)
-    return module
-
-
-setup_progress = load('setup_progress')
-setup_env = load('setup_env')
+setup_progress = load_tool('setup_progress')
+setup_env = load_tool('setup_env')
 
 
 def facts(version=(3, 11, 7), missing=()):
     return {'version': list(version), 'missing': list(missing)}
-
-
-# --- refusals ---
 
 
 @pytest.mark.parametrize('version', [(3, 10, 0), (3, 13, 9)])
@@ -86,9 +70,6 @@ def test_files_that_old_pythons_read_have_no_new_syntax():
         ast.parse((TOOLS / f'{name}.py').read_text(), feature_version=(3, 5))
 
 
-# --- uv or pip ---
-
-
 @pytest.mark.parametrize(
     'variables, config, expected',
     [
@@ -131,9 +112,6 @@ def test_commands_of_both():
 def test_user_settings_reach_the_steps():
     environ = setup_env.child_environment({'PIP_RETRIES': '9', 'UV_LINK_MODE': 'copy', 'PYTHONPATH': '/elsewhere'})
     assert environ['PIP_RETRIES'] == '9' and environ['UV_LINK_MODE'] == 'copy' and 'PYTHONPATH' not in environ
-
-
-# --- the environment and its stamp ---
 
 
 def make_venv(path: Path) -> None:
@@ -187,9 +165,6 @@ def test_stale_stamp_is_gone_when_a_step_fails(tmp_path, monkeypatch):
     with pytest.raises(setup_progress.SetupError, match='torch failed'):
         setup_env.set_up(tmp_path, no_uv=True)
     assert not stamp.exists()
-
-
-# --- OpenCV, and what an earlier version installed ---
 
 
 class FakeInstaller(setup_env.Installer):
@@ -250,91 +225,3 @@ def test_distributions_are_found_by_the_probe():
         setup_env.DISTRIBUTIONS_PROBE.format(names)
     )
     assert (json.loads(output), error) == (['pytest'], '')
-
-
-# --- progress, logs and failures ---
-
-
-@pytest.mark.parametrize(
-    'line, expected',
-    [
-        (
-            '  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)\n',
-            'downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)',
-        ),
-        (' Downloading torch (858.1MiB)\n', 'downloading torch (858.1MiB)'),
-        ('Installing collected packages: mmdet\n', 'installing'),
-        ('Prepared 70 packages in 1m 12s\n', 'installing'),
-        ('Resolved 93 packages in 1.20s\n', ''),
-        ('\n', ''),
-    ],
-)
-def test_activity(line, expected):
-    assert setup_progress.parse_activity(line) == expected
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def run_progress(stream, seconds: int) -> str:
-    """What a step of so many seconds shows, with one line of output a second."""
-    now = 0
-    progress = setup_progress.Progress('packages', stream, clock=lambda: now)
-    for now in range(1, seconds + 1):  # noqa: B007 - the clock reads it
-        progress.update(f'downloading {now // 10}')
-    progress.finish('done')
-    return stream.getvalue()
-
-
-def test_progress_is_rewritten_on_a_terminal():
-    output = run_progress(Terminal(), 190)
-    assert '\rpackages: downloading 19, 3 min 10 s\x1b[K' in output
-    assert output.count('\n') == 1
-
-
-def test_progress_is_a_line_every_half_minute_elsewhere():
-    lines = run_progress(io.StringIO(), 190).splitlines()
-    assert lines[0] == 'packages: downloading 3, 30 s'
-    assert len(lines) == 7
-    assert lines[-1] == 'packages: done (3 min 10 s)'
-
-
-def test_failure_shows_the_error_and_where_the_log_is(tmp_path, capsys):
-    code = 'print("Collecting torch"); print("ERROR: [Errno 28] No space left on device"); exit(1)'
-    log = tmp_path / 'logs' / 'step.log'
-    with pytest.raises(setup_progress.SetupError) as raised:
-        setup_progress.run_logged('packages', [sys.executable, '-c', code], log, dict(os.environ))
-    message = str(raised.value)
-    assert '| ERROR: [Errno 28]' in message and str(log) in message and 'Make room' in message
-    assert 'Collecting' not in message
-    assert 'Collecting torch' in log.read_text()
-    assert 'packages: failed' in capsys.readouterr().out
-
-
-def test_success_keeps_the_log(tmp_path):
-    setup_progress.run_logged('step', [sys.executable, '-c', 'print("fine")'], tmp_path / 'a.log', dict(os.environ))
-    assert (tmp_path / 'a.log').read_text() == 'fine\n'
-
-
-def test_early_errors_are_shown_with_the_end():
-    lines = ['error: no such thing\n'] + [f'later line {i}\n' for i in range(500)]
-    shown = setup_progress.relevant_lines(lines)
-    assert shown[0] == 'error: no such thing'
-    assert shown[-1] == 'later line 499'
-    assert len(shown) <= 30
-
-
-@pytest.mark.parametrize(
-    'text, expected',
-    [
-        ('OSError: [Errno 28] No space left on device', 'disk is full'),
-        ('ERROR: No matching distribution found for mmdet', 'network'),
-        ('error: Failed to fetch: `https://mirror/simple/torch/`', 'MMREST_NO_UV=1'),
-        ('ModuleNotFoundError: No module named setuptools', ''),
-    ],
-)
-def test_hints(text, expected):
-    hint = setup_progress.find_hint([text])
-    assert expected in hint and bool(hint) == bool(expected)

@@ -1,4 +1,4 @@
-"""Browsing of wrapped data sets, damaged files, odd names and images of any channels."""
+"""Browsing of wrapped datasets, damaged files and images of any channels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from helpers.pictures import color_share
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, init_default_scope
 
@@ -18,6 +19,11 @@ pytest.importorskip('mmseg')
 from mmcv.transforms import BaseTransform  # noqa: E402
 
 from mmrest.visualization.browse import build_dataset, draw_item, find_part  # noqa: E402
+
+pytest.importorskip('cv2')
+pytest.importorskip('PIL')
+pytest.importorskip('matplotlib')
+from mmrest.visualization.browse import contact_sheet  # noqa: E402
 
 CLASSES = ('background', 'disc', 'square', 'triangle', 'star')
 
@@ -189,3 +195,8 @@ def test_images_of_any_channels(detector, shapes, channels, kind):
 def test_a_palette_that_the_library_refuses(segmentor, browse):
     segmentor.train_dataloader.dataset.metainfo.palette = [(1, 2, 3)]
     assert 'error: The dataset for train cannot be built: palette does not match' in browse(segmentor, status=2)[1]
+
+
+def test_contact_sheets():
+    sheet = contact_sheet([(np.full((300, 200 + i, 3), 7, np.uint8), f'{i}: name') for i in range(5)], width=100)
+    assert sheet.shape[1] == 4 * 108 + 8 and color_share(sheet, (7, 7, 7)) > 0.25

@@ -1,31 +1,14 @@
-"""What is painted where: colours inside masks and boxes, names beside them, and pictures of any size."""
-
-from types import SimpleNamespace
+"""Drawing on images: boxes, names, masks and label maps."""
 
 import numpy as np
 import pytest
-import torch
+from helpers.pictures import BLUE, RED, color_share, gray_image
 
 pytest.importorskip('cv2')
 pytest.importorskip('PIL')
 pytest.importorskip('matplotlib')
-
-from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa: E402
-
-from mmrest.visualization import Painting, draw_sample  # noqa: E402
-from mmrest.visualization.browse import contact_sheet  # noqa: E402
+from mmrest.visualization import Painting  # noqa: E402
 from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # noqa: E402
-
-RED, BLUE = (255, 0, 0), (0, 0, 255)
-
-
-def grey(height=600, width=800):
-    return np.full((height, width, 3), 128, np.uint8)
-
-
-def share(picture, colour):
-    """Share of the pixels that have a colour, nearly."""
-    return (np.abs(picture.astype(int) - colour).max(-1) < 3).mean()
 
 
 @pytest.mark.parametrize(
@@ -39,38 +22,38 @@ def share(picture, colour):
     ],
 )
 def test_small_pictures_are_enlarged(shape, expected):
-    painting = Painting(grey(*shape))
+    painting = Painting(gray_image(*shape))
     painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
     assert painting.finish().shape == (*expected, 3) and max(expected) >= MIN_SIDE
 
 
 def test_boxes_are_where_they_should_be():
-    painting = Painting(grey())
+    painting = Painting(gray_image())
     painting.box((100, 200, 300, 400), RED)
     picture = painting.finish()
     rows, columns = np.nonzero(np.abs(picture.astype(int) - RED).max(-1) < 3)
     assert (columns.min(), columns.max()) == pytest.approx((100, 300), abs=3)
     assert (rows.min(), rows.max()) == pytest.approx((200, 400), abs=3)
     assert tuple(picture[300, 200]) == (128, 128, 128)
-    dashed = Painting(grey())
+    dashed = Painting(gray_image())
     dashed.box((100, 200, 300, 400), RED, dashed=True)
-    assert 0.3 * share(picture, RED) < share(dashed.finish(), RED) < 0.8 * share(picture, RED)
+    assert 0.3 * color_share(picture, RED) < color_share(dashed.finish(), RED) < 0.8 * color_share(picture, RED)
 
 
 def test_names_do_not_cover_each_other():
-    one, three = Painting(grey()), Painting(grey())
+    one, three = Painting(gray_image()), Painting(gray_image())
     one.box((100, 200, 300, 400), RED, 'name')
     for _ in range(3):
         three.box((100, 200, 300, 400), RED, 'name')
-    bare = Painting(grey())
+    bare = Painting(gray_image())
     bare.box((100, 200, 300, 400), RED)
-    box = share(bare.finish(), RED)
-    name = share(one.finish(), RED) - box
-    assert name > 0 and share(three.finish(), RED) - box > 2.7 * name
+    box = color_share(bare.finish(), RED)
+    name = color_share(one.finish(), RED) - box
+    assert name > 0 and color_share(three.finish(), RED) - box > 2.7 * name
 
 
 def test_masks_are_tinted_and_keep_the_picture():
-    painting = Painting(grey())
+    painting = Painting(gray_image())
     mask = np.zeros((600, 800), bool)
     mask[100:200, 100:200] = True
     painting.mask(mask, RED, alpha=0.5)
@@ -83,11 +66,11 @@ def test_label_maps_skip_what_is_no_class():
     labels = np.full((60, 80), 255)
     labels[:30] = 0
     labels[30:40] = 1
-    painting = Painting(grey(60, 80))
+    painting = Painting(gray_image(60, 80))
     painting.label_map(labels, ['sky', 'sea'], [RED, BLUE], alpha=1.0)
     picture = painting.finish()
     assert tuple(picture[-10, 10]) == (128, 128, 128)
-    assert 0.3 < share(picture, RED) < 0.5 and 0.05 < share(picture, BLUE) < 1 / 6
+    assert 0.3 < color_share(picture, RED) < 0.5 and 0.05 < color_share(picture, BLUE) < 1 / 6
 
 
 def test_colours_are_given_ones_first_and_all_differ():
@@ -114,72 +97,3 @@ def test_colours_are_given_ones_first_and_all_differ():
 def test_images_of_any_kind_are_pictures(image, expected):
     picture = as_picture(image)
     assert picture.dtype == np.uint8 and picture.shape == (1, 1, 3) and tuple(picture[0, 0]) == expected
-
-
-def test_a_palette_by_name_is_not_taken_for_colours():
-    sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.8])))
-    assert share(draw_sample(grey(), sample, ['a', 'b', 'c', 'd'], 'coco'), (128, 128, 128)) < 1
-
-
-def instances(**fields):
-    return InstanceData(
-        bboxes=torch.tensor([[100.0, 200, 300, 400], [400, 100, 500, 300]]), labels=torch.tensor([0, 1]), **fields
-    )
-
-
-def test_predictions_below_the_threshold_are_left_out():
-    sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.2])))
-    palette = [RED, BLUE]
-    picture = draw_sample(grey(), sample, ['a', 'b'], palette)
-    assert share(picture, RED) > 0 and share(picture, BLUE) == 0
-    assert share(draw_sample(grey(), sample, ['a', 'b'], palette, score_thr=0.1), BLUE) > 0
-    assert share(draw_sample(grey(), sample, ['a', 'b'], [*palette, RED]), RED) == 0  # of other classes
-    assert share(draw_sample(grey(), sample, score_thr=0.95), (128, 128, 128)) == 1
-
-
-def test_annotations_with_masks_and_ignored_regions():
-    masks = torch.zeros(2, 600, 800, dtype=torch.bool)
-    masks[1, 150:250, 420:480] = True
-    ignored = InstanceData(bboxes=torch.tensor([[600.0, 10, 700, 90]]), labels=torch.tensor([0]))
-    sample = BaseDataElement(gt_instances=instances(masks=masks), ignored_instances=ignored)
-    picture = draw_sample(grey(), sample, ['a', 'b'], [RED, BLUE], truth=True)
-    assert picture[200, 450][2] > 170 and share(picture, (150, 150, 150)) > 0
-    with pytest.raises(ValueError, match='nothing to draw in it, only gt_instances'):
-        draw_sample(grey(), BaseDataElement(gt_instances=instances()))
-
-
-def test_panoptic_maps_and_label_maps_of_samples():
-    ids = torch.zeros(1, 60, 80, dtype=torch.long)
-    ids[:, :, 40:] = 1 + 1000
-    ids[:, 50:] = 2  # no class
-    sample = BaseDataElement(pred_panoptic_seg=PixelData(sem_seg=ids))
-    picture = draw_sample(grey(60, 80), sample, ['a', 'b'], [RED, BLUE])
-    assert picture[40, 40][0] > 180 and picture[40, -40][2] > 180 and tuple(picture[-5, 5]) == (128, 128, 128)
-    sample = BaseDataElement(gt_sem_seg=PixelData(data=torch.full((1, 60, 80), 3, dtype=torch.uint8)))
-    assert share(draw_sample(grey(60, 80), sample, ['a'], truth=True), (128, 128, 128)) < 0.2  # class 3 has no name
-
-
-def test_classes_of_images():
-    sample = BaseDataElement(
-        pred_label=torch.tensor([1]), pred_score=torch.tensor([0.1, 0.9]), gt_label=torch.tensor([0])
-    )
-    for truth in (False, True):
-        picture = draw_sample(grey(), sample, ['a', 'b'], truth=truth)
-        assert share(picture[:100, :150], (20, 20, 20)) > 0.02 and share(picture[200:], (128, 128, 128)) == 1
-
-
-def test_contact_sheets():
-    sheet = contact_sheet([(np.full((300, 200 + i, 3), 7, np.uint8), f'{i}: name') for i in range(5)], width=100)
-    assert sheet.shape[1] == 4 * 108 + 8 and share(sheet, (7, 7, 7)) > 0.25
-
-
-def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
-    from mmrest.engine import UsageError
-    from mmrest.visualization import paint_predictions
-
-    for name in ('src/a.png', 'src/sub/a.png'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b'kept')
-    with pytest.raises(UsageError, match='holds images'):
-        paint_predictions(SimpleNamespace(pipeline=None), tmp_path / 'src', tmp_path / 'src/sub')
-    assert (tmp_path / 'src/sub/a.png').read_bytes() == b'kept'

@@ -1,4 +1,4 @@
-"""Blocks, embeddings and their parts."""
+"""Transformer blocks, the feed-forward network and stochastic depth."""
 
 import pytest
 import torch
@@ -8,57 +8,9 @@ from mmrest.layers import (
     EMSA,
     FFN,
     DropPath,
-    LayerSequence,
-    PatchEmbed,
-    PixelAttention,
-    Stem,
     TransformerBlock,
 )
 from mmrest.ops import ffn, norm_ffn, recompute
-
-
-@pytest.mark.parametrize('size', [(1, 1), (1, 9), (7, 5), (8, 8)])
-@pytest.mark.parametrize('layer, factor', [(Stem(3, 8), 4), (PatchEmbed(3, 8), 2)])
-def test_embeddings_round_sizes_up(layer, factor, size):
-    out = layer.eval()(torch.rand(2, 3, *size))
-    assert out.shape == (2, 8, -(-size[0] // factor), -(-size[1] // factor))
-
-
-def test_pixel_attention_is_the_formula():
-    layer = PixelAttention(4)
-    x = torch.randn(1, 4, 5, 5)
-    expected = x * torch.sigmoid(layer.pa_conv(x))
-    torch.testing.assert_close(layer(x), expected)
-    assert layer.pa_conv.groups == 4
-
-
-@pytest.mark.parametrize('sr_ratio', [1, 2, 4, 8])
-@pytest.mark.parametrize('hw_shape', [(1, 1), (3, 5), (16, 9)])
-def test_keys_are_reduced_and_rounded_up(sr_ratio, hw_shape):
-    attn = EMSA(16, num_heads=4, sr_ratio=sr_ratio)
-    x = torch.randn(2, hw_shape[0] * hw_shape[1], 16)
-    assert attn(x, hw_shape).shape == x.shape
-    expected = tuple(-(-n // sr_ratio) for n in hw_shape)
-    reduced, reduced_shape = attn.reduce(x, hw_shape)
-    assert reduced_shape == expected and reduced.shape == (2, expected[0] * expected[1], 16)
-
-
-def test_one_head_has_no_mixing():
-    assert EMSA(16, num_heads=1).transform_conv is None
-    assert EMSA(16, num_heads=2).transform_conv is not None
-
-
-def test_attention_dropout_only_in_training():
-    attn = EMSA(16, num_heads=2, attn_drop_rate=0.5)
-    x = torch.randn(1, 9, 16)
-    assert not torch.equal(attn(x, (3, 3)), attn(x, (3, 3)))
-    attn.eval()
-    assert torch.equal(attn(x, (3, 3)), attn(x, (3, 3)))
-
-
-def test_heads_must_divide_channels():
-    with pytest.raises(ValueError, match='multiple of num_heads'):
-        EMSA(16, num_heads=3)
 
 
 def test_drop_path_drops_whole_samples():
@@ -80,16 +32,6 @@ def test_block_is_two_residual_branches():
         nn.init.zeros_(layer.bias)
     x = torch.randn(2, 12, 16)
     assert torch.equal(block(x, (3, 4)), x)
-
-
-def test_a_sequence_is_that_of_torch():
-    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)]
-    layers[1].running_mean.normal_()
-    own, plain = LayerSequence(*layers).eval(), nn.Sequential(*layers).eval()
-    assert own.state_dict().keys() == plain.state_dict().keys()
-    x = torch.randn(1, 3, 20, 20)
-    with torch.no_grad():
-        torch.testing.assert_close(own(x), plain(x))
 
 
 @pytest.mark.parametrize('block', [1, 100, 2**20])

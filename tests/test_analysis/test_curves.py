@@ -1,4 +1,4 @@
-"""Curves and pictures of a run."""
+"""Learning curves read from the logs of a run."""
 
 import json
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmrest.analysis import plot_curves, plot_predictions, read_scalars
+from mmrest.analysis import plot_curves, read_scalars
 
 
 def write_log(work_dir, name, records, tail=''):
@@ -40,23 +40,3 @@ def test_curves_are_drawn(work_dir):
 def test_no_log(tmp_path):
     with pytest.raises(FileNotFoundError, match='no log'):
         read_scalars(tmp_path)
-
-
-def test_predictions_beside_ground_truth(shapes, tmp_path):
-    pytest.importorskip('pycocotools')
-    content = json.loads((shapes / 'annotations/instances_val.json').read_text())
-
-    def draw(scores, name):
-        found = dict(
-            bboxes=np.array([[4.0, 4, 40, 40]] * len(scores)),
-            scores=np.array(scores),
-            labels=np.zeros(len(scores), int),
-        )
-        predictions = [dict(img_id=image['id'], pred_instances=found) for image in content['images']]
-        out = plot_predictions(
-            shapes / 'annotations/instances_val.json', shapes / 'images/val', predictions, tmp_path / name
-        )
-        return cv2.imread(str(out))
-
-    sure, unsure, none = draw([0.9], 'a.png'), draw([0.1], 'b.png'), draw([], 'c.png')
-    assert np.array_equal(unsure, none) and not np.array_equal(sure, none)

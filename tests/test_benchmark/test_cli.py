@@ -1,0 +1,178 @@
+"""The command line of the benchmark: runs, sweeps, refusals."""
+
+import json
+import sys
+
+import pytest
+import torch
+from conftest import run_process
+from helpers.benchmarks import run_benchmark
+
+from mmrest.engine import UsageError
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    for name in ('compare_times', 'operator_shares', 'peak_memory'):
+        monkeypatch.setattr(f'mmrest.benchmark.cli.{name}', lambda *_, **__: pytest.fail('measured'))
+
+
+def test_a_run_writes_what_it_measured(tmp_path, capsys):
+    rows = run_benchmark(
+        'rest-lite:released',
+        'rest-lite:chunked,with_cp',
+        '--shape',
+        '32x40',
+        '33x33',
+        '--rounds',
+        2,
+        '--no-memory',
+        '--out',
+        tmp_path / 'new' / 'out.json',
+        '--plot',
+        tmp_path / 'plot.png',
+    )
+    stored = json.loads((tmp_path / 'new' / 'out.json').read_text())
+    assert stored['threads'] == torch.get_num_threads() and len(stored['rows']) == len(rows) == 8
+    assert {(row['mode'], tuple(row['shape'])) for row in rows} == {
+        (mode, shape) for mode in ('forward', 'train') for shape in ((32, 40), (33, 33))
+    }
+    assert all(len(row['all_seconds']) == 2 and row['images/s'] == 1 / row['seconds'] for row in rows)
+    assert len(list(tmp_path.glob('plot_*.png'))) == 4
+    assert 'rest-lite:released' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_compiled():
+    (row,) = run_benchmark(
+        'rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory'
+    )
+    assert row['compiled'] and row['seconds'] > 0
+
+
+def test_attention_alone():
+    rows = run_benchmark(
+        'rest-lite',
+        'rest-lite:matmul',
+        '--part',
+        'attention',
+        '--shape',
+        '64x64',
+        '--rounds',
+        1,
+        '--no-memory',
+        '--dtype',
+        'float64',
+    )
+    assert len(rows) == 4 and all(row['seconds'] > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['retinanet', 'mask_rcnn'])
+def test_configs_with_classes_and_masks_of_their_own(repo, name):
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmcv._ext')
+    rows = run_benchmark(
+        repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', '64x96', '--rounds', 1, '--no-memory'
+    )
+    assert len(rows) == 2 and all(row['seconds'] > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('part', ['backbone', 'retinanet'])
+def test_peers(part):
+    pytest.importorskip('mmdet')
+    peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
+    try:
+        import mmpretrain.models  # noqa: F401
+
+        peers.append('convnext-t')
+    except ImportError:  # mmpretrain itself, or torchvision, which it needs
+        with pytest.raises(UsageError, match='needs mmpretrain'):
+            run_benchmark('convnext-t', '--no-memory')
+    rows = run_benchmark('rest-lite', *peers, '--part', part, '--shape', '64x96', '--rounds', 1, '--no-memory')
+    assert all(row['seconds'] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['rest-tiny'], "Unknown model 'rest-tiny': choose from rest-lite"),
+        (['rest-lite:fast'], "unknown option 'fast'"),
+        (['swin-t:with_cp'], 'options are for backbones of this package only'),
+        (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
+        (['rest-lite', '--shape', '800'], 'height x width'),
+        (['rest-lite', '--shape', '0x5'], 'height x width'),
+        (['rest-lite', '--batch', '0'], '--batch must be 1'),
+        (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
+        (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
+        (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
+        (['rest-lite', '--profile', '--rounds', '5'], '--profile .*: leave --rounds out'),
+        (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
+        (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
+        (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
+        (['rest-lite', '--rounds', '0', '--no-memory'], 'nothing to measure'),
+        (['rest-lite', '--rounds', '-1'], '--rounds 0 or more'),
+        (['rest-lite', '--memory-limit', '0'], 'more than 0'),
+        (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
+        (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
+        (['rest-lite', '--sweep', '--shape', '800x1344'], '--sweep .*: leave --shape out'),
+        (['rest-lite', '--sweep', '--rounds', '0', '--no-memory'], 'leave --rounds and --no-memory out'),
+        (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
+        (['rest-lite', '--plot', 'x'], 'ends in .png'),
+        (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
+        (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
+        (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
+        (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
+        (['rest-lite', 'rest-lite:released', '--shape', '64x64', '32x32'], 'rest-lite:released, 32x32: .* larger maps'),
+        (['a.py:with_cp'], 'options are for backbones of this package only'),
+        (['a.py', '--part', 'attention'], 'attention alone'),
+    ],
+)
+def test_bad_input_is_named(words, message, nothing_measured):
+    with pytest.raises(UsageError, match=message):
+        run_benchmark(*words)
+
+
+@pytest.mark.parametrize('option', ['--out', '--plot'])
+def test_targets_that_cannot_be_written(tmp_path, option, nothing_measured):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder_2.png').mkdir()
+    with pytest.raises(UsageError, match=f'{option} .*no folder that can be written'):
+        run_benchmark('rest-lite', option, tmp_path / 'file' / 'x.png')
+    with pytest.raises(UsageError, match=f'{option} .*is a folder'):
+        run_benchmark('rest-lite', option, tmp_path / ('folder_2.png' if option == '--out' else 'folder.png'))
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain'])
+def test_configs_of_others_are_refused(tmp_path, scope, nothing_measured):
+    config = tmp_path / 'config.py'
+    config.write_text(f'default_scope = {scope!r}\nmodel = dict(type="X")\n')
+    with pytest.raises(UsageError, match='only models of configs of mmdet'):
+        run_benchmark(config)
+
+
+def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
+    monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
+    words = ('--mode', 'forward', '--rounds', 1, '--no-memory')
+    assert run_benchmark(config, *words)[0]['part'] == 'model'
+    assert '\nmodel, forward' in capsys.readouterr().out
+    assert [row['part'] for row in run_benchmark('rest-lite', config, *words)] == ['backbone', 'model']
+    assert '\nbackbone and model, forward' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'modes, files', [(['train'], ['sweep.png']), (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])]
+)
+def test_a_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
+    monkeypatch.setattr('mmrest.benchmark.cli.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
+    run_benchmark('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_no_gpu(repo):
+    out = run_process([sys.executable, 'tools/benchmark.py', 'rest-lite', '--device', 'cuda'], repo, status=2)
+    assert 'torch sees no GPU' in out and 'Traceback' not in out

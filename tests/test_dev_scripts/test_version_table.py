@@ -1,0 +1,67 @@
+"""The table of tested versions that README.md has."""
+
+import sys
+
+import pytest
+from conftest import REPO
+
+if not (REPO / '.dev_scripts').is_dir():
+    pytest.skip('the scripts for maintainers are not part of this copy', allow_module_level=True)
+sys.path.insert(0, str(REPO / '.dev_scripts'))
+import matrix  # noqa: E402
+import version_table  # noqa: E402
+
+ENTRY = dict(
+    date='2026-12-01',
+    operators='mmrest',
+    processor='A processor',
+    tests='matrix',
+    passed=20,
+    failed=1,
+    skipped=2,
+    failures={'tests.test_a::test_bad': 'assert 1 == 2'},
+    install_seconds=90,
+    megabytes=6000,
+    versions={
+        'python': '3.12.1',
+        'torch': 'torch 2.14.1',
+        'numpy': 'numpy 2.5.5',
+        'opencv': 'opencv-python 5.0.0.93, opencv-python-headless 5.0.0.93',
+        'mmengine': 'onedl-mmengine 0.10.12',
+        'mmcv': 'mmcv-lite 2.1.0',
+        'mmdet': 'mmdet 3.3.0',
+        'mmseg': 'mmsegmentation 1.2.2',
+    },
+)
+
+
+def test_table():
+    header, _, *rows = version_table.render({'py312-default': ENTRY}).splitlines()
+    assert header.startswith('| Python | torch, torchvision |')
+    assert rows == [
+        '| 3.12.1 | 2.14.1, - | 2.5.5, 5.0.0.93 | onedl-mmengine 0.10.12 | mmcv-lite 2.1.0, by mmrest | '
+        '3.3.0, 1.2.2, - | selected: 20 passed, 1 failed, 2 skipped | 2026-12-01 |'
+    ]
+
+
+def test_writing_the_table(tmp_path, capsys):
+    page = tmp_path / 'README.md'
+    page.write_text(f'before\n{version_table.BEGIN}\nold\n{version_table.END}\nafter\n')
+    version_table.main(['--write'], page)
+    table = version_table.render(matrix.read())
+    assert page.read_text() == f'before\n{version_table.BEGIN}\n{table}\n{version_table.END}\nafter\n'
+    page.write_text('nothing')
+    with pytest.raises(SystemExit, match='needs the lines'):
+        version_table.main(['--write'], page)
+    assert page.read_text() == 'nothing'
+    version_table.main([], page)
+    assert capsys.readouterr().out == table + '\n'
+
+
+def test_the_readme_has_the_table_of_the_record():
+    text = (REPO / 'README.md').read_text(encoding='utf-8')
+    if version_table.BEGIN not in text:
+        pytest.skip('README.md has no place for the table')
+    assert text == version_table.put_in(text, version_table.render(matrix.read())), (
+        'run: python .dev_scripts/version_table.py --write'
+    )

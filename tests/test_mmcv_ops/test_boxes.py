@@ -1,0 +1,21 @@
+"""Non-maximum suppression."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmrest.mmcv_ops import extension
+
+pytest.importorskip('torchvision')
+from mmcv_cases import boxes  # noqa: E402
+
+
+def test_equal_scores_need_mmcvs_order():
+    """torchvision alone keeps other boxes, which is why nms sorts by itself."""
+    import torchvision
+
+    b, _ = boxes(300)
+    scores = torch.ones(300)
+    ours = extension.nms(b, scores, 0.5, 0)
+    assert not torch.equal(ours, torchvision.ops.nms(b, scores, 0.5))

@@ -1,0 +1,21 @@
+"""Painted predictions of a folder of images."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip('cv2')
+pytest.importorskip('PIL')
+pytest.importorskip('matplotlib')
+
+
+def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
+    from mmrest.engine import UsageError
+    from mmrest.visualization import paint_predictions
+
+    for name in ('src/a.png', 'src/sub/a.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'kept')
+    with pytest.raises(UsageError, match='holds images'):
+        paint_predictions(SimpleNamespace(pipeline=None), tmp_path / 'src', tmp_path / 'src/sub')
+    assert (tmp_path / 'src/sub/a.png').read_bytes() == b'kept'
