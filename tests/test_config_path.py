@@ -12,7 +12,7 @@ from mmrest import config_path, installed
 
 
 # --- names of configs ---
-def test_names_become_paths(repo, tmp_path, monkeypatch):
+def test_config_name_becomes_its_path(repo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = mmrest.list_configs()
     on_disk = {path for path in (repo / 'configs').rglob('*.py') if '_base_' not in path.parts}
@@ -32,7 +32,7 @@ def test_names_become_paths(repo, tmp_path, monkeypatch):
         ('???', '--list'),
     ],
 )
-def test_unknown_names_are_one_error(name, hint, capsys):
+def test_unknown_config_name_is_one_error_with_a_hint(name, hint, capsys):
     with pytest.raises(FileNotFoundError, match=re.escape(hint)):
         mmrest.get_config_path(name)
     with pytest.raises(SystemExit) as status:
@@ -42,7 +42,7 @@ def test_unknown_names_are_one_error(name, hint, capsys):
     assert error.startswith('error: mmrest has no config') and hint in error and len(error.splitlines()) == 1
 
 
-def test_an_installation_without_configs_says_so(monkeypatch, tmp_path):
+def test_installation_without_configs_says_so(monkeypatch, tmp_path):
     (tmp_path / 'site' / 'mmrest').mkdir(parents=True)
     (tmp_path / 'site' / 'configs').mkdir()  # another project's
     monkeypatch.setattr(installed, 'PACKAGE', tmp_path / 'site' / 'mmrest')
@@ -50,7 +50,7 @@ def test_an_installation_without_configs_says_so(monkeypatch, tmp_path):
         mmrest.list_configs()
 
 
-def test_the_command_prints_paths(repo, capsys):
+def test_config_path_command_prints_paths(repo, capsys):
     for args, expected in (
         (['upernet_rest_lite_shapes'], repo / 'configs/upernet_rest_lite_shapes.py'),
         (['--tools'], repo / 'tools'),

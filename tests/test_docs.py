@@ -53,7 +53,7 @@ def tools_called(block: Block) -> set[str]:
 
 
 @pytest.mark.parametrize('block', CODE, ids=str)
-def test_every_block_says_what_becomes_of_it(block):
+def test_code_block_names_its_test_or_why_there_is_none(block):
     assert block.run_by or NOT_RUN.fullmatch(block.mark), (
         f'{block}: no comment above the block says which test runs it, or why none does; found {block.mark!r}. '
         f'See the head of tests/test_docs.py.'
@@ -74,7 +74,7 @@ def test_every_block_says_what_becomes_of_it(block):
 
 
 @pytest.mark.parametrize('block', COMMANDS, ids=str)
-def test_what_commands_name_is_there(block):
+def test_paths_in_commands_exist(block):
     """Tools, configs and examples; names in capitals are for the reader to fill in."""
     for word in command_words(block):
         named = re.fullmatch(r'(tools|configs|docs|tests|mmrest)/.*\.(py|sh)', word)
@@ -83,7 +83,7 @@ def test_what_commands_name_is_there(block):
 
 
 @pytest.mark.parametrize('block', [block for block in HERE if not block.run_by['base']], ids=str)
-def test_python(block, tmp_path, monkeypatch):
+def test_python_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if is_config(block):
         for library in set(re.findall(r"'(mmdet|mmseg|mmpretrain)::", block.text)):
@@ -95,7 +95,7 @@ def test_python(block, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('block', [block for block in HERE if block.run_by['base']], ids=str)
-def test_changes_to_an_example(block, tmp_path):
+def test_config_block_on_an_example_builds(block, tmp_path):
     """The example takes them: everything in them is built, with a tiny backbone."""
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import HOOKS, MODELS, init_default_scope
@@ -136,7 +136,7 @@ def without_code(page: Path) -> str:
 
 
 @pytest.mark.parametrize('page', pages(), ids=lambda page: str(page.relative_to(REPO)))
-def test_links(page):
+def test_links_lead_somewhere(page):
     for target in LINK.findall(without_code(page)):
         if re.match(r'[a-z]+:', target):
             continue
@@ -148,7 +148,7 @@ def test_links(page):
             assert anchor in map(slug, headings), f'{page.name}: {file.name} has no heading {anchor}'
 
 
-def test_the_rules_themselves(tmp_path, monkeypatch):
+def test_unmarked_and_unclosed_blocks_are_found(tmp_path, monkeypatch):
     """Blocks without a mark, with a false one, and unclosed ones are found."""
     monkeypatch.setattr('helpers.docs_blocks.REPO', tmp_path)
     page = tmp_path / 'page.md'
@@ -161,7 +161,7 @@ def test_the_rules_themselves(tmp_path, monkeypatch):
     assert indented.run_by['test'] == 'tests/none.py' and indented.text == 'a = 1\n' and indented.line == 13
     for block in (bare, indented):
         with pytest.raises(AssertionError):
-            test_every_block_says_what_becomes_of_it(block)
+            test_code_block_names_its_test_or_why_there_is_none(block)
     assert slug('What `out_norm` is: a *norm*') == 'what-out_norm-is-a-norm'
     page.write_text('```\nopen\n')
     with pytest.raises(ValueError, match='not closed'):

@@ -14,7 +14,7 @@ from mmrest import doctor
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_healthy_environment_has_no_failure():
+def test_diagnosis_of_healthy_environment_has_no_failure():
     findings = diagnose()
     assert not failed(findings)
     assert 'custom_imports' in findings['mmrest'].detail
@@ -118,14 +118,14 @@ def test_healthy_environment_has_no_failure():
         ('mmrest', {'registered': False}, 'mmrest', 'not in mmengine', 'pip install -e .'),
     ],
 )
-def test_each_problem_is_named_with_its_fix(name, change, failing, cause, fix):
+def test_diagnosis_of_a_problem_names_cause_and_fix(name, change, failing, cause, fix):
     findings = diagnose(**{name: change})
     assert failed(findings) == {failing}
     assert cause in findings[failing].detail
     assert fix in findings[failing].fix
 
 
-def test_frameworks_are_optional_and_so_is_mmcv_without_them():
+def test_diagnosis_without_frameworks_has_no_failure():
     absent = dict.fromkeys(
         ['mmdet', 'mmseg', 'mmpretrain', 'mmcv', 'mmcv_ops', 'torchvision', 'pycocotools', 'ftfy', 'regex'], ABSENT
     )
@@ -135,11 +135,11 @@ def test_frameworks_are_optional_and_so_is_mmcv_without_them():
 
 
 @pytest.mark.parametrize('version', ['1.26.4', '2.2.6', '2.5.5'])
-def test_any_numpy_is_fine(version):
+def test_diagnosis_of_any_numpy_is_ok(version):
     assert diagnose(numpy={'version': version})['numpy'] == doctor.Finding('ok', 'numpy', version)
 
 
-def test_fork_is_healthy_with_newer_python_and_setuptools():
+def test_diagnosis_of_the_fork_with_newer_python_has_no_failure():
     gone = {'version': '82.0.0', 'error': "ModuleNotFoundError: No module named 'pkg_resources'"}
     findings = diagnose(**FORK, python={'version': '3.14.0'}, setuptools=gone)
     assert not failed(findings)
@@ -153,13 +153,13 @@ def test_fork_is_healthy_with_newer_python_and_setuptools():
         ({'mmcv': {**FORK['mmcv'], 'version': '2.4.0'}}, 'uninstall -y onedl-mmcv && python -m pip install onedl-mmcv'),
     ],
 )
-def test_mmcv_beside_the_fork_is_the_forks(change, fix):
+def test_diagnosis_of_missing_mmcv_beside_the_fork_names_the_forks(change, fix):
     """mmcv-lite would bring OpenMMLab's mmengine over the fork's."""
     findings = diagnose(**{**FORK, **change})
     assert failed(findings) == {'mmcv'} and fix in findings['mmcv'].fix
 
 
-def test_both_mmengines_share_files():
+def test_diagnosis_of_both_mmengines_says_they_share_files():
     both = {'distributions': ['mmengine', 'onedl-mmengine']}
     finding = diagnose(mmengine=both)['mmengine + onedl-mmengine']
     assert finding.status == 'note' and 'uninstall -y mmengine onedl-mmengine' in finding.fix
@@ -169,11 +169,11 @@ def test_both_mmengines_share_files():
     'low, high',
     [('2.0.0rc4', '2.0.0'), ('2.0.0rc3', '2.0.0rc4'), ('2.1.0', '2.2.0'), ('2.9.1', '2.14.1+cpu'), ('0.10', '0.10.7')],
 )
-def test_version_order(low, high):
+def test_version_key_orders_versions(low, high):
     assert doctor.version_key(low) < doctor.version_key(high)
 
 
-def test_pins_in_fixes_are_those_of_the_constraints():
+def test_pins_in_fixes_equal_the_constraints():
     source = Path(doctor.__file__).read_text(encoding='utf-8')
     constraints = (ROOT / 'constraints.txt').read_text(encoding='utf-8')
     pins = re.findall(r'([a-z-]+==\d[\d.]*\d)', source)
@@ -182,7 +182,7 @@ def test_pins_in_fixes_are_those_of_the_constraints():
         assert re.search(rf'^{re.escape(pin)}(;|$)', constraints, re.MULTILINE), pin
 
 
-def test_report_gives_the_status_and_a_repeated_fix_once(capsys):
+def test_report_returns_the_status_and_prints_a_repeated_fix_once(capsys):
     broken = doctor.Finding('FAIL', 'mmdet', 'broken', 'mend it')
     assert doctor.report([doctor.Finding('ok', 'torch', '2.14.1')]) == 0
     assert doctor.report([broken, broken._replace(name='mmseg')]) == 1
@@ -198,7 +198,7 @@ def test_report_gives_the_status_and_a_repeated_fix_once(capsys):
     ],
 )
 @pytest.mark.parametrize('file', ['tools/doctor.py', 'mmrest/doctor.py'])
-def test_other_words_than_none_check_nothing(tmp_path, file, words, status, message):
+def test_doctor_with_arguments_checks_nothing(tmp_path, file, words, status, message):
     result = subprocess.run(
         [sys.executable, str(ROOT / file), *words],
         cwd=tmp_path,
@@ -210,7 +210,7 @@ def test_other_words_than_none_check_nothing(tmp_path, file, words, status, mess
     assert 'mmrest doctor:' not in result.stdout
 
 
-def test_runs_as_a_file_without_torch(tmp_path):
+def test_doctor_file_without_torch_says_so(tmp_path):
     """What a user without torch sees: here, an environment whose installed packages are hidden."""
     doctor_file = str(ROOT / 'tools' / 'doctor.py')
     (tmp_path / 'sitecustomize.py').write_text(

@@ -51,7 +51,7 @@ RENEWED = (
         ),
     ],
 )
-def test_operators(changes, status, detail, fix):
+def test_diagnosis_of_operators_names_their_source(changes, status, detail, fix):
     finding = diagnose(**changes)['operators']
     assert finding.status == status and detail in finding.detail
     assert fix in finding.fix and bool(fix) == bool(finding.fix)
@@ -59,7 +59,7 @@ def test_operators(changes, status, detail, fix):
 
 @pytest.mark.parametrize('torchvision', [ABSENT, {'error': 'RuntimeError: operator torchvision::nms does not exist'}])
 @pytest.mark.parametrize('ops', [{}, NO_EXT, {**NO_EXT, 'error': "ModuleNotFoundError: No module named 'torchvision'"}])
-def test_operators_need_a_torchvision(torchvision, ops):
+def test_diagnosis_without_torchvision_blames_it_alone(torchvision, ops):
     """Alone to blame: what does not work without it is not named a second time."""
     later = {'ops': {'error': "ModuleNotFoundError: No module named 'torchvision'"}}
     findings = diagnose(torchvision=torchvision, mmcv_ops=ops, mmrest=later)
@@ -68,12 +68,12 @@ def test_operators_need_a_torchvision(torchvision, ops):
 
 
 @pytest.mark.parametrize('torch, torchvision', [('2.14.1', '0.29.1'), ('2.13.0+cpu', '0.28.0'), ('2.4.1', '0.19.1')])
-def test_torchvision_goes_with_torch(torch, torchvision):
+def test_diagnosis_without_torchvision_names_the_version_for_torch(torch, torchvision):
     findings = diagnose(torch={'version': torch}, torchvision=ABSENT)
     assert findings['torchvision'].fix.endswith(f'torchvision=={torchvision}')
 
 
-def test_compiled_operators_need_torchvision_for_gpus_and_classification_alone():
+def test_diagnosis_of_compiled_operators_needs_torchvision_only_on_gpus():
     findings = diagnose(**{**CPU_BUILD, 'mmrest': {'ops': BY_BOTH}}, torchvision=ABSENT, torch=GPU)
     assert failed(findings) == {'torchvision'}
     findings = diagnose(**CPU_BUILD, torchvision=ABSENT, mmpretrain=ABSENT)
@@ -83,7 +83,7 @@ def test_compiled_operators_need_torchvision_for_gpus_and_classification_alone()
 
 
 @pytest.mark.parametrize('ops, status', [({}, 'note'), (OTHER_TORCH, 'FAIL')])
-def test_two_distributions_of_mmcv(ops, status):
+def test_diagnosis_of_two_mmcv_distributions_says_they_share_files(ops, status):
     finding = diagnose(mmcv={'distributions': ['mmcv-lite', 'mmcv']}, mmcv_ops=ops)['mmcv-lite + mmcv']
     assert finding.status == status and 'share their files' in finding.detail
     assert finding.fix.startswith('python -m pip uninstall -y mmcv-lite mmcv')
@@ -110,7 +110,7 @@ def test_two_distributions_of_mmcv(ops, status):
         ),
     ],
 )
-def test_gpu(torch, status, detail, fix):
+def test_diagnosis_of_gpu_names_cause_and_fix(torch, status, detail, fix):
     findings = diagnose(torch=torch)
     assert not failed(findings)  # the CPU works
     finding = findings['GPU']

@@ -38,11 +38,11 @@ MMREST = "import sys, types\nsys.modules['mmcv._ext'] = ext = types.ModuleType('
         (['gfx942'], (9, 4), True),
     ],
 )
-def test_kernels_for_a_gpu(archs, capability, expected):
+def test_has_kernels_for_an_architecture(archs, capability, expected):
     assert probe['has_kernels'](archs, *capability) is expected
 
 
-def test_a_crashing_import_does_not_hide_the_others(tmp_path, monkeypatch):
+def test_collect_with_a_crashing_import_reports_the_others(tmp_path, monkeypatch):
     """The real probes, on modules of our own: one that ends Python, one that prints and raises, one fine, leftovers."""
     (tmp_path / 'crashing.py').write_text('import os; os._exit(3)')
     (tmp_path / 'raising.py').write_text('print("noise"); raise RuntimeError("broken on purpose")')
@@ -59,7 +59,7 @@ def test_a_crashing_import_does_not_hide_the_others(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('written', [False, True])
-def test_operators_are_looked_up_with_and_without_mmrest(tmp_path, monkeypatch, written):
+def test_collect_looks_up_operators_with_and_without_mmrest(tmp_path, monkeypatch, written):
     """The real probes in their two processes, on made-up packages that need no torch."""
     for name, text in {
         'torch.py': TORCH.format(gpu=True),

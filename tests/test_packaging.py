@@ -51,7 +51,7 @@ def test_editable_installation_finds_the_configs_of_the_sources(source):
     assert found == str(source / 'configs' / 'upernet_rest_lite_shapes.py')
 
 
-def test_wheel_carries_configs_and_tools(repo, wheel, site):
+def test_wheel_holds_modules_configs_and_tools(repo, wheel, site):
     mim = site / 'mmrest' / '.mim'
     ignored = re.compile(r'__pycache__|setup_env\.py|setup_progress\.py')
     for name in ('configs', 'tools'):
@@ -71,7 +71,7 @@ def test_wheel_carries_configs_and_tools(repo, wheel, site):
     assert 'License-File: LICENSE' in text and 'Provides-Extra: export' in text
 
 
-def test_wheel_of_the_source_distribution_is_the_same(source, wheel, tmp_path):
+def test_wheel_built_from_the_sdist_holds_the_same_files(source, wheel, tmp_path):
     sdist = build('sdist', source, tmp_path / 'sdist')
     shutil.unpack_archive(sdist, tmp_path)
     again = build('wheel', tmp_path / sdist.name.removesuffix('.tar.gz'), tmp_path / 'dist')
@@ -79,7 +79,7 @@ def test_wheel_of_the_source_distribution_is_the_same(source, wheel, tmp_path):
         assert sorted(one.namelist()) == sorted(other.namelist())
 
 
-def test_installed_configs_can_be_loaded(site):
+def test_installed_config_is_loaded(site):
     """With what they inherit beside them and from mmdet."""
     pytest.importorskip('mmdet')
     folder = site / 'mmrest' / '.mim' / 'configs'
@@ -87,7 +87,7 @@ def test_installed_configs_can_be_loaded(site):
     assert (cfg.model.backbone.arch, cfg.model.backbone.out_norm) == ('small', 'trunk')
 
 
-def test_a_config_elsewhere_inherits_an_installed_one(site, tmp_path):
+def test_config_elsewhere_inherits_an_installed_one(site, tmp_path):
     """In a process that sees the unpacked wheel only: what is missing are the data that the installed config names."""
     pytest.importorskip('mmdet')
     (tmp_path / 'own.py').write_text(
@@ -114,20 +114,20 @@ def requirements(site: Path, extra: str) -> dict[str, str]:
     }
 
 
-def test_torch_alone_is_always_required(site):
+def test_wheel_without_extras_requires_torch_alone(site):
     """mmengine has another name in the maintained fork, where OpenMMLab's would overwrite its files."""
     assert requirements(site, '') == {'torch': '>=2.4'}
 
 
 @pytest.mark.parametrize('extra, distribution', [('det', 'mmdet'), ('seg', 'mmsegmentation'), ('cls', 'mmpretrain')])
-def test_extras_leave_the_choice_of_mmcv(site, extra, distribution):
+def test_framework_extra_leaves_the_choice_of_mmcv(site, extra, distribution):
     """mmcv-lite would overwrite files of a compiled mmcv."""
     needed = requirements(site, extra)
     assert {distribution, 'mmengine', 'setuptools'} <= set(needed) and not {'mmcv', 'mmcv-lite'} & set(needed)
     assert not SpecifierSet(needed['setuptools']).contains('82.0.0')
 
 
-def test_one_mmcv_in_each_extra_that_has_one(site):
+def test_extras_with_mmcv_have_only_one(site):
     assert {'mmcv-lite', 'mmengine', 'torchvision', 'setuptools'} == set(requirements(site, 'mmcv-lite'))
     assert {'mmdet', 'mmsegmentation', 'mmpretrain', 'mmcv-lite'} <= set(requirements(site, 'all'))
     assert not [name for name in requirements(site, 'all') if name.startswith('onedl-') or name == 'mmcv']
@@ -149,7 +149,7 @@ def pins(repo: Path, python: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12', '3.13'])
-def test_constraints_for_each_python(repo, site, python):
+def test_constraints_for_each_python_are_within_the_extras(repo, site, python):
     """One version of each package, within the limits of the extras."""
     found = pins(repo, python)
     needed = {**requirements(site, 'all'), **requirements(site, '')}
@@ -159,7 +159,7 @@ def test_constraints_for_each_python(repo, site, python):
     assert int(found['numpy'].split('.')[0]) == 2
 
 
-def test_constraints_hold_what_is_installed_in_turn(repo):
+def test_constraints_pin_the_requirements_of_pinned_packages(repo):
     """Whatever a pinned package needs is pinned as well, but for what belongs to torch."""
     found = pins(repo, f'{sys.version_info.major}.{sys.version_info.minor}')
     of_torch = {canonicalize_name(Requirement(text).name) for text in metadata.requires('torch')}
@@ -176,7 +176,7 @@ def test_constraints_hold_what_is_installed_in_turn(repo):
         pytest.skip('nothing is installed in the version of constraints.txt')
 
 
-def test_missing_requirements_are_named_with_their_command(repo, tmp_path):
+def test_import_without_a_requirement_names_the_install_command(repo, tmp_path):
     hide = (
         'import sys\nclass Hide:\n    def find_spec(self, name, *_):\n        if name == {0!r}:\n'
         '            raise ModuleNotFoundError(name, name=name)\nsys.meta_path.insert(0, Hide())\nimport mmrest'
@@ -187,12 +187,12 @@ def test_missing_requirements_are_named_with_their_command(repo, tmp_path):
         assert f'{missing} is not installed: python -m pip install' in printed and command in printed
 
 
-def test_pre_commit_runs_the_tested_ruff(repo):
+def test_pre_commit_runs_the_pinned_ruff(repo):
     (version,) = re.findall(r'^ruff==(\S+)$', (repo / 'constraints.txt').read_text(), re.MULTILINE)
     assert f'ruff=={version}]' in (repo / '.pre-commit-config.yaml').read_text()
 
 
-def test_citation_is_of_this_version_and_these_papers(repo):
+def test_citation_has_this_version_and_both_papers(repo):
     import yaml
 
     from mmrest.analysis.papers import PAPERS

@@ -32,7 +32,7 @@ def build(kind: str, backbone: dict, arch: dict):
 
 @pytest.mark.parametrize('backbone', BACKBONES, ids=lambda b: b.get('style', 'ResT'))
 @pytest.mark.parametrize('kind', ['retinanet', 'mask-rcnn'])
-def test_training_step_and_prediction(kind, backbone, tiny):
+def test_detector_with_any_style_trains_a_step_and_predicts(kind, backbone, tiny):
     model = build(kind, backbone, tiny)
     model.init_weights()
     data = demo_mm_inputs(

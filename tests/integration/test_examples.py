@@ -35,7 +35,7 @@ LIBRARIES = {
 }
 
 
-def test_every_example_is_run():
+def test_docs_examples_all_have_a_test():
     assert {path.stem for path in EXAMPLES.glob('*.py')} == {*LIBRARIES, 'plain_pytorch'}
 
 
@@ -67,7 +67,7 @@ def check_losses(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_two_iterations_and_a_prediction(train, name):
+def test_example_trains_two_iterations_and_predicts(train, name):
     runner = train(name)
     check_losses(runner)
     assert runner.model.backbone.init_cfg.type == 'Pretrained' and runner.model.backbone.is_init
@@ -84,7 +84,7 @@ def test_two_iterations_and_a_prediction(train, name):
     assert ('ema_state_dict' in checkpoint) == (name == 'rtmdet')  # the recipe's own EMAHook
 
 
-def test_backbone_starts_from_the_file(train):
+def test_example_backbone_starts_from_the_pretrained_file(train):
     """What the two steps have left of it: they move a weight by twice the learning rate at the most."""
     runner = train('faster_rcnn')
     start = torch.load(Path(runner.work_dir).parent / 'rest_small.pth', weights_only=True)['model']
@@ -97,7 +97,7 @@ def test_backbone_starts_from_the_file(train):
     assert 0 < moved < 1e-3
 
 
-def test_classification(tmp_path):
+def test_classification_example_trains_and_predicts(tmp_path):
     pytest.importorskip('mmcv._ext')
     need_mmpretrain()
     random = np.random.default_rng(0)
@@ -153,7 +153,7 @@ runpy.run_path(sys.argv.pop(1), run_name='__main__')
 """
 
 
-def test_plain_pytorch(tmp_path):
+def test_plain_pytorch_example_runs_without_openmmlab(tmp_path):
     script = copy_example('plain_pytorch', tmp_path)
     out = run_process([sys.executable, '-c', ALONE, script, '--steps', 2, '--size', 32, '--batch-size', 2], tmp_path)
     losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith('step')]
@@ -185,7 +185,7 @@ with open('said.json', 'w') as file:
 
 
 @pytest.mark.matrix
-def test_inferencers_elsewhere(train, shapes, tmp_path):
+def test_inferencers_in_another_folder_predict_from_trained_examples(train, shapes, tmp_path):
     """What docs/use_in_your_project.md says, in a folder without the repository and the pretrained weights."""
     for name, file in (('faster_rcnn', 'epoch_12.pth'), ('upernet', 'iter_160000.pth')):
         runner = train(name)
@@ -213,7 +213,7 @@ def test_inferencers_elsewhere(train, shapes, tmp_path):
         assert (tmp_path / written).stat().st_size > 0
 
 
-def test_a_checkpoint_without_classes(train, shapes, tmp_path):
+def test_segmentor_of_checkpoint_without_classes_takes_those_set_by_hand(train, shapes, tmp_path):
     """mmseg then takes those of Cityscapes, whatever arguments say; docs/use_in_your_project.md has the way out."""
     runner = train('upernet')
     from mmseg.apis import MMSegInferencer

@@ -51,7 +51,7 @@ def python(wheel) -> Path:
 
 
 @pytest.mark.slow
-def test_mmdets_own_config_and_inferencer_in_a_fresh_environment(python, shapes, tmp_path):
+def test_mmdet_config_and_inferencer_in_a_fresh_environment_train_and_predict(python, shapes, tmp_path):
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     import mmdet
@@ -73,7 +73,7 @@ def test_mmdets_own_config_and_inferencer_in_a_fresh_environment(python, shapes,
 
 
 @pytest.mark.slow
-def test_installed_demo_runs_in_any_folder(python, tmp_path):
+def test_installed_demo_in_any_folder_writes_only_there(python, tmp_path):
     """The whole demo with a small network: what it writes is in the current folder."""
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')

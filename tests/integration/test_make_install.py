@@ -125,7 +125,7 @@ def machine(tmp_path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_a_gpu_and_no_compiler(machine):
+def test_make_install_with_gpu_and_no_compiler_is_healthy_and_not_repeated(machine):
     printed = machine.install()
     assert 'NVIDIA H200; torch is built for CUDA 13.0' in printed and 'by mmrest and torchvision' in printed
     assert 'FAIL' not in printed and printed.endswith('The environment is fine.\n')
@@ -137,7 +137,7 @@ def test_a_gpu_and_no_compiler(machine):
     assert len(machine.calls()) == count
 
 
-def test_an_environment_with_a_compiled_mmcv(machine):
+def test_make_install_over_compiled_mmcv_removes_it_first(machine):
     """As earlier versions made it: mmcv goes before mmcv-lite comes, whose files it would take along later."""
     subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', machine.venv])
     (site,) = machine.venv.glob('lib/*/site-packages')
@@ -151,7 +151,7 @@ def test_an_environment_with_a_compiled_mmcv(machine):
     assert not (machine.venv / 'torchvision-aside').exists()
 
 
-def test_a_failed_run_goes_on(machine):
+def test_make_install_after_failure_goes_on(machine):
     (machine.bin / 'offline').touch()
     printed = machine.install(status=1)
     assert 'packages: failed' in printed and 'Failed to fetch' in printed and 'Check the network' in printed

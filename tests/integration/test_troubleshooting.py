@@ -99,7 +99,7 @@ def amp(path: Path) -> None:
         (amp, AssertionError, 'is only available training on gpu, npu, mlu or musa', None),
     ],
 )
-def test_quoted_errors(provoke, error, quoted, library, tmp_path):
+def test_quoted_error_is_what_is_raised(provoke, error, quoted, library, tmp_path):
     if library:
         pytest.importorskip(library)
     with pytest.raises(error) as caught:
@@ -107,7 +107,7 @@ def test_quoted_errors(provoke, error, quoted, library, tmp_path):
     assert quoted in str(caught.value).replace('\\', '') and quoted in PAGE
 
 
-def test_the_assertion_in_fpn():
+def test_quoted_fpn_assertion_is_what_is_raised():
     pytest.importorskip('mmcv._ext')
     pytest.importorskip('mmdet')
     with pytest.raises(AssertionError) as caught:
@@ -129,11 +129,11 @@ def test_the_assertion_in_fpn():
         'libGL.so.1',
     ],
 )
-def test_the_doctor_knows_them(quoted):
+def test_quoted_import_error_is_known_to_the_doctor(quoted):
     assert quoted in PAGE and any(re.search(pattern, quoted) for pattern, *_ in doctor.KNOWN_ERRORS)
 
 
-def test_versions_that_mmdet_asks_for():
+def test_quoted_mmcv_versions_are_those_mmdet_asks_for():
     import importlib.util
 
     spec = importlib.util.find_spec('mmdet')
@@ -150,12 +150,12 @@ def test_versions_that_mmdet_asks_for():
     'module, quoted',
     [('mmdet/evaluation/metrics/coco_metric.py', 'The testing results of the whole dataset is empty.')],
 )
-def test_texts_in_sources(module, quoted):
+def test_quoted_log_message_is_in_its_library(module, quoted):
     package = pytest.importorskip(module.split('/')[0])
     assert quoted in PAGE and quoted in (Path(package.__file__).parents[1] / module).read_text()
 
 
-def test_errors_that_other_tests_provoke():
+def test_quoted_data_error_is_what_is_raised():
     """Those of docs/train_on_your_data.md and of the inferencers."""
     for file, texts in (
         (
@@ -173,7 +173,7 @@ def test_errors_that_other_tests_provoke():
             assert text in PAGE and text in (REPO / 'tests' / file).read_text(), text
 
 
-def test_an_emitted_map_that_nobody_uses():
+def test_unused_output_leaves_its_norm_without_gradient():
     """Its norm gets no gradient, which is what distributed training complains of."""
     pytest.importorskip('mmcv._ext')
     pytest.importorskip('mmdet')
@@ -203,7 +203,7 @@ def test_an_emitted_map_that_nobody_uses():
         'There is nothing left to train',
     ],
 )
-def test_refusals_before_a_run(quoted):
+def test_quoted_refusal_is_a_message_of_the_engine(quoted):
     """Each is provoked in tests/test_engine."""
     sources = (REPO / 'mmrest/engine').rglob('*.py')
     assert quoted in PAGE and any(quoted in path.read_text(encoding='utf-8') for path in sources)

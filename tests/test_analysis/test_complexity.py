@@ -36,7 +36,7 @@ def derive(style, padded=False):
 @pytest.mark.parametrize(
     'style, giga, giga_padded', [('global', 46.1, 46.1), ('win', 2.8, 3.8), ('cwin', 2.8, 3.8), ('hwin', 24.5, 24.9)]
 )
-def test_styles_of_restv2_tiny(style, giga, giga_padded):
+def test_attention_macs_of_restv2_styles_equal_the_derivation(style, giga, giga_padded):
     counted = count_attention_macs(ResTv2('tiny', style=style), (800, 1280))
     assert counted == derive(style)
     assert counted / 1e9 == pytest.approx(giga, abs=0.05)
@@ -44,7 +44,7 @@ def test_styles_of_restv2_tiny(style, giga, giga_padded):
     assert derive(style, padded=True) / 1e9 == pytest.approx(giga_padded, abs=0.05)
 
 
-def test_the_convolutions_of_cwin():
+def test_cwin_convolutions_cost_as_documented():
     with torch.device('meta'):
         model = ResTv2('tiny', style='cwin')
     tokens = [200 * 320, 100 * 160, 50 * 80, 25 * 40]
@@ -52,12 +52,12 @@ def test_the_convolutions_of_cwin():
     assert macs / 1e9 == pytest.approx(0.56, abs=0.005)
 
 
-def test_rest_is_counted_with_head_mixing():
+def test_attention_macs_of_rest_equal_the_formula():
     small = dict(embed_dims=(8,), depths=(2,), num_heads=(2,), sr_ratios=(2,))
     assert count_attention_macs(ResT(small, out_indices=0), (32, 48)) == 2 * 2 * (8 * 12) * (4 * 6) * 8
 
 
-def test_plain_attention_against_emsa():
+def test_attention_macs_of_emsa_and_msa_equal_the_formula():
     """ResT-Lite at 224: 2 n n' C in each block, with n' = n in plain attention and 49 in EMSA."""
     stages = [(56 * 56, 64), (28 * 28, 128), (14 * 14, 256), (7 * 7, 512)]
     emsa, msa = (count_attention_macs(ResTAblation('lite', attention=name), (224, 224)) for name in ('emsa', 'msa'))
@@ -77,7 +77,7 @@ def test_plain_attention_against_emsa():
     ],
     ids=str,
 )
-def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
+def test_stage_costs_add_up_to_those_of_the_layers(backbone, kwargs):
     """By hooks on layers, and for attention by the formula, without the counter of torch."""
     model = backbone(SMALL, out_indices=(0, 1), **kwargs).eval()
     layers = 0
@@ -101,7 +101,7 @@ def test_stages_add_up_to_what_the_layers_are(backbone, kwargs):
     assert [tuple(out.shape) for out in outs] == [(1, 8, 16, 24), (1, 16, 8, 12)]
 
 
-def test_what_cannot_run_without_values_is_not_counted():
+def test_module_that_needs_values_is_not_counted():
     class Head(nn.Linear):
         def forward(self, x):
             return super().forward(x[x > 0])

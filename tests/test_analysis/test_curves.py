@@ -25,18 +25,18 @@ def work_dir(tmp_path):
     return tmp_path
 
 
-def test_a_resumed_run_is_one_run(work_dir):
+def test_scalars_of_a_resumed_run_are_merged(work_dir):
     train, val = read_scalars(work_dir)
     assert [record['step'] for record in train] == [1, 2, 3, 4, 5, 6, 7]
     assert [record['loss'] for record in train[3:]] == [0.25, 2.0, 2.0, 2.0]
     assert [(record['step'], record['coco/bbox_mAP']) for record in val] == [(1, 0.25), (2, 0.5)]
 
 
-def test_curves_are_drawn(work_dir):
+def test_plotted_curves_make_a_picture(work_dir):
     picture = cv2.imread(str(plot_curves(work_dir, work_dir / 'new' / 'curves.png')))
     assert picture.shape[1] > 2 * picture.shape[0] and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
-def test_no_log(tmp_path):
+def test_scalars_without_a_log_raise(tmp_path):
     with pytest.raises(FileNotFoundError, match='no log'):
         read_scalars(tmp_path)

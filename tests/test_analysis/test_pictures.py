@@ -9,7 +9,7 @@ import pytest
 from mmrest.analysis import plot_predictions
 
 
-def test_predictions_beside_ground_truth(shapes, tmp_path):
+def test_plotted_predictions_leave_out_low_scores(shapes, tmp_path):
     pytest.importorskip('pycocotools')
     content = json.loads((shapes / 'annotations/instances_val.json').read_text())
 

@@ -7,7 +7,7 @@ from mmrest.analysis.published import REST, RESTV2, ablation_table, comparison_t
 
 
 @pytest.mark.parametrize('arch', REST)
-def test_the_figures_of_rest_are_those_of_the_stem_of_resnet(arch):
+def test_rest_with_resnet_stem_has_the_cost_of_the_paper(arch):
     params, macs = REST[arch]
     counted = count_classifier(ResTAblation, 224, arch=arch, stem='resnet')
     assert round(counted[0] / 1e6, 2) == params
@@ -17,13 +17,13 @@ def test_the_figures_of_rest_are_those_of_the_stem_of_resnet(arch):
 
 @pytest.mark.parametrize('arch', RESTV2)
 @pytest.mark.parametrize('i, size', enumerate([224, 384], 1))
-def test_the_figures_of_restv2_have_attention_in_them(arch, i, size):
+def test_restv2_with_attention_has_the_cost_of_the_paper(arch, i, size):
     params, layers, total = count_classifier(ResTv2, size, arch=arch)
     assert round(params / 1e6, 2) == RESTV2[arch][0]
     assert total / 1e9 == pytest.approx(RESTV2[arch][i], rel=0.006)
     assert layers / 1e9 < 0.98 * RESTV2[arch][i]
 
 
-def test_tables_of_the_docs_are_the_generated_ones(repo):
+def test_tables_in_docs_are_up_to_date(repo):
     text = (repo / 'docs/ablations.md').read_text()
     assert comparison_table() in text and ablation_table() in text

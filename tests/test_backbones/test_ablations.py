@@ -28,7 +28,7 @@ NAMED = [dict([switch]) for switch in SWITCHES]
 
 
 @pytest.mark.parametrize('arch', PARAMETERS_RESNET_STEM)
-def test_parameters_of_the_paper_are_those_with_the_stem_of_resnet(arch):
+def test_rest_ablation_with_resnet_stem_has_parameter_count_of_the_paper(arch):
     with torch.device('meta'):
         model = ResTAblation(arch, out_indices=(3,), stem='resnet')
     classifier = model.out_channels[-1] * 1000 + 1000
@@ -36,7 +36,7 @@ def test_parameters_of_the_paper_are_those_with_the_stem_of_resnet(arch):
 
 
 @pytest.mark.parametrize('switch', SWITCHES, ids='-'.join)
-def test_a_switch_changes_the_module_it_names_and_nothing_else(tiny, switch):
+def test_rest_ablation_switch_changes_only_the_module_it_names(tiny, switch):
     torch.manual_seed(0)
     default = ResT(tiny).eval()
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def test_a_switch_changes_the_module_it_names_and_nothing_else(tiny, switch):
 
 @pytest.mark.parametrize('kwargs', NAMED, ids=str)
 @pytest.mark.parametrize('size', [(1, 1), (33, 50), (64, 64)])
-def test_any_size_and_every_parameter_gets_a_gradient(tiny, kwargs, size):
+def test_rest_ablation_at_any_size_gives_every_parameter_a_gradient(tiny, kwargs, size):
     model = ResTAblation(tiny, **kwargs)
     outs = model(torch.rand(1, 3, *size))
     assert [tuple(out.shape[2:]) for out in outs] == [tuple(-(-n // 2 ** (i + 2)) for n in size) for i in range(4)]
@@ -63,7 +63,7 @@ def test_any_size_and_every_parameter_gets_a_gradient(tiny, kwargs, size):
     assert not [key for key, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
 
 
-def test_modules_behind_the_names(tiny):
+def test_rest_ablation_switch_selects_the_named_module(tiny):
     assert isinstance(ResTAblation(tiny, stem='resnet').stem, variants.ResNetStem)
     assert isinstance(ResTAblation(tiny, stem='pvt').stem, variants.PVTStem)
     attn = ResTAblation(tiny, attention='msa').stage2[0].attn
@@ -100,7 +100,7 @@ def test_modules_behind_the_names(tiny):
         (dict(attention='msa', head_interaction='none'), 'at their defaults'),
     ],
 )
-def test_bad_switches_are_named(tiny, kwargs, message):
+def test_rest_ablation_with_bad_switch_raises_and_names_it(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTAblation(tiny, **kwargs)
 
@@ -112,7 +112,7 @@ WINDOWS = (8, 4)
 @pytest.mark.parametrize('target', ['x', 'q', 'k', 'v', 'none'])
 @pytest.mark.parametrize('strategy', ['pixel_shuffle', 'nearest', 'bilinear'])
 @pytest.mark.parametrize('style', ['global', 'win'])
-def test_upsample_switches(target, strategy, style):
+def test_restv2_ablation_upsample_switch_changes_only_the_branch(target, strategy, style):
     model = ResTv2Ablation(
         TWO_STAGES,
         style=style,
@@ -133,7 +133,7 @@ def test_upsample_switches(target, strategy, style):
     assert any('attn.up.0' in key for key in keys) == (target != 'none' and strategy == 'pixel_shuffle')
 
 
-def test_head_mixing_and_position_switches():
+def test_restv2_ablation_head_mixing_and_position_change_only_their_modules():
     default = set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict())
     mixing = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), head_mixing=True)
     assert {key.split('.attn.')[-1] for key in set(mixing.state_dict()) - default} == {
@@ -155,6 +155,6 @@ def test_head_mixing_and_position_switches():
         (dict(style='swin'), "Unknown style 'swin'"),
     ],
 )
-def test_bad_arguments_of_the_ablations_are_named(tiny, kwargs, message):
+def test_restv2_ablation_with_bad_argument_raises_and_names_it(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTv2Ablation(tiny, **kwargs)

@@ -30,7 +30,7 @@ class Stacks(TorchDispatchMode):
 
 @pytest.mark.parametrize('backbone', [ResT, ResTv2])
 @pytest.mark.parametrize('impl', ['reference', 'direct', 'chunked'])
-def test_few_frames_lead_to_the_product(tiny, backbone, impl):
+def test_backbone_forward_reaches_the_attention_product_within_seven_frames(tiny, backbone, impl):
     model = backbone(tiny, attn_impl=impl).eval()
     with torch.no_grad(), Stacks() as seen:
         model(torch.rand(1, 3, 64, 64))

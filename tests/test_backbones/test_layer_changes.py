@@ -88,7 +88,7 @@ def grid():
 
 @pytest.mark.parametrize('change, backbone, options', list(grid()))
 @pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
-def test_every_layer_can_be_changed(tiny, change, backbone, options):
+def test_backbone_with_every_layer_changed_equals_the_plain_formula(tiny, change, backbone, options):
     check(backbone, tiny, CHANGES[change], **options)
 
 
@@ -114,7 +114,7 @@ ALONE = [
 
 @pytest.mark.parametrize('name', ALONE)
 @pytest.mark.parametrize('how', ['hook', 'wrapper', 'identity'])
-def test_one_layer_among_stock_ones_can_be_changed(tiny, name, how):
+def test_backbone_with_one_layer_changed_equals_the_plain_formula(tiny, name, how):
     """A neighbor that is stock must not be rearranged with it."""
     if how == 'identity' and name.split('.')[-1] in ('conv1', 'conv3', 'kv', 'sr', 'fc1', 'fc2'):
         pytest.skip('changes shapes')
@@ -129,7 +129,7 @@ def test_one_layer_among_stock_ones_can_be_changed(tiny, name, how):
 
 
 @pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)], ids=str)
-def test_another_activation_function(tiny, change, monkeypatch):
+def test_backbone_with_another_activation_equals_the_plain_formula(tiny, change, monkeypatch):
     """One that looks at several tokens gets them all."""
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 7)
 
@@ -141,7 +141,7 @@ def test_another_activation_function(tiny, change, monkeypatch):
 
 
 @pytest.mark.parametrize('conv', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)], ids=str)
-def test_another_interaction_of_heads(tiny, conv):
+def test_backbone_with_another_head_convolution_equals_the_plain_formula(tiny, conv):
     def replace(model):
         torch.manual_seed(1)
         model.stage2[0].attn.transform_conv = nn.Conv2d(2, 2, **conv).double()
@@ -152,7 +152,7 @@ def test_another_interaction_of_heads(tiny, conv):
 @pytest.mark.parametrize(
     'conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'), dict(padding='same')], ids=str
 )
-def test_another_convolution_before_a_norm(tiny, conv):
+def test_backbone_with_another_convolution_before_a_norm_equals_the_plain_formula(tiny, conv):
     def replace(model):
         torch.manual_seed(1)
         model.stem.conv2 = nn.Conv2d(4, 4, 3, **conv).double()
@@ -162,7 +162,7 @@ def test_another_convolution_before_a_norm(tiny, conv):
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
-def test_hooks_see_the_tensors_of_the_formula(tiny, backbone, train):
+def test_forward_hooks_see_the_tensors_of_the_plain_formula(tiny, backbone, train):
     seen = []
     for model in pair(backbone, tiny):
         kept = {}
@@ -181,7 +181,7 @@ def test_hooks_see_the_tensors_of_the_formula(tiny, backbone, train):
 
 
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_gradient_hooks_fire_on_every_module(tiny, options):
+def test_backward_hooks_fire_on_every_module(tiny, options):
     for backbone in BACKBONES:
         model, seen = backbone(tiny, **options).train(), set()
         for name, module in model.named_modules():

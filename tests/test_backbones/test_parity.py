@@ -25,7 +25,7 @@ STORED_WRONG_BEFORE = {'rest_lite-detectron2': 'patch_embed_4.pos.pa_conv.weight
 
 @pytest.mark.matrix
 @pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
-def test_equals_stored_values_of_the_numpy_statement(case):
+def test_rest_outputs_equal_the_stored_values_of_the_numpy_model(case):
     model = ResT(numpy_rest.ARCH, out_norm='none').double().eval()
     shapes = numpy_rest.parameter_shapes()
     weights = {key: torch.from_numpy(numpy_rest.make_weight(key, shape)) for key, shape in shapes.items()}
@@ -40,7 +40,7 @@ def test_equals_stored_values_of_the_numpy_statement(case):
         assert (out.flatten()[-8:] - last).abs().max() < 1e-9 * scale
 
 
-def test_stored_values_are_those_of_the_numpy_statement():
+def test_numpy_model_reproduces_its_stored_values():
     model = numpy_rest.NumpyResT({k: numpy_rest.make_weight(k, s) for k, s in numpy_rest.parameter_shapes().items()})
     shape = numpy_rest.CASES[2]
     case = next(c for c in json.loads(numpy_rest.FIXTURE.read_text()) if tuple(c['image']) == shape)
@@ -102,7 +102,7 @@ def check_along_gradient(loss, params, step=1e-5):
 
 
 @pytest.mark.parametrize('name', GOLDEN)
-def test_equals_published_model(name, external, monkeypatch):
+def test_backbone_outputs_and_gradients_equal_the_published_model(name, external, monkeypatch):
     golden, values, weights, image, model = load_golden(external, name, monkeypatch)
     result = model.load_state_dict(weights, strict=False)
     detector = values['layout'] == 'detectron2'
@@ -148,7 +148,7 @@ def test_equals_published_model(name, external, monkeypatch):
 
 
 @pytest.mark.parametrize('name', GOLDEN)
-def test_float32_is_close_to_published_model(name, external, monkeypatch):
+def test_backbone_in_float32_is_close_to_the_published_model(name, external, monkeypatch):
     golden, values, weights, image, model = load_golden(external, name, monkeypatch)
     model.load_state_dict(weights, strict=False)
     if values['layout'] == 'detectron2':

@@ -19,7 +19,7 @@ from mmrest import ResT
         ((-2, -1), (2, 3)),
     ],
 )
-def test_out_indices(tiny, out_indices, emitted):
+def test_out_indices_select_stages_and_build_nothing_beyond(tiny, out_indices, emitted):
     model = ResT(tiny, out_indices=out_indices)
     outs = model(torch.rand(2, 3, 64, 64))
     assert model.out_indices == emitted
@@ -32,7 +32,7 @@ def test_out_indices(tiny, out_indices, emitted):
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_a_stage_is_the_same_whatever_is_emitted(tiny):
+def test_stage_output_is_the_same_whatever_else_is_emitted(tiny):
     whole = ResT(tiny, drop_path_rate=0.4)
     part = ResT(tiny, drop_path_rate=0.4, out_indices=(1,))
     part.load_state_dict(whole.state_dict(), strict=False)
@@ -41,7 +41,7 @@ def test_a_stage_is_the_same_whatever_is_emitted(tiny):
     assert part.stage2[1].drop_path.drop_prob == whole.stage2[1].drop_path.drop_prob
 
 
-def test_out_norm(tiny):
+def test_out_norm_branch_and_trunk_norm_as_documented(tiny):
     models = {norm: ResT(tiny, out_norm=norm).eval() for norm in ('branch', 'trunk', 'none')}
     for norm in ('branch', 'trunk'):
         models[norm].load_state_dict(models['none'].state_dict(), strict=False)
@@ -54,7 +54,7 @@ def test_out_norm(tiny):
     assert not torch.allclose(trunk[1], branch[1], atol=1e-3)
 
 
-def test_drop_path_rises_linearly_over_all_blocks(tiny):
+def test_drop_path_rate_rises_linearly_over_all_blocks(tiny):
     model = ResT(tiny, drop_path_rate=0.4)
     rates = [block.drop_path.drop_prob for i in range(4) for block in getattr(model, f'stage{i + 1}')]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
@@ -62,7 +62,7 @@ def test_drop_path_rises_linearly_over_all_blocks(tiny):
 
 @pytest.mark.parametrize('frozen_stages', range(-1, 5))
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_frozen_stages(tiny, frozen_stages, with_cp):
+def test_frozen_stages_get_no_gradient_and_keep_their_statistics(tiny, frozen_stages, with_cp):
     model = ResT(tiny, frozen_stages=frozen_stages, with_cp=with_cp).train()
     prefixes = ('stem.',) * (frozen_stages >= 0) + tuple(
         f'{name}{i + 1}.' for i in range(max(frozen_stages, 0)) for name in ('patch_embed_', 'stage', 'norm')
@@ -78,14 +78,14 @@ def test_frozen_stages(tiny, frozen_stages, with_cp):
     assert moved == {k for k in before if 'running' in k and not k.startswith(prefixes)}
 
 
-def test_norm_eval_fixes_batch_norm_statistics(tiny):
+def test_norm_eval_keeps_batch_norm_in_eval_mode(tiny):
     model = ResT(tiny, norm_eval=True).train()
     assert not any(m.training for m in model.modules() if isinstance(m, _BatchNorm))
     assert model.stage1[0].training
     assert all(m.training for m in ResT(tiny).train().modules() if isinstance(m, _BatchNorm))
 
 
-def test_checkpointing_changes_nothing(tiny):
+def test_with_cp_gives_the_same_gradients(tiny):
     plain, saving = (
         ResT(tiny, with_cp=with_cp, drop_path_rate=0.3, drop_rate=0.1).double() for with_cp in (False, True)
     )
@@ -99,7 +99,7 @@ def test_checkpointing_changes_nothing(tiny):
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
-def test_dtypes(tiny, dtype):
+def test_backbone_in_other_dtypes_keeps_them_and_is_finite(tiny, dtype):
     model = ResT(tiny).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
@@ -137,16 +137,16 @@ def test_dtypes(tiny, dtype):
         (dict(attn_impl='fast'), "attn_impl 'fast'"),
     ],
 )
-def test_bad_arguments_are_named(kwargs, message):
+def test_backbone_with_bad_argument_raises_and_names_it(kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResT(**{'arch': 'lite', **kwargs})
 
 
-def test_shapes_can_be_asked_for_without_computing(tiny):
+def test_backbone_on_meta_device_gives_shapes(tiny):
     with torch.device('meta'):
         outs = ResT(tiny)(torch.empty(1, 3, 4000, 3000))
     assert outs[-1].shape == (1, 32, 125, 94)
 
 
-def test_in_channels(tiny):
+def test_in_channels_sets_the_channels_of_the_input(tiny):
     assert ResT(tiny, in_channels=1)(torch.rand(2, 1, 32, 32))[0].shape == (2, 8, 8, 8)

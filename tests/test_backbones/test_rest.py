@@ -12,7 +12,7 @@ PARAMETERS = dict(lite=10_508_300, small=13_679_708, base=30_327_052, large=51_6
 
 
 @pytest.mark.parametrize('arch', PARAMETERS)
-def test_parameter_counts_of_the_paper(arch):
+def test_rest_has_the_expected_parameter_count(arch):
     with torch.device('meta'):
         model = ResT(arch, out_indices=(3,))
     classifier = model.out_channels[-1] * 1000 + 1000
@@ -21,7 +21,7 @@ def test_parameter_counts_of_the_paper(arch):
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 40), (31, 33), (32, 32), (64, 97)])
 @pytest.mark.parametrize('training', [True, False])
-def test_any_size_with_batch_one(tiny, size, training):
+def test_rest_with_one_image_of_any_size_rounds_sizes_up(tiny, size, training):
     outs = ResT(tiny).train(training)(torch.rand(1, 3, *size))
     assert [tuple(out.shape) for out in outs] == [
         (1, c, *(-(-n // 2 ** (i + 2)) for n in size)) for i, c in enumerate(tiny['embed_dims'])
@@ -29,7 +29,7 @@ def test_any_size_with_batch_one(tiny, size, training):
     assert all(out.isfinite().all() and out.is_contiguous() for out in outs)
 
 
-def test_initial_weights(tiny):
+def test_rest_initial_weights_follow_their_distributions(tiny):
     model = ResT(tiny)
     assert all((m.weight == 1).all() and (m.bias == 0).all() for m in model.modules() if isinstance(m, nn.LayerNorm))
     assert all((m.bias == 0).all() for m in model.modules() if isinstance(m, nn.Linear))
@@ -41,7 +41,7 @@ def test_initial_weights(tiny):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize('scope', ['mmengine', 'mmdet', 'mmseg'])
-def test_registered_for_every_library(tiny, scope):
+def test_rest_is_built_by_the_registry_of_every_library(tiny, scope):
     registry = MODELS
     if scope != 'mmengine':
         registry = pytest.importorskip(f'{scope}.registry').MODELS

@@ -29,7 +29,7 @@ def build(backbone=ResTv2, style='global', arch=TWO_STAGES, **kwargs):
 
 
 @pytest.mark.parametrize('arch', PARAMETERS)
-def test_parameter_counts_of_the_paper(arch):
+def test_restv2_has_the_parameter_count_of_the_paper(arch):
     with torch.device('meta'):
         model = ResTv2(arch, out_indices=(3,))
     assert sum(p.numel() for p in model.parameters()) + model.out_channels[-1] * 1000 + 1000 == PARAMETERS[arch]
@@ -38,7 +38,7 @@ def test_parameter_counts_of_the_paper(arch):
 @pytest.mark.parametrize('style', ['global', 'win', 'cwin', 'hwin'])
 @pytest.mark.parametrize('size', [(1, 1), (1, 70), (33, 47), (64, 96)])
 @pytest.mark.parametrize('training', [True, False])
-def test_any_size_with_batch_one(tiny, style, size, training):
+def test_restv2_with_one_image_of_any_size_rounds_sizes_up(tiny, style, size, training):
     model = ResTv2(tiny, style=style, window_sizes=(8, 4, 2, 1)).train(training)
     outs = model(torch.rand(1, 3, *size))
     assert [tuple(out.shape) for out in outs] == [
@@ -74,7 +74,7 @@ def loop_over_windows(model, x):
 
 @pytest.mark.parametrize('style', ['global', 'win', 'hwin'])
 @pytest.mark.parametrize('size', [(64, 64), (61, 95), (5, 130), (27, 31)])
-def test_equals_a_loop_over_windows(style, size):
+def test_restv2_equals_a_loop_over_windows(style, size):
     model = build(style=style)
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     for out, expected in zip(model(x), loop_over_windows(model, x)):
@@ -82,13 +82,13 @@ def test_equals_a_loop_over_windows(style, size):
 
 
 @pytest.mark.parametrize('style', ['win', 'cwin', 'hwin'])
-def test_a_window_over_everything_is_global(style):
+def test_window_style_with_map_inside_one_window_equals_global(style):
     x = torch.randn(2, 3, 31, 29, dtype=torch.float64)
     for out, expected in zip(build(style=style)(x), build(style='global')(x)):
         torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
-def test_cwin_starts_as_win():
+def test_cwin_at_initialization_equals_win():
     x = torch.randn(1, 3, 96, 70, dtype=torch.float64)
     for out, expected in zip(build(style='cwin')(x), build(style='win')(x)):
         torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
@@ -103,7 +103,7 @@ def reach(model):
     return (model(changed)[0] - model(x)[0]).abs().amax(dim=(0, 1)) > 1e-12
 
 
-def test_reach_of_a_pixel():
+def test_pixel_influence_reaches_as_far_as_the_style_allows():
     own = torch.zeros(16, 16, dtype=torch.bool)
     own[:8, :8] = True
     assert torch.equal(reach(build(style='win')), own)
@@ -116,7 +116,7 @@ def test_reach_of_a_pixel():
     assert torch.equal(reach(cwin), beyond)
 
 
-def test_which_blocks_hwin_leaves_in_windows():
+def test_hwin_makes_the_last_block_of_global_stages_global():
     def windows(**kwargs):
         model = ResTv2(dict(TWO_STAGES, depths=(3, 2)), style='hwin', window_sizes=WINDOWS, **kwargs)
         return [[block.attn.window_size for block in getattr(model, f'stage{i + 1}')] for i in range(model.num_stages)]
@@ -141,18 +141,18 @@ def test_which_blocks_hwin_leaves_in_windows():
         (dict(attn_drop_rate=2), 'attn_drop_rate'),
     ],
 )
-def test_bad_arguments_are_named(tiny, kwargs, message):
+def test_restv2_with_bad_argument_raises_and_names_it(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTv2(**{'arch': tiny, **kwargs})
 
 
 @pytest.mark.parametrize('name', ['ResTv2', 'ResTV2'])
-def test_registered_under_both_names(tiny, name):
+def test_restv2_is_registered_under_both_names(tiny, name):
     assert isinstance(MODELS.build(dict(type=name, arch=tiny)), ResTv2)
 
 
 @pytest.mark.parametrize('norm', ['norm_{}', 'norm_{}.0'])
-def test_published_norm_names(tiny, norm):
+def test_restv2_loads_norms_under_their_published_names(tiny, norm):
     model = ResTv2(tiny)
     state = {
         key: torch.rand_like(value) if value.is_floating_point() else value for key, value in model.state_dict().items()

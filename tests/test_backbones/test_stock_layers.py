@@ -40,7 +40,7 @@ WITHOUT_PARAMETERS = (
     ],
     ids=str,
 )
-def test_leaves_are_layers_of_torch_by_exact_type(tiny, options):
+def test_backbone_leaves_are_stock_layers_by_exact_type(tiny, options):
     models = [ResTAblation(tiny, **options), *(backbone(tiny) for backbone in BACKBONES)]
     for model in models:
         for name, module in model.named_modules():
@@ -50,7 +50,7 @@ def test_leaves_are_layers_of_torch_by_exact_type(tiny, options):
 
 
 @pytest.mark.parametrize('backbone, arch, gmacs', [(ResT, 'lite', 1.459), (ResTv2, 'tiny', 3.972)])
-def test_counters_that_go_by_exact_type(backbone, arch, gmacs):
+def test_mac_counter_by_exact_layer_type_agrees_with_count_backbone(backbone, arch, gmacs):
     model, macs = backbone(arch).to('meta').eval(), []
 
     def count(module, inputs, out):
@@ -68,7 +68,7 @@ def test_counters_that_go_by_exact_type(backbone, arch, gmacs):
 
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
 @pytest.mark.filterwarnings('ignore')
-def test_quantization(tiny, backbone):
+def test_dynamic_quantization_converts_every_linear_layer(tiny, backbone):
     plain, model = (m.float().eval() for m in pair(backbone, tiny))
     x = torch.randn(2, 3, *SIZE)
     plain, quantized = (quantization.quantize_dynamic(m, {nn.Linear}) for m in (plain, model))
@@ -82,7 +82,7 @@ def test_quantization(tiny, backbone):
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.skipif('fbgemm' not in torch.backends.quantized.supported_engines, reason='needs fbgemm')
-def test_training_for_quantization(tiny):
+def test_quantization_aware_training_observes_every_product(tiny):
     for backbone in BACKBONES:
         model = backbone(tiny).train()
         model.qconfig = quantization.get_default_qat_qconfig('fbgemm')
@@ -96,7 +96,7 @@ def test_training_for_quantization(tiny):
 
 
 @pytest.mark.parametrize('name', ['torch', 'mmcv'])
-def test_fusing_norms_into_convolutions(tiny, name):
+def test_fusing_batch_norms_into_convolutions_keeps_the_outputs(tiny, name):
     for backbone, triples in (
         (
             ResT,
@@ -122,7 +122,7 @@ def test_fusing_norms_into_convolutions(tiny, name):
                     torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_pruned_layers_become_plain_again(tiny):
+def test_pruned_backbone_keeps_its_outputs_when_pruning_becomes_permanent(tiny):
     _, model = pair(ResT, tiny)
     for layer in layers(model, PRODUCTS).values():
         prune.l1_unstructured(layer, 'weight', 0.3)
@@ -139,7 +139,7 @@ def test_pruned_layers_become_plain_again(tiny):
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('autocast', [True, False])
-def test_hooked_heads_in_half_precision(tiny, dtype, autocast):
+def test_hooked_head_convolution_in_half_precision_is_as_accurate_as_the_formula(tiny, dtype, autocast):
     """The convolution across heads, called, is as good as the formula in that dtype."""
     torch.manual_seed(0)
     attn = ResT(tiny).stage3[0].attn.double()
@@ -177,7 +177,7 @@ def prepared(kind, tiny, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['loaded', 'compiled', 'frozen', 'recomputed', 'windows', 'baseline'])
-def test_a_backbone_is_a_plain_object(tiny, kind, tmp_path):
+def test_backbone_copied_pickled_or_saved_gives_the_same_outputs(tiny, kind, tmp_path):
     model = prepared(kind, tiny, tmp_path)
     x = torch.rand(2, 3, *SIZE)
     sum(out.sum() for out in model.train()(x)).backward()

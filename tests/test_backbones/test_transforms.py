@@ -28,7 +28,7 @@ def close(out, expected):
 
 @pytest.mark.parametrize('mixing', [True, False])
 @pytest.mark.parametrize('impl', ['auto', 'direct', 'chunked'])
-def test_forward_mode_of_the_function(impl, mixing):
+def test_emsa_forward_mode_derivative_equals_the_formula(impl, mixing):
     q, k, v, tangent = draw(2, 4, 15, 8), draw(2, 4, 6, 8), draw(2, 4, 6, 8), draw(2, 4, 15, 8)
     mix = (draw(4, 4), draw(4)) if mixing else ()
     expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q,), (tangent,))[1]
@@ -45,7 +45,7 @@ def test_forward_mode_of_the_function(impl, mixing):
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
 @pytest.mark.parametrize('train', [True, False])
-def test_transforms_of_a_backbone(tiny, cls, options, train):
+def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, options, train):
     model = cls(tiny, norm_eval=True, **options).double().train(train)
     plain = cls(tiny, norm_eval=True, attn_impl='reference').double().train(train)
     plain.load_state_dict(model.state_dict())
@@ -86,7 +86,7 @@ def compare_with_hooks(tiny, hook, **options):
 
 @pytest.mark.parametrize('what', ['weight_norm', 'prune', 'output'])
 @pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
-def test_hooks_on_an_ffn_that_is_recomputed(tiny, what):
+def test_recomputed_ffn_with_hooks_trains_as_without_recomputation(tiny, what):
     def hook(model):
         mlp = model.stage1[0].mlp
         if what == 'output':
@@ -99,7 +99,7 @@ def test_hooks_on_an_ffn_that_is_recomputed(tiny, what):
     compare_with_hooks(tiny, hook, ffn_recompute=True)
 
 
-def test_what_hooks_keep_in_inference_stays(tiny, monkeypatch):
+def test_tensors_kept_by_hooks_in_inference_stay_unchanged(tiny, monkeypatch):
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 16)
     model = ResT(tiny).double().eval()
     kept = {}

@@ -8,7 +8,7 @@ from mmrest.benchmark.baselines import BASELINES, Baseline
 
 
 @pytest.mark.parametrize('form', BASELINES)
-def test_baselines_compute_what_the_backbone_does(tiny, form):
+def test_baseline_equals_the_backbone(tiny, form):
     model, other = (ResT(tiny).double() for _ in range(2))
     other.load_state_dict(model.state_dict())
     baseline = Baseline(other, form)
@@ -25,7 +25,7 @@ def test_baselines_compute_what_the_backbone_does(tiny, form):
     sum(out.sum() for out in baseline(x)).backward()
 
 
-def test_baseline_takes_no_fast_path(tiny, monkeypatch):
+def test_baseline_in_inference_takes_no_fast_path(tiny, monkeypatch):
     monkeypatch.setattr('mmrest.ops.ffn._by_blocks', lambda *_: pytest.fail('by blocks'))
     with torch.no_grad():
         Baseline(ResT(tiny).eval(), 'released')(torch.rand(1, 3, 64, 64))

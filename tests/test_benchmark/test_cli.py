@@ -17,7 +17,7 @@ def nothing_measured(monkeypatch):
         monkeypatch.setattr(f'mmrest.benchmark.cli.{name}', lambda *_, **__: pytest.fail('measured'))
 
 
-def test_a_run_writes_what_it_measured(tmp_path, capsys):
+def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
     rows = run_benchmark(
         'rest-lite:released',
         'rest-lite:chunked,with_cp',
@@ -43,14 +43,14 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_compiled():
+def test_benchmark_with_compile_measures_the_compiled_model():
     (row,) = run_benchmark(
         'rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory'
     )
     assert row['compiled'] and row['seconds'] > 0
 
 
-def test_attention_alone():
+def test_benchmark_of_attention_alone_measures_every_model():
     rows = run_benchmark(
         'rest-lite',
         'rest-lite:matmul',
@@ -69,7 +69,7 @@ def test_attention_alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['retinanet', 'mask_rcnn'])
-def test_configs_with_classes_and_masks_of_their_own(repo, name):
+def test_benchmark_of_shapes_config_measures_both_modes(repo, name):
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     rows = run_benchmark(
@@ -80,7 +80,7 @@ def test_configs_with_classes_and_masks_of_their_own(repo, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('part', ['backbone', 'retinanet'])
-def test_peers(part):
+def test_benchmark_of_peers_measures_every_model(part):
     pytest.importorskip('mmdet')
     peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
     try:
@@ -129,13 +129,13 @@ def test_peers(part):
         (['a.py', '--part', 'attention'], 'attention alone'),
     ],
 )
-def test_bad_input_is_named(words, message, nothing_measured):
+def test_benchmark_with_bad_arguments_raises_and_names_them(words, message, nothing_measured):
     with pytest.raises(UsageError, match=message):
         run_benchmark(*words)
 
 
 @pytest.mark.parametrize('option', ['--out', '--plot'])
-def test_targets_that_cannot_be_written(tmp_path, option, nothing_measured):
+def test_benchmark_with_unwritable_target_is_refused(tmp_path, option, nothing_measured):
     (tmp_path / 'file').touch()
     (tmp_path / 'folder_2.png').mkdir()
     with pytest.raises(UsageError, match=f'{option} .*no folder that can be written'):
@@ -145,14 +145,14 @@ def test_targets_that_cannot_be_written(tmp_path, option, nothing_measured):
 
 
 @pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain'])
-def test_configs_of_others_are_refused(tmp_path, scope, nothing_measured):
+def test_benchmark_of_config_of_another_library_is_refused(tmp_path, scope, nothing_measured):
     config = tmp_path / 'config.py'
     config.write_text(f'default_scope = {scope!r}\nmodel = dict(type="X")\n')
     with pytest.raises(UsageError, match='only models of configs of mmdet'):
         run_benchmark(config)
 
 
-def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
+def test_benchmark_of_config_measures_the_whole_model(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'config.py'
     config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
     monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
@@ -166,13 +166,13 @@ def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     'modes, files', [(['train'], ['sweep.png']), (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])]
 )
-def test_a_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
+def test_benchmark_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
     monkeypatch.setattr('mmrest.benchmark.cli.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
     run_benchmark('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')
     assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_no_gpu(repo):
+def test_benchmark_without_a_gpu_refuses_cuda(repo):
     out = run_process([sys.executable, 'tools/benchmark.py', 'rest-lite', '--device', 'cuda'], repo, status=2)
     assert 'torch sees no GPU' in out and 'Traceback' not in out

@@ -7,7 +7,7 @@ from mmrest.benchmark import compare_times, peak_memory
 from mmrest.benchmark.measure import MEGABYTE, _allocated
 
 
-def test_times_are_taken_in_turn():
+def test_compare_times_measures_in_turn():
     order = []
     steps = [lambda train, name=name: order.append((name, train)) for name in 'AB']
     results = compare_times(steps, train=True, rounds=3)
@@ -29,7 +29,7 @@ def test_allocated_memory_is_the_peak_and_not_the_sum():
 
 
 @pytest.mark.slow
-def test_memory_in_a_process_of_its_own():
+def test_peak_memory_in_its_own_process_orders_models_and_fails_cleanly():
     settings = dict(part='backbone', shape=(256, 256), batch=1)
     less, more = (peak_memory('rest-lite' + form, True, **settings) for form in (':with_cp,ffn_recompute', ':released'))
     assert 0 < less['tensor_mb'] < more['tensor_mb']

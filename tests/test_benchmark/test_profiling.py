@@ -8,7 +8,7 @@ from helpers.benchmarks import run_benchmark
 from mmrest.benchmark.profiling import _kind
 
 
-def test_shares_of_operators(monkeypatch):
+def test_operator_shares_of_a_backbone_name_every_kind(monkeypatch):
     monkeypatch.setattr(sys.modules['mmrest.ops.linear'], 'MIN_PRODUCTS', 0)
     rows = run_benchmark('rest-lite:chunked', '--shape', '64x64', '--profile')
     for row in rows:
@@ -25,13 +25,13 @@ def test_shares_of_operators(monkeypatch):
 
 @pytest.mark.parametrize('model', ['rest-lite:chunked', 'rest-lite:direct', 'rest-lite:matmul', 'rest-lite:released'])
 @pytest.mark.parametrize('batch', [1, 2])
-def test_shares_of_attention_alone(model, batch):
+def test_operator_shares_of_attention_alone_have_mixing_and_no_linear_layers(model, batch):
     # Of 5 x 5 tokens at the end, more than heads.
     for row in run_benchmark(model, '--part', 'attention', '--shape', '160x160', '--batch', batch, '--profile'):
         assert row['shares']['mixing of heads'] > 0 and 'linear layers' not in row['shares']
 
 
-def test_heads_that_do_not_mix_have_no_share_of_it():
+def test_operator_shares_without_head_mixing_have_none_of_it():
     for row in run_benchmark('restv2-tiny:chunked', '--part', 'attention', '--shape', '160x160', '--profile'):
         assert {'mixing of heads', 'linear layers'}.isdisjoint(row['shares'])
 
@@ -63,5 +63,5 @@ def test_heads_that_do_not_mix_have_no_share_of_it():
         ('mmrest::emsa_chunked', [], 'others'),
     ],
 )
-def test_kinds_of_operators(name, shapes, kind):
+def test_operator_kind_follows_from_name_and_shapes(name, shapes, kind):
     assert _kind(name, shapes) == kind

@@ -21,7 +21,7 @@ REPORT = """<?xml version="1.0"?><testsuites><testsuite name="pytest">
 more</error></testcase></testsuite></testsuites>"""
 
 
-def test_constraints_of_a_cell():
+def test_constraints_of_a_cell_apply_its_pins():
     cell = matrix.Cell('3.11', pins=('numpy==1.26.4', 'mmcv==2.1.0'), free=('Opencv_Python',))
     text = "# numpy==0\ntorch==2\nmmcv-lite==2.1.0\nnumpy==2; python_version < '3.11'\nnumpy==3\nopencv-python==5\n"
     assert matrix.constraints_of(cell, text).split('\n') == [
@@ -34,7 +34,7 @@ def test_constraints_of_a_cell():
 
 
 @pytest.mark.parametrize('name', matrix.CELLS)
-def test_every_package_of_a_cell_has_a_version(name):
+def test_cell_packages_all_have_a_version(name):
     """By constraints.txt or the cell; but for what the tests alone need."""
     cell = matrix.CELLS[name]
     text = matrix.constraints_of(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8'))
@@ -43,12 +43,12 @@ def test_every_package_of_a_cell_has_a_version(name):
     assert re.match(r'py3\d\d-', name) and name[2:].startswith(cell.python.replace('.', ''))
 
 
-def test_cells_are_those_of_nox():
+def test_noxfile_has_a_session_for_every_cell():
     text = (REPO / 'noxfile.py').read_text(encoding='utf-8')
     assert "name=f'matrix-{_name}'" in text and 'matrix.CELLS.items()' in text
 
 
-def test_a_python_is_found_and_asked_for_its_version(tmp_path):
+def test_find_python_skips_interpreters_that_do_not_run(tmp_path):
     version = '%d.%d' % sys.version_info[:2]
     shims, pyenv = tmp_path / 'shims', tmp_path / 'pyenv'
     for path in (shims / f'python{version}', pyenv / f'versions/{version}.9/bin/python'):
@@ -64,7 +64,7 @@ def test_a_python_is_found_and_asked_for_its_version(tmp_path):
     assert matrix.find_python('3.99', environ) is None
 
 
-def test_results_of_a_report(tmp_path):
+def test_results_of_a_junit_report_are_counted(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
     assert matrix.results(tmp_path / 'junit.xml') == dict(
         passed=1,
@@ -74,7 +74,7 @@ def test_results_of_a_report(tmp_path):
     )
 
 
-def test_entry_of_this_environment(tmp_path):
+def test_entry_of_this_environment_has_its_versions(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
     entry = matrix.entry(matrix.CELLS['py311-default'], sys.executable, tmp_path / 'junit.xml', tmp_path, 12.3, True)
     assert entry['versions']['python'].startswith('%d.%d.' % sys.version_info[:2])
@@ -107,7 +107,7 @@ ENTRY = dict(
 )
 
 
-def test_an_entry_replaces_its_own(tmp_path):
+def test_written_entry_replaces_its_predecessor(tmp_path):
     path = tmp_path / 'compatibility.json'
     matrix.write('py312-default', dict(ENTRY, passed=1), path)
     matrix.write('py311-default', ENTRY, path)

@@ -30,7 +30,7 @@ def metrics(model: dict) -> dict[str, float]:
     return {name: value for result in model.get('Results', []) for name, value in result['Metrics'].items()}
 
 
-def test_index_has_every_config_and_no_other(repo, index):
+def test_index_and_page_have_every_config_and_no_other(repo, index):
     configs = [path.relative_to(repo).as_posix() for path in config_files(repo)]
     assert list(index) == configs
     names = [model['Name'] for model in index.values()]
@@ -39,7 +39,7 @@ def test_index_has_every_config_and_no_other(repo, index):
     assert sorted(on_page) == sorted(configs)
 
 
-def test_index_is_in_the_format_of_openmmlab(repo, index):
+def test_index_is_read_by_openmmlabs_loader(repo, index):
     loaded = pytest.importorskip('modelindex.load_model_index').load(str(repo / 'model-index.yml'))
     loaded.build_models_with_collections()
     assert not loaded.check(silent=True)
@@ -50,7 +50,7 @@ def test_index_is_in_the_format_of_openmmlab(repo, index):
     assert not [model.name for model in loaded.models if model.weights]
 
 
-def test_figures_are_said_to_be_whose_they_are(index):
+def test_index_figures_name_their_source(index):
     assert set(FIGURES) <= {Path(path).stem.removesuffix('_3rdparty') for path in index}
     for path, model in index.items():
         stem = Path(path).stem
@@ -63,7 +63,7 @@ def test_figures_are_said_to_be_whose_they_are(index):
         assert bool(whose) == bool(expected)
 
 
-def test_figures_are_those_of_the_papers(external):
+def test_figures_equal_the_tables_of_the_papers(external):
     """Each number of the reference is kept, and nothing else is."""
     tables = json.loads((external / 'spec/paper_tables.json').read_text())
     expected = {}
@@ -97,7 +97,7 @@ def test_figures_are_those_of_the_papers(external):
     assert FIGURES == expected
 
 
-def test_figures_are_those_of_the_recipes_test(index):
+def test_index_parameters_agree_with_the_papers(index):
     test_configs = pytest.importorskip('test_configs')
     assert {name: figures[PARAMS] for name, figures in FIGURES.items() if PARAMS in figures} == test_configs.PARAMS
     for name, millions in test_configs.PARAMS.items():
@@ -106,7 +106,7 @@ def test_figures_are_those_of_the_recipes_test(index):
 
 
 @pytest.mark.parametrize('page, column', [('docs/checkpoints.md', 1), ('docs/ablations.md', 2)])
-def test_figures_of_other_pages_are_the_same(repo, page, column):
+def test_figures_on_docs_pages_equal_the_papers(repo, page, column):
     found = 0
     for line in (repo / page).read_text().splitlines():
         cells = [cell.strip() for cell in line.strip('|').split('|')]
@@ -119,7 +119,7 @@ def test_figures_of_other_pages_are_the_same(repo, page, column):
     assert found == (22 if 'checkpoints' in page else 12)
 
 
-def test_the_readme_states_what_was_measured(repo):
+def test_readme_states_the_measured_figures(repo):
     text = ' '.join((repo / 'README.md').read_text().split())
     demo = MEASURED['retinanet_rest_lite_fpn_shapes']
     scaled = [f'{value / 100:.3f}' for value in demo.values()]
@@ -133,7 +133,7 @@ def test_the_readme_states_what_was_measured(repo):
 @pytest.mark.parametrize(
     'name, params, giga', [('rest_small_8xb256_in1k', 13_679_708, 2.093), ('restv2_tiny_384_in1k', 30_434_776, 12.629)]
 )
-def test_entries_are_counted(repo, index, name, params, giga):
+def test_index_entry_has_counted_parameters_and_operations(repo, index, name, params, giga):
     """Of two classifiers, against the figures of docs/ablations.md."""
     pytest.importorskip('mmpretrain.version')
     path = repo / 'configs' / (f'published/{name}_3rdparty.py' if '384' in name else f'{name}.py')
@@ -144,7 +144,7 @@ def test_entries_are_counted(repo, index, name, params, giga):
 
 
 @pytest.mark.slow
-def test_committed_files_are_what_is_made(repo):
+def test_committed_pages_are_up_to_date(repo):
     pytest.importorskip('mmdet')
     pytest.importorskip('mmseg')
     for name, text in make_pages(repo).items():

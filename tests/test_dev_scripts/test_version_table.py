@@ -35,7 +35,7 @@ ENTRY = dict(
 )
 
 
-def test_table():
+def test_render_of_an_entry_gives_its_row():
     header, _, *rows = version_table.render({'py312-default': ENTRY}).splitlines()
     assert header.startswith('| Python | torch, torchvision |')
     assert rows == [
@@ -44,7 +44,7 @@ def test_table():
     ]
 
 
-def test_writing_the_table(tmp_path, capsys):
+def test_write_replaces_only_the_table(tmp_path, capsys):
     page = tmp_path / 'README.md'
     page.write_text(f'before\n{version_table.BEGIN}\nold\n{version_table.END}\nafter\n')
     version_table.main(['--write'], page)
@@ -58,7 +58,7 @@ def test_writing_the_table(tmp_path, capsys):
     assert capsys.readouterr().out == table + '\n'
 
 
-def test_the_readme_has_the_table_of_the_record():
+def test_readme_table_is_up_to_date():
     text = (REPO / 'README.md').read_text(encoding='utf-8')
     if version_table.BEGIN not in text:
         pytest.skip('README.md has no place for the table')

@@ -30,7 +30,7 @@ def retinanet(repo, tmp_path_factory) -> str:
     return str(path)
 
 
-def test_boxes_of_a_detector(onnx, run, retinanet, shapes, tmp_path, capsys):
+def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, shapes, tmp_path, capsys):
     checkpoint = tmp_path / 'weights.pth'
     torch.save(init_model(retinanet, 'none').model.state_dict(), checkpoint)
     out = tmp_path / 'new' / 'retinanet.onnx'

@@ -10,7 +10,7 @@ from mmrest.engine import UsageError
 from mmrest.export import config_target
 
 
-def test_what_is_exported_of_a_segmentor_is_what_it_predicts(upernet):
+def test_segmentor_target_equals_predict(upernet):
     target = randomize_weights(config_target(upernet))
     images = torch.randn(2, 3, 97, 131)
     with torch.no_grad():
@@ -22,7 +22,7 @@ def test_what_is_exported_of_a_segmentor_is_what_it_predicts(upernet):
     assert torch.equal(labels, torch.cat([sample.pred_sem_seg.data for sample in samples]))
 
 
-def test_outputs_of_a_segmentor(upernet):
+def test_segmentor_target_has_only_the_chosen_outputs(upernet):
     target = config_target(upernet, outputs=['labels'])
     assert list(target.outputs) == ['labels']
     (labels,) = target.original(torch.randn(1, 3, 64, 64))
@@ -31,14 +31,14 @@ def test_outputs_of_a_segmentor(upernet):
         config_target(upernet, outputs=['boxes'])
 
 
-def test_the_model_itself_is_left_alone(upernet):
+def test_exportable_leaves_the_model_unchanged(upernet):
     target = config_target(upernet)
     before = str(target.original)
     target.exportable()
     assert str(target.original) == before and 'AveragingPool2d' not in before
 
 
-def test_metadata_are_json_where_they_have_structure(configs):
+def test_backbone_target_metadata_are_json(configs):
     target = config_target(str(configs['ResTv2']), part='backbone')
     assert target.name == 'restv2 (initial weights)'
     assert target.task == 'backbone' and json.loads(target.metadata['mean']) == [127.5] * 3

@@ -7,7 +7,7 @@ from mmrest.engine import UsageError
 from mmrest.export import backbone_target, export
 
 
-def test_a_wrong_graph_is_not_kept(tmp_path, monkeypatch):
+def test_export_of_a_wrong_graph_keeps_no_file(tmp_path, monkeypatch):
     target, other = backbone_target('ResT', options=ONE_STAGE), backbone_target('ResT', options=ONE_STAGE)
     randomize_weights(other)
     monkeypatch.setattr(target, 'exportable', other.exportable, raising=False)

@@ -38,7 +38,7 @@ from mmrest.export import backbone_target, compare, config_target, export, read_
         pytest.param('ResTv2', FOUR_STAGES, marks=pytest.mark.slow),
     ],
 )
-def test_program_of_a_backbone(tmp_path, backbone, options):
+def test_exported_program_of_a_backbone_equals_the_model(tmp_path, backbone, options):
     target = randomize_weights(backbone_target(backbone, options=options))
     export(target, tmp_path / 'backbone.pt2', verify=False)
     program = torch.export.load(tmp_path / 'backbone.pt2')
@@ -62,7 +62,7 @@ def test_program_of_a_backbone(tmp_path, backbone, options):
         ('ResTv2Ablation', dict(upsample_strategy='bilinear', upsample_target='q', head_mixing=True)),
     ],
 )
-def test_graph_of_a_backbone(onnx, tmp_path, backbone, options):
+def test_onnx_graph_of_a_backbone_equals_the_model(onnx, tmp_path, backbone, options):
     target = randomize_weights(backbone_target(backbone, options=TWO_STAGES | options))
     path = tmp_path / 'backbone.onnx'
     export(target, path, verify=False)
@@ -72,7 +72,7 @@ def test_graph_of_a_backbone(onnx, tmp_path, backbone, options):
 
 
 @pytest.mark.slow
-def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
+def test_onnx_graph_of_a_segmentor_equals_the_model(onnx, upernet, tmp_path):
     target = randomize_weights(config_target(upernet))
     path = tmp_path / 'upernet.onnx'
     export(target, path, verify=False)
@@ -87,7 +87,7 @@ def test_logits_of_a_segmentor(onnx, upernet, tmp_path):
 @pytest.mark.parametrize(
     'style', ['win', pytest.param('cwin', marks=pytest.mark.slow), pytest.param('hwin', marks=pytest.mark.slow)]
 )
-def test_windows_are_exported_at_one_size(tmp_path, style):
+def test_export_of_windows_needs_a_static_shape(tmp_path, style):
     options = dict(ONE_STAGE, style=style, window_sizes=(8,), hwin_global_stages=())
     target = randomize_weights(backbone_target('ResTv2', options=options))
     with pytest.raises(UsageError, match="windows.*--static-shape HEIGHT WIDTH, or use style='global'"):
@@ -99,7 +99,7 @@ def test_windows_are_exported_at_one_size(tmp_path, style):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('backbone', ['ResT', 'ResTv2'])
-def test_detectors_on_whole_backbones(onnx, configs, tmp_path, backbone):
+def test_onnx_graph_of_a_detector_equals_the_model(onnx, configs, tmp_path, backbone):
     target = randomize_weights(config_target(str(configs[backbone])))
     differences = export(target, tmp_path / 'retinanet.onnx')
     assert set(differences) == {'boxes', 'scores', 'levels'} and differences['levels'].file == 0
@@ -107,13 +107,13 @@ def test_detectors_on_whole_backbones(onnx, configs, tmp_path, backbone):
 
 
 @pytest.mark.slow
-def test_a_segmentor_on_a_whole_backbone(onnx, repo, tmp_path):
+def test_onnx_graph_of_the_shapes_segmentor_is_verified(onnx, repo, tmp_path):
     pytest.importorskip('mmseg')
     target = randomize_weights(config_target(str(repo / 'configs/upernet_rest_lite_shapes.py')))
     assert set(export(target, tmp_path / 'upernet.onnx')) == {'logits', 'labels'}
 
 
-def test_missing_packages_are_named(tmp_path, monkeypatch):
+def test_export_without_its_packages_names_the_install_command(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'onnxruntime' else find(name))
     with pytest.raises(UsageError, match=r'needs onnxruntime.*not installed.*pip install onnx .*\[export\]'):
@@ -125,7 +125,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
     'name, opset, message',
     [('x.onnx', 5, '--opset 5: choose from 18'), ('x.onnx', 999, 'choose from'), ('x.pt2', 18, 'is for .onnx files')],
 )
-def test_versions_that_cannot_be_written(tmp_path, name, opset, message):
+def test_export_with_unknown_opset_is_refused(tmp_path, name, opset, message):
     pytest.importorskip('onnx')
     with pytest.raises(UsageError, match=message):
         export(backbone_target('ResT', options=ONE_STAGE), tmp_path / 'new' / name, opset=opset)

@@ -81,7 +81,7 @@ def counts(printed: str) -> dict[str, int]:
     }
 
 
-def test_without_it_all_are_skipped_and_counted(tmp_path):
+def test_skips_without_requirement_are_counted_by_reason(tmp_path):
     printed = run(tmp_path, '', status=0)
     assert counts(printed) == dict(passed=1, skipped=7, xfailed=1)
     for line in (
@@ -94,7 +94,7 @@ def test_without_it_all_are_skipped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize('workers', [[], ['-p', 'xdist.plugin', '-n', '2']], ids=['alone', 'workers'])
-def test_what_lacks_a_required_package_fails(tmp_path, workers):
+def test_skip_for_lack_of_a_required_package_fails(tmp_path, workers):
     """Tests, fixtures, marks and the whole module; neither another package, nor a missing GPU."""
     if workers:
         pytest.importorskip('xdist')
@@ -106,11 +106,11 @@ def test_what_lacks_a_required_package_fails(tmp_path, workers):
     assert re.search(r'^ +2 there is no GPU$', printed, re.MULTILINE)
 
 
-def test_a_module_alone_is_an_error(tmp_path):
+def test_skipped_module_that_lacks_a_required_package_is_an_error(tmp_path):
     assert counts(run(tmp_path, 'broken', 'test_module.py', status=2)) == dict(error=1)
 
 
-def test_a_package_that_is_not_installed_ends_it(tmp_path):
+def test_requirement_that_is_not_installed_ends_the_run(tmp_path):
     printed = run(tmp_path, 'pytest,no_such_package,mmdte', status=4)
     assert 'MMREST_REQUIRE names what is not installed here: no_such_package, mmdte. Install it' in printed
     assert 'Traceback' not in printed

@@ -11,7 +11,7 @@ from mmrest.layers import (
 
 @pytest.mark.parametrize('sr_ratio', [1, 2, 4, 8])
 @pytest.mark.parametrize('hw_shape', [(1, 1), (3, 5), (16, 9)])
-def test_keys_are_reduced_and_rounded_up(sr_ratio, hw_shape):
+def test_emsa_reduces_keys_and_rounds_sizes_up(sr_ratio, hw_shape):
     attn = EMSA(16, num_heads=4, sr_ratio=sr_ratio)
     x = torch.randn(2, hw_shape[0] * hw_shape[1], 16)
     assert attn(x, hw_shape).shape == x.shape
@@ -20,12 +20,12 @@ def test_keys_are_reduced_and_rounded_up(sr_ratio, hw_shape):
     assert reduced_shape == expected and reduced.shape == (2, expected[0] * expected[1], 16)
 
 
-def test_one_head_has_no_mixing():
+def test_emsa_with_one_head_has_no_head_mixing():
     assert EMSA(16, num_heads=1).transform_conv is None
     assert EMSA(16, num_heads=2).transform_conv is not None
 
 
-def test_attention_dropout_only_in_training():
+def test_emsa_dropout_acts_only_in_training():
     attn = EMSA(16, num_heads=2, attn_drop_rate=0.5)
     x = torch.randn(1, 9, 16)
     assert not torch.equal(attn(x, (3, 3)), attn(x, (3, 3)))
@@ -33,12 +33,12 @@ def test_attention_dropout_only_in_training():
     assert torch.equal(attn(x, (3, 3)), attn(x, (3, 3)))
 
 
-def test_heads_must_divide_channels():
+def test_emsa_with_indivisible_channels_raises():
     with pytest.raises(ValueError, match='multiple of num_heads'):
         EMSA(16, num_heads=3)
 
 
-def test_msa_is_the_textbook_formula():
+def test_emsa_without_reduction_or_mixing_equals_multi_head_attention():
     attn = EMSA(16, num_heads=4, head_mixing=False).double()
     x = torch.randn(2, 15, 16, dtype=torch.float64)
     weight, bias = torch.cat([attn.q.weight, attn.kv.weight]), torch.cat([attn.q.bias, attn.kv.bias])

@@ -13,7 +13,7 @@ from mmrest.layers import (
 from mmrest.ops import ffn, norm_ffn, recompute
 
 
-def test_drop_path_drops_whole_samples():
+def test_drop_path_in_training_drops_whole_samples():
     layer = DropPath(0.25)
     out = layer(torch.ones(4000, 2, 3))
     assert out.unique().tolist() == pytest.approx([0, 1 / 0.75])
@@ -24,7 +24,7 @@ def test_drop_path_drops_whole_samples():
         DropPath(1.0)
 
 
-def test_block_is_two_residual_branches():
+def test_block_with_zeroed_branches_is_the_identity():
     block = TransformerBlock(16, EMSA(16, 2, 2), mlp_ratio=2)
     assert block.mlp.fc1.out_features == 32
     for layer in (block.attn.proj, block.mlp.fc2):
@@ -36,7 +36,7 @@ def test_block_is_two_residual_branches():
 
 @pytest.mark.parametrize('block', [1, 100, 2**20])
 @pytest.mark.parametrize('shape', [(2, 12, 8), (1, 1, 8), (1, 0, 8)])
-def test_feed_forward_by_blocks_in_inference(shape, block, monkeypatch):
+def test_ffn_by_blocks_in_inference_equals_the_formula(shape, block, monkeypatch):
     monkeypatch.setitem(ffn.BLOCK_ELEMENTS, 'cpu', block)
     norm, layer = nn.LayerNorm(8).double(), FFN(8, 32, drop_rate=0.5).double().eval()
     x = torch.randn(shape, dtype=torch.float64)
@@ -48,7 +48,7 @@ def test_feed_forward_by_blocks_in_inference(shape, block, monkeypatch):
             assert norm_ffn(norm.float(), layer.float(), x.float()).dtype == torch.bfloat16
 
 
-def test_inference_leaves_its_input_alone():
+def test_block_in_inference_changes_neither_input_nor_hooked_outputs():
     block, x = TransformerBlock(16, EMSA(16, 2, 2)).eval(), torch.randn(1, 12, 16)
     before, seen = x.clone(), []
     block.attn.register_forward_hook(lambda *args: seen.append((args[2], args[2].clone())))
@@ -62,7 +62,7 @@ def test_inference_leaves_its_input_alone():
 @pytest.mark.parametrize('with_cp', [False, True])
 @pytest.mark.parametrize('drop_rate', [0.0, 0.2])
 @pytest.mark.parametrize('autocast', [False, True])
-def test_recomputing_changes_no_gradient(with_cp, drop_rate, autocast):
+def test_recomputed_block_has_the_same_gradients(with_cp, drop_rate, autocast):
     grads = []
     kwargs = dict(drop_rate=drop_rate, drop_path_rate=0.3)
     blocks = [
@@ -81,7 +81,7 @@ def test_recomputing_changes_no_gradient(with_cp, drop_rate, autocast):
         torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_recomputing_keeps_less():
+def test_recomputed_block_keeps_fewer_tensors():
     saved = []
     for ffn_recompute, with_cp in ((False, False), (True, False), (True, True)):
         block, sizes = TransformerBlock(16, EMSA(16, 2, 2), ffn_recompute=ffn_recompute), []

@@ -7,7 +7,7 @@ from mmrest.layers import (
 )
 
 
-def test_pixel_attention_is_the_formula():
+def test_pixel_attention_equals_the_formula():
     layer = PixelAttention(4)
     x = torch.randn(1, 4, 5, 5)
     expected = x * torch.sigmoid(layer.pa_conv(x))

@@ -8,7 +8,7 @@ from mmrest.layers import (
 )
 
 
-def test_a_sequence_is_that_of_torch():
+def test_layer_sequence_equals_torch_sequential():
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)]
     layers[1].running_mean.normal_()
     own, plain = LayerSequence(*layers).eval(), nn.Sequential(*layers).eval()

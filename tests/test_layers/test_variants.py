@@ -9,7 +9,7 @@ from mmrest.layers.variants import EMSAVariant, LearnableEmbedding, build_positi
 
 @pytest.mark.parametrize('sr_ratio', [2, 4, 8])
 @pytest.mark.parametrize('reduction', ['avgpool', 'maxpool'])
-def test_pools_see_what_the_convolution_sees(sr_ratio, reduction):
+def test_pooled_reduction_covers_the_windows_of_the_convolution(sr_ratio, reduction):
     attn = EMSAVariant(4, num_heads=2, sr_ratio=sr_ratio, reduction=reduction)
     x = torch.zeros(1, 4, 2 * sr_ratio, 2 * sr_ratio)
     x[..., sr_ratio, sr_ratio] = 1  # the centre of the last window
@@ -20,7 +20,7 @@ def test_pools_see_what_the_convolution_sees(sr_ratio, reduction):
     assert torch.equal(ones, torch.ones_like(ones))
 
 
-def test_forms_of_gl():
+def test_group_linear_position_equals_the_formula():
     x = torch.randn(1, 6, 5, 4)
     pointwise, depthwise = build_position('gl', 6), build_position('gl_dw', 6)
     expected = (
@@ -33,7 +33,7 @@ def test_forms_of_gl():
     torch.testing.assert_close(depthwise(x), x + depthwise.gl_conv(x))
 
 
-def test_le_is_made_for_a_size_and_interpolates_to_others(tiny):
+def test_learnable_embedding_at_another_size_is_interpolated(tiny):
     model = ResTAblation(tiny, position='le', pretrain_img_size=72)
     assert [
         m.pos.pos_embed.shape[-1] for m in (model.stem, model.patch_embed_2, model.patch_embed_3, model.patch_embed_4)
@@ -51,7 +51,7 @@ def test_le_is_made_for_a_size_and_interpolates_to_others(tiny):
 TWO_STAGES = dict(embed_dims=(8, 16), depths=(2, 2), num_heads=(1, 2), sr_ratios=(4, 2))
 
 
-def test_upsampling_starts_from_its_target():
+def test_upsampled_branch_starts_from_its_target():
     """With everything but the branch switched off, the output is what the branch makes of its target."""
     model = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), upsample_strategy='nearest').double().eval()
     attn = model.stage2[0].attn

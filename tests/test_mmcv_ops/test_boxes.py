@@ -11,7 +11,7 @@ pytest.importorskip('torchvision')
 from mmcv_cases import boxes  # noqa: E402
 
 
-def test_equal_scores_need_mmcvs_order():
+def test_nms_of_equal_scores_differs_from_torchvision():
     """torchvision alone keeps other boxes, which is why nms sorts by itself."""
     import torchvision
 

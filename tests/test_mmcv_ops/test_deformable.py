@@ -12,7 +12,7 @@ from mmcv_cases import generator  # noqa: E402
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
-def test_deformable_attention(dtype):
+def test_deformable_attention_equals_the_formula(dtype):
     from mmcv.ops.multi_scale_deform_attn import (
         MultiScaleDeformableAttnFunction,
         multi_scale_deformable_attn_pytorch,

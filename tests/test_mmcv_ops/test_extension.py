@@ -16,7 +16,7 @@ ROUNDED = ('deform', 'modulated', 'soft_nms gaussian', 'soft_nms ties gaussian')
 
 
 @pytest.mark.matrix
-def test_values_of_compiled_mmcv(stand_in):
+def test_operators_equal_the_stored_values_of_compiled_mmcv(stand_in):
     stored = dict(np.load(STORED))
     assert str(stored.pop('mmcv')) == '2.1.0' and stored.pop('torch')
     for name, values in cases(stand_in):
@@ -31,7 +31,7 @@ def test_values_of_compiled_mmcv(stand_in):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
-def test_other_dtypes(stand_in, dtype):
+def test_operators_in_other_dtypes_agree_with_float(stand_in, dtype):
     x = torch.randn(1, 4, 8, 8, generator=generator(0))
     rois = torch.tensor([[0, 1.0, 1.0, 6.0, 7.0], [0, 0.0, 0.0, 3.0, 3.0]])
     wide = with_grads(lambda x: stand_in.roi_align(x, rois.to(x.dtype), 3, 1.0, 2), x.to(dtype).double())
@@ -46,7 +46,7 @@ def test_other_dtypes(stand_in, dtype):
     assert torch.equal(kept, stand_in.nms(b.to(dtype).float(), s.to(dtype).float(), 0.5)[1])
 
 
-def test_empty_inputs(stand_in):
+def test_operators_of_empty_inputs_give_empty_outputs(stand_in):
     for function, shape in ((stand_in.roi_align, (0, 2, 3, 3)), (stand_in.roi_pool, (0, 2, 3, 3))):
         x = torch.randn(1, 2, 5, 5, requires_grad=True)
         out = function(x, torch.zeros(0, 5), 3, 1.0)
@@ -58,7 +58,7 @@ def test_empty_inputs(stand_in):
     assert stand_in.nms_match(torch.zeros(0, 5), 0.5) == []
 
 
-def test_what_is_missing_is_one_error_at_the_call(stand_in):
+def test_missing_operator_raises_when_called(stand_in):
     with pytest.raises(UnsupportedOpError, match='border_align_forward exists only in .*docs/installation.md'):
         stand_in.border_align(torch.zeros(1, 4, 3, 3), torch.zeros(1, 9, 4), 2)
     with pytest.raises(UnsupportedOpError, match="pool_mode='max'"):

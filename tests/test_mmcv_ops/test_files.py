@@ -10,7 +10,7 @@ from mmrest.mmcv_ops import files
 from mmrest.mmcv_ops.__main__ import main
 
 
-def test_the_file_makes_any_order_work_until_it_is_removed(mmcv_lite, monkeypatch, capsys):
+def test_installed_file_serves_any_import_order_until_removed(mmcv_lite, monkeypatch, capsys):
     monkeypatch.setattr(files, 'mmcv_folder', lambda: mmcv_lite / 'mmcv')
     for option, said in (
         ('--status', 'compiled:  no'),
@@ -31,7 +31,9 @@ def test_the_file_makes_any_order_work_until_it_is_removed(mmcv_lite, monkeypatc
     'cuda, build, said',
     [('13.0', '13.0', 'Nothing to do'), ('not available', None, 'Nothing to do'), ('not available', '13.0', 'Written')],
 )
-def test_a_file_beside_compiled_operators(compiled_mmcv, monkeypatch, capsys, cuda, build, said):
+def test_install_beside_compiled_operators_writes_only_where_they_do_not_serve(
+    compiled_mmcv, monkeypatch, capsys, cuda, build, said
+):
     """It has to come before them, and only where torch can use a GPU that they do not serve."""
     folder = compiled_mmcv(cuda)
     before = set(folder.rglob('*'))
@@ -44,7 +46,7 @@ def test_a_file_beside_compiled_operators(compiled_mmcv, monkeypatch, capsys, cu
     assert set(folder.rglob('*')) == before
 
 
-def test_another_file_of_that_name_is_left_alone(tmp_path, monkeypatch, capsys):
+def test_install_leaves_a_foreign_file_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, 'mmcv_folder', lambda: tmp_path)
     (tmp_path / '_ext.py').write_text('mine = True\n')
     with pytest.raises(SystemExit) as status:

@@ -13,13 +13,13 @@ from mmrest.mmcv_ops import extension, finder
 
 
 @pytest.mark.matrix
-def test_importing_mmrest_first_is_enough(mmcv_lite):
+def test_mmcv_lite_with_mmrest_imported_first_has_operators(mmcv_lite):
     assert "No module named 'mmcv._ext'" in run_python(mmcv_lite, USE_OPERATORS)
     assert run_python(mmcv_lite, f'import mmrest; {USE_OPERATORS}').splitlines()[-2:] == ['mmrest', '[0]']
     assert not (mmcv_lite / 'mmcv' / '_ext.py').exists()
 
 
-def test_importing_mmrest_imports_none_of_them():
+def test_importing_mmrest_imports_neither_mmcv_nor_torchvision():
     printed = run_python(Path.cwd(), 'import sys, mmrest; print(sorted({"mmcv", "torchvision"} & set(sys.modules)))')
     assert printed.splitlines()[-1] == '[]'
 
@@ -48,7 +48,7 @@ def test_compiled_operators_are_used_where_they_serve_the_device(compiled_mmcv, 
     assert finder.provide(folder / 'without') is extension
 
 
-def test_the_finder_is_last_unless_mmcv_is_compiled(compiled_mmcv, monkeypatch, tmp_path):
+def test_finder_is_last_unless_mmcv_is_compiled(compiled_mmcv, monkeypatch, tmp_path):
     others = [entry for entry in sys.meta_path if not isinstance(entry, finder.OperatorFinder)]
     for folder, place in ((tmp_path / 'lite', -1), (None, 0)):
         monkeypatch.setattr(sys, 'meta_path', list(others))

@@ -13,7 +13,7 @@ from mmcv_cases import generator, with_grads  # noqa: E402
 
 
 @pytest.mark.parametrize('weighted', [False, True])
-def test_sigmoid_focal_loss(stand_in, weighted):
+def test_sigmoid_focal_loss_equals_the_formula(stand_in, weighted):
     x = torch.cat([torch.randn(40, 6, generator=generator(0)) * 4, torch.full((1, 6), 60.0), torch.full((1, 6), -60.0)])
     target = torch.arange(42) % 7
     weight = torch.rand(6, generator=generator(1)) if weighted else None
@@ -30,7 +30,7 @@ def test_sigmoid_focal_loss(stand_in, weighted):
         assert stand_in.sigmoid_focal_loss(x.to(dtype), target, 2.0, 0.25, None, 'mean').isfinite()
 
 
-def test_softmax_focal_loss(stand_in):
+def test_softmax_focal_loss_equals_the_formula(stand_in):
     x = torch.randn(30, 5, generator=generator(0))
     target = torch.arange(30) % 5
 

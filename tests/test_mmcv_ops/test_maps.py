@@ -10,7 +10,7 @@ pytest.importorskip('torchvision')
 from mmcv_cases import generator, with_grads  # noqa: E402
 
 
-def test_masked_convolution(stand_in):
+def test_masked_convolution_equals_a_masked_product(stand_in):
     conv = stand_in.MaskedConv2d(4, 6, 3, padding=1).eval()
     x, mask = torch.randn(1, 4, 9, 8, generator=generator(1)), torch.rand(1, 9, 8, generator=generator(2)) > 0.5
     expected = F.conv2d(x, conv.weight, conv.bias, padding=1) * mask
@@ -19,7 +19,7 @@ def test_masked_convolution(stand_in):
         assert not conv(x, torch.zeros_like(mask)).any()
 
 
-def test_carafe(stand_in):
+def test_carafe_equals_the_formula(stand_in):
     x = torch.randn(2, 6, 4, 5, generator=generator(0), dtype=torch.float64)
     masks = torch.rand(2, 2 * 9, 8, 10, generator=generator(1), dtype=torch.float64)
 

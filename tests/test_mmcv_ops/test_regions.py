@@ -11,7 +11,7 @@ pytest.importorskip('torchvision')
 from mmcv_cases import generator, with_grads  # noqa: E402
 
 
-def test_roi_pool(stand_in):
+def test_roi_pool_takes_the_largest_value_of_each_bin(stand_in):
     """Each bin is the largest value between its edges, which mmcv does not round to pixels first."""
     x = torch.randn(2, 3, 8, 9, generator=generator(0))
     rois = torch.tensor([[0, 0.6, 1.2, 5.4, 6.7], [1, 2, 2, 2, 2], [1, -9, -9, -5, -5], [0, 5, 5, 3, 3]])
@@ -23,7 +23,7 @@ def test_roi_pool(stand_in):
     torch.testing.assert_close(grad.sum(), expected[:2].sum())
 
 
-def test_places_are_exact_in_half_precision(stand_in):
+def test_half_precision_keeps_places_exact(stand_in):
     """Of 3000 boxes, and far from the origin of a map."""
     corner = torch.cartesian_prod(torch.arange(60.0), torch.arange(50.0)) * 4
     order = torch.randperm(3000, generator=generator(0))

@@ -23,7 +23,9 @@ from helpers.tools import TOOLS
         (['{mask_rcnn}'], 'is a MaskRCNN.*--part backbone'),
     ],
 )
-def test_mistakes_are_one_message(run, repo, configs, checkpoint, tmp_path, capsys, args, message):
+def test_export_onnx_with_a_mistake_ends_in_one_message(
+    run, repo, configs, checkpoint, tmp_path, capsys, args, message
+):
     (tmp_path / 'other.zip').write_bytes(b'PK\x03\x04 and nothing more')
     paths = dict(
         config=configs['ResT'],
@@ -45,7 +47,7 @@ def test_mistakes_are_one_message(run, repo, configs, checkpoint, tmp_path, caps
         (['configs/retinanet_rest_lite_fpn_shapes.py', '--arch', 'large'], '--arch does nothing with a config'),
     ],
 )
-def test_options_without_an_effect(monkeypatch, capsys, arguments, message):
+def test_export_onnx_with_option_without_effect_is_refused(monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, 'argv', ['export_onnx.py', *arguments])
     with pytest.raises(SystemExit):
         runpy.run_path(str(TOOLS / 'export_onnx.py'), run_name='__main__')

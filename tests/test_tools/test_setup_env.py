@@ -20,7 +20,7 @@ def facts(version=(3, 11, 7), missing=()):
 
 
 @pytest.mark.parametrize('version', [(3, 10, 0), (3, 13, 9)])
-def test_supported_python_is_accepted(version):
+def test_find_problems_accepts_a_supported_python(version):
     assert setup_env.find_problems(facts(version), creating=True) == []
 
 
@@ -33,24 +33,24 @@ def test_supported_python_is_accepted(version):
         ((4, 0, 0), '3.10 to 3.13'),
     ],
 )
-def test_other_python_is_refused_with_nothing_else(version, why):
+def test_find_problems_refuses_another_python_alone(version, why):
     (problem,) = setup_env.find_problems(facts(version, missing=['venv']), creating=True)
     assert why in problem and 'PYTHON=' in problem and 'make clean' not in problem
 
 
-def test_environment_of_a_python_that_is_no_longer_supported_has_to_go():
+def test_find_problems_of_an_environment_with_old_python_asks_to_remake_it():
     (problem,) = setup_env.find_problems(facts((3, 9, 18)), creating=False)
     assert 'make clean && make install PYTHON=' in problem
 
 
-def test_missing_module_is_named_with_its_package():
+def test_find_problems_names_the_package_of_a_missing_module():
     (problem,) = setup_env.find_problems(facts(missing=['ensurepip']), creating=True)
     assert 'apt-get install python3.11-venv' in problem
     assert setup_env.find_problems(facts(missing=['ensurepip']), creating=False) == []
     assert setup_env.find_problems(facts(missing=['ensurepip']), creating=True, uv='/bin/uv') == []
 
 
-def test_refusal_is_a_plain_message_and_touches_nothing(tmp_path, monkeypatch, capsys):
+def test_main_with_unsupported_python_prints_a_message_and_makes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(setup_env, 'python_facts', lambda python: facts((3, 14, 1)))
     monkeypatch.setattr(sys, 'argv', ['setup_env.py', '--venv', str(tmp_path / 'env')])
     assert setup_env.main() == 1
@@ -59,11 +59,11 @@ def test_refusal_is_a_plain_message_and_touches_nothing(tmp_path, monkeypatch, c
     assert not (tmp_path / 'env').exists()
 
 
-def test_facts_of_this_python():
+def test_python_facts_give_the_version():
     assert tuple(setup_env.python_facts(sys.executable)['version']) == sys.version_info[:3]
 
 
-def test_files_that_old_pythons_read_have_no_new_syntax():
+def test_setup_files_have_syntax_that_old_pythons_read():
     import ast
 
     for name in ('setup_env', 'setup_progress'):
@@ -82,7 +82,7 @@ def test_files_that_old_pythons_read_have_no_new_syntax():
         ({}, ":env:.timeout='60'\ninstall.constraint='/etc/limits.txt'", ''),
     ],
 )
-def test_uv_is_used_unless_pip_knows_where_packages_are(tmp_path, capsys, variables, config, expected):
+def test_choose_uv_unless_pip_is_configured(tmp_path, capsys, variables, config, expected):
     python = tmp_path / 'python'
     python.write_text(f'#!/bin/sh\necho "{config}"\n')
     python.chmod(0o755)
@@ -92,24 +92,24 @@ def test_uv_is_used_unless_pip_knows_where_packages_are(tmp_path, capsys, variab
     assert len(printed.splitlines()) == (not expected and 'MMREST_NO_UV' not in variables)
 
 
-def test_settings_in_a_file_of_pip_are_found(tmp_path):
+def test_find_pip_settings_reads_its_file(tmp_path):
     (tmp_path / 'pip.conf').write_text('[install]\nfind-links = /wheels\n')
     environ = {'PATH': os.environ['PATH'], 'PIP_CONFIG_FILE': str(tmp_path / 'pip.conf')}
     assert 'find-links' in setup_env.find_pip_settings(sys.executable, environ)
 
 
-def test_without_uv_pip_is_not_even_asked():
+def test_choose_uv_without_uv_does_not_run_pip():
     assert setup_env.choose_uv('/no/python', {'PIP_FIND_LINKS': '/wheels'}, which=lambda name: None) == ''
 
 
-def test_commands_of_both():
+def test_installer_command_of_pip_and_uv():
     pip, uv = (setup_env.Installer(Path('env'), {}, uv) for uv in ('', '/bin/uv'))
     assert pip.command('install', 'six') == ['env/bin/python', '-m', 'pip', 'install', 'six']
     assert uv.command('install', 'six') == ['/bin/uv', 'pip', 'install', '--python', 'env/bin/python', 'six']
     assert '-y' in pip.command('uninstall', 'six') and '-y' not in uv.command('uninstall', 'six')
 
 
-def test_user_settings_reach_the_steps():
+def test_child_environment_keeps_user_settings():
     environ = setup_env.child_environment({'PIP_RETRIES': '9', 'UV_LINK_MODE': 'copy', 'PYTHONPATH': '/elsewhere'})
     assert environ['PIP_RETRIES'] == '9' and environ['UV_LINK_MODE'] == 'copy' and 'PYTHONPATH' not in environ
 
@@ -119,7 +119,7 @@ def make_venv(path: Path) -> None:
     (path / 'bin' / 'python').symlink_to(sys.executable)
 
 
-def test_stamp_makes_ready_and_any_change_ends_it(tmp_path):
+def test_stamp_makes_ready_until_the_sources_change(tmp_path):
     venv, source = tmp_path / 'env', tmp_path / 'constraints.txt'
     source.write_text('torch==2.14.1')
     make_venv(venv)
@@ -132,12 +132,12 @@ def test_stamp_makes_ready_and_any_change_ends_it(tmp_path):
     assert setup_env.fingerprint(tmp_path / 'moved', [source]) != setup_env.fingerprint(tmp_path, [source])
 
 
-def test_stamp_does_not_count_without_a_python(tmp_path):
+def test_stamp_without_a_python_does_not_count(tmp_path):
     (tmp_path / setup_env.STAMP_NAME).write_text('hash')
     assert not setup_env.is_ready(tmp_path, 'hash')
 
 
-def test_environment_without_pip_is_not_taken_for_one_that_works(tmp_path):
+def test_venv_without_pip_works_only_with_uv(tmp_path):
     subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', str(tmp_path / 'env')])
     assert not setup_env.venv_works(tmp_path / 'env')
     assert setup_env.venv_works(tmp_path / 'env', uv='/bin/uv')  # which needs no pip
@@ -145,14 +145,14 @@ def test_environment_without_pip_is_not_taken_for_one_that_works(tmp_path):
         assert not setup_env.venv_works(tmp_path / 'nothing', uv)
 
 
-def test_a_folder_that_is_no_environment_is_left_alone(tmp_path):
+def test_create_venv_in_another_folder_is_refused(tmp_path):
     (tmp_path / 'precious.txt').write_text('data')
     with pytest.raises(setup_progress.SetupError, match='not a virtual environment'):
         setup_env.create_venv(tmp_path)
     assert (tmp_path / 'precious.txt').exists()
 
 
-def test_stale_stamp_is_gone_when_a_step_fails(tmp_path, monkeypatch):
+def test_failed_step_removes_the_stale_stamp(tmp_path, monkeypatch):
     stamp = tmp_path / setup_env.STAMP_NAME
     stamp.write_text('of an earlier run')
     monkeypatch.setattr(setup_env, 'venv_works', lambda venv, uv: True)
@@ -188,7 +188,7 @@ def test_missing_libgl_brings_headless_opencv(capsys):
     assert 'libGL' in capsys.readouterr().out
 
 
-def test_other_opencv_errors_are_not_hidden():
+def test_other_opencv_error_is_raised():
     with pytest.raises(setup_progress.SetupError, match='bad numpy'):
         FakeInstaller(answers=[('', 'ImportError: bad numpy')]).install_opencv_that_works()
 
@@ -203,7 +203,7 @@ def test_other_opencv_errors_are_not_hidden():
         (['mmdet', 'mmengine', 'onedl-mmcv', 'onedl-mmengine'], ['mmengine', 'onedl-mmcv', 'onedl-mmengine']),
     ],
 )
-def test_what_shares_files_goes_before_anything_is_installed(tmp_path, installed, removed):
+def test_install_first_removes_what_shares_files(tmp_path, installed, removed):
     (tmp_path / 'torchvision-aside').mkdir()
     installer = FakeInstaller(tmp_path, [(json.dumps(installed), ''), ('', '')])
     installer.install()
@@ -219,7 +219,7 @@ def test_what_shares_files_goes_before_anything_is_installed(tmp_path, installed
     assert list(tmp_path.iterdir()) == []
 
 
-def test_distributions_are_found_by_the_probe():
+def test_distributions_probe_finds_installed_ones():
     names = ['pytest', 'mmcv-full-of-nothing']
     output, error = setup_env.Installer(Path(sys.prefix), dict(os.environ)).run_python(
         setup_env.DISTRIBUTIONS_PROBE.format(names)

@@ -24,7 +24,7 @@ setup_progress = load_tool('setup_progress')
         ('\n', ''),
     ],
 )
-def test_activity(line, expected):
+def test_parse_activity_of_a_line(line, expected):
     assert setup_progress.parse_activity(line) == expected
 
 
@@ -43,20 +43,20 @@ def run_progress(stream, seconds: int) -> str:
     return stream.getvalue()
 
 
-def test_progress_is_rewritten_on_a_terminal():
+def test_progress_on_a_terminal_rewrites_its_line():
     output = run_progress(Terminal(), 190)
     assert '\rpackages: downloading 19, 3 min 10 s\x1b[K' in output
     assert output.count('\n') == 1
 
 
-def test_progress_is_a_line_every_half_minute_elsewhere():
+def test_progress_elsewhere_is_a_line_every_half_minute():
     lines = run_progress(io.StringIO(), 190).splitlines()
     assert lines[0] == 'packages: downloading 3, 30 s'
     assert len(lines) == 7
     assert lines[-1] == 'packages: done (3 min 10 s)'
 
 
-def test_failure_shows_the_error_and_where_the_log_is(tmp_path, capsys):
+def test_run_logged_on_failure_shows_the_error_and_the_log(tmp_path, capsys):
     code = 'print("Collecting torch"); print("ERROR: [Errno 28] No space left on device"); exit(1)'
     log = tmp_path / 'logs' / 'step.log'
     with pytest.raises(setup_progress.SetupError) as raised:
@@ -68,12 +68,12 @@ def test_failure_shows_the_error_and_where_the_log_is(tmp_path, capsys):
     assert 'packages: failed' in capsys.readouterr().out
 
 
-def test_success_keeps_the_log(tmp_path):
+def test_run_logged_on_success_keeps_the_log(tmp_path):
     setup_progress.run_logged('step', [sys.executable, '-c', 'print("fine")'], tmp_path / 'a.log', dict(os.environ))
     assert (tmp_path / 'a.log').read_text() == 'fine\n'
 
 
-def test_early_errors_are_shown_with_the_end():
+def test_relevant_lines_show_early_errors_and_the_end():
     lines = ['error: no such thing\n'] + [f'later line {i}\n' for i in range(500)]
     shown = setup_progress.relevant_lines(lines)
     assert shown[0] == 'error: no such thing'
@@ -90,6 +90,6 @@ def test_early_errors_are_shown_with_the_end():
         ('ModuleNotFoundError: No module named setuptools', ''),
     ],
 )
-def test_hints(text, expected):
+def test_find_hint_for_a_known_error(text, expected):
     hint = setup_progress.find_hint([text])
     assert expected in hint and bool(hint) == bool(expected)

@@ -21,13 +21,13 @@ from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # 
         ((1, 3000), (1, 3000)),
     ],
 )
-def test_small_pictures_are_enlarged(shape, expected):
+def test_painting_of_small_image_is_enlarged(shape, expected):
     painting = Painting(gray_image(*shape))
     painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
     assert painting.finish().shape == (*expected, 3) and max(expected) >= MIN_SIDE
 
 
-def test_boxes_are_where_they_should_be():
+def test_painted_box_is_where_it_should_be():
     painting = Painting(gray_image())
     painting.box((100, 200, 300, 400), RED)
     picture = painting.finish()
@@ -40,7 +40,7 @@ def test_boxes_are_where_they_should_be():
     assert 0.3 * color_share(picture, RED) < color_share(dashed.finish(), RED) < 0.8 * color_share(picture, RED)
 
 
-def test_names_do_not_cover_each_other():
+def test_painted_names_do_not_cover_each_other():
     one, three = Painting(gray_image()), Painting(gray_image())
     one.box((100, 200, 300, 400), RED, 'name')
     for _ in range(3):
@@ -52,7 +52,7 @@ def test_names_do_not_cover_each_other():
     assert name > 0 and color_share(three.finish(), RED) - box > 2.7 * name
 
 
-def test_masks_are_tinted_and_keep_the_picture():
+def test_painted_mask_tints_the_picture():
     painting = Painting(gray_image())
     mask = np.zeros((600, 800), bool)
     mask[100:200, 100:200] = True
@@ -62,7 +62,7 @@ def test_masks_are_tinted_and_keep_the_picture():
     assert tuple(picture[50, 50]) == (128, 128, 128)
 
 
-def test_label_maps_skip_what_is_no_class():
+def test_painted_label_map_skips_unknown_classes():
     labels = np.full((60, 80), 255)
     labels[:30] = 0
     labels[30:40] = 1
@@ -73,7 +73,7 @@ def test_label_maps_skip_what_is_no_class():
     assert 0.3 < color_share(picture, RED) < 0.5 and 0.05 < color_share(picture, BLUE) < 1 / 6
 
 
-def test_colours_are_given_ones_first_and_all_differ():
+def test_colors_begin_with_the_palette_and_all_differ():
     colours = make_colours(40, [[1, 2, 3]])
     assert colours[0] == (1, 2, 3) and len(set(colours)) == 40
     assert all(0 <= value <= 255 for colour in colours for value in colour)
@@ -94,6 +94,6 @@ def test_colours_are_given_ones_first_and_all_differ():
         (np.int64([[[0, 1, 1]]]), (1, 1, 0)),
     ],
 )
-def test_images_of_any_kind_are_pictures(image, expected):
+def test_as_picture_of_any_dtype_gives_rgb(image, expected):
     picture = as_picture(image)
     assert picture.dtype == np.uint8 and picture.shape == (1, 1, 3) and tuple(picture[0, 0]) == expected

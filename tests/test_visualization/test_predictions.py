@@ -9,7 +9,7 @@ pytest.importorskip('PIL')
 pytest.importorskip('matplotlib')
 
 
-def test_images_in_the_folder_for_painted_ones_are_safe(tmp_path):
+def test_paint_predictions_into_a_folder_with_images_is_refused(tmp_path):
     from mmrest.engine import UsageError
     from mmrest.visualization import paint_predictions
 

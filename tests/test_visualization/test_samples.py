@@ -12,7 +12,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa
 from mmrest.visualization import draw_sample  # noqa: E402
 
 
-def test_a_palette_by_name_is_not_taken_for_colours():
+def test_draw_sample_with_named_palette_draws_boxes():
     sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.8])))
     assert color_share(draw_sample(gray_image(), sample, ['a', 'b', 'c', 'd'], 'coco'), (128, 128, 128)) < 1
 
@@ -23,7 +23,7 @@ def instances(**fields):
     )
 
 
-def test_predictions_below_the_threshold_are_left_out():
+def test_draw_sample_leaves_out_low_scores():
     sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.2])))
     palette = [RED, BLUE]
     picture = draw_sample(gray_image(), sample, ['a', 'b'], palette)
@@ -33,7 +33,7 @@ def test_predictions_below_the_threshold_are_left_out():
     assert color_share(draw_sample(gray_image(), sample, score_thr=0.95), (128, 128, 128)) == 1
 
 
-def test_annotations_with_masks_and_ignored_regions():
+def test_draw_sample_of_annotations_shows_masks_and_ignored_boxes():
     masks = torch.zeros(2, 600, 800, dtype=torch.bool)
     masks[1, 150:250, 420:480] = True
     ignored = InstanceData(bboxes=torch.tensor([[600.0, 10, 700, 90]]), labels=torch.tensor([0]))
@@ -44,7 +44,7 @@ def test_annotations_with_masks_and_ignored_regions():
         draw_sample(gray_image(), BaseDataElement(gt_instances=instances()))
 
 
-def test_panoptic_maps_and_label_maps_of_samples():
+def test_draw_sample_of_panoptic_and_label_maps_tints_classes():
     ids = torch.zeros(1, 60, 80, dtype=torch.long)
     ids[:, :, 40:] = 1 + 1000
     ids[:, 50:] = 2  # no class
@@ -57,7 +57,7 @@ def test_panoptic_maps_and_label_maps_of_samples():
     )  # class 3 has no name
 
 
-def test_classes_of_images():
+def test_draw_sample_of_classes_writes_names():
     sample = BaseDataElement(
         pred_label=torch.tensor([1]), pred_score=torch.tensor([0.1, 0.9]), gt_label=torch.tensor([0])
     )
