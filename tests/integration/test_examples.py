@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, need_mmpretrain, run_process
+from conftest import REPO, TINY, need_mmpretrain, run_process
 from helpers.docs_blocks import blocks_for
 from helpers.small_projects import (
     CLASSES,
@@ -27,6 +27,7 @@ from helpers.small_projects import (
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+TROUBLESHOOTING = REPO / 'docs/troubleshooting.md'
 LIBRARIES = {
     **dict.fromkeys(SMALL, ('mmseg',)),
     **dict.fromkeys(DETECTORS, ('mmdet',)),
@@ -63,7 +64,8 @@ def saved(runner: Runner) -> Path:
 
 def check_losses(runner: Runner) -> None:
     losses, counts = runner.message_hub.get_scalar('train/loss').data
-    assert counts.sum() == 2 and np.isfinite(losses).all() and (losses > 0).all()
+    assert counts.sum() == 2
+    assert [loss for loss in losses if not 0 < loss < np.inf] == []
 
 
 @pytest.mark.parametrize('name', SMALL)
@@ -157,7 +159,8 @@ def test_plain_pytorch_example_runs_without_openmmlab(tmp_path):
     script = copy_example('plain_pytorch', tmp_path)
     out = run_process([sys.executable, '-c', ALONE, script, '--steps', 2, '--size', 32, '--batch-size', 2], tmp_path)
     losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith('step')]
-    assert len(losses) == 2 and all(0 < loss < 10 for loss in losses)
+    assert len(losses) == 2
+    assert [loss for loss in losses if not 0 < loss < 10] == []
     assert '% of the pixels of 16 new images are right' in out
     assert torch.load(tmp_path / 'plain_pytorch.pth', weights_only=True)
 
@@ -205,7 +208,8 @@ def test_inferencers_in_another_folder_predict_from_trained_examples(train, shap
     if said['there']:
         assert 'before the import' not in said
     else:
-        assert 'Weights only load failed' in said['before the import'] and 'HistoryBuffer' in said['before the import']
+        for quoted in ('Weights only load failed', 'HistoryBuffer'):
+            assert quoted in said['before the import'] and quoted in TROUBLESHOOTING.read_text(encoding='utf-8')
     assert said['boxes'] == 5 and tuple(said['det_classes']) == CLASSES
     assert said['shape'] == [64, 64] and tuple(said['seg_classes']) == SEG_CLASSES and said['palette'] == PALETTE
     assert said['set_by_hand'] == 150

@@ -62,10 +62,10 @@ def test_diversity_of_a_detector_lists_every_attention(configs, checkpoint, shap
         ('stage3.1.attn', 4),
         ('stage4.0.attn', 8),
     ]
-    assert all(set(layer['mean']) == set(STEPS) for layer in layers)
-    assert all(-1 <= value <= 1 for layer in layers for value in layer['mean'].values())
+    assert [set(layer['mean']) for layer in layers] == [set(STEPS)] * 4
+    assert [value for layer in layers for value in layer['mean'].values() if not -1 <= value <= 1] == []
     v2 = measure_diversity(init_model(str(configs['ResTv2']), 'none'), images)
-    assert all(set(layer['mean']) == set(STEPS[:1]) for layer in v2)
+    assert [set(layer['mean']) for layer in v2] == [set(STEPS[:1])] * len(v2)
 
 
 def test_diversity_of_a_backbone_without_attention_is_refused(configs, shapes, tmp_path):

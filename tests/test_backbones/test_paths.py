@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from conftest import run_process
+from helpers.gradients import assert_close_in_std, without_gradient
 from torch import nn
 
 from mmrest import ResT, ResTv2
@@ -35,10 +36,6 @@ def pair(cls, arch, **options):
     return plain, other
 
 
-def close(out, expected):
-    return (out - expected).abs().max() <= 1e-9 * expected.std()
-
-
 def backward(model, x):
     outs = model(x)
     sum((out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum() for out in outs).backward()
@@ -57,12 +54,14 @@ def test_backbone_with_any_option_equals_the_formula(tiny, cls, options, size):
     for key, grad in expected.items():
         # Some are zero in exact arithmetic: the mixing bias, or anything that InstanceNorm removes.
         scale = max(grad.abs().max().item(), 1e-3 * max(g.abs().max().item() for g in expected.values()))
-        assert (grads[key] - grad).abs().max() <= 1e-9 * scale, key
+        torch.testing.assert_close(
+            grads[key], grad, rtol=0, atol=1e-9 * scale, msg=lambda text, key=key: f'{key}: {text}'
+        )
     with torch.no_grad():
         inference = other.eval()(x)
     for out, expected in zip(inference, plain.eval()(x)):
         assert not out.requires_grad and expected.requires_grad
-        assert close(out, expected)
+        assert_close_in_std(out, expected)
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
@@ -89,7 +88,7 @@ def test_backbone_under_autocast_is_close_to_float32(tiny, options, dtype):
         with torch.no_grad():
             inference = model(x)
     sum(out.float().square().mean() for out in outs).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert without_gradient(model) == []
     for out, quick, expected in zip(outs, inference, exact):
         assert (out - expected).abs().mean() < 0.05 and (quick - expected).abs().mean() < 0.05
 
@@ -100,7 +99,8 @@ def test_backbone_in_half_precision_has_finite_gradients(tiny, options, dtype):
     model = ResT(tiny, **options).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
-    assert all(out.dtype == dtype for out in outs) and all(p.grad.isfinite().all() for p in model.parameters())
+    assert [out.dtype for out in outs] == [dtype] * 4
+    assert without_gradient(model) == []
 
 
 @pytest.mark.matrix
@@ -109,8 +109,8 @@ def test_backbone_gives_every_parameter_a_gradient_and_the_mixing_bias_zero(tiny
         model = ResT(tiny, attn_impl=impl)
         grads = backward(model, torch.rand(1, 3, 64, 64))
         biases = [grad for key, grad in grads.items() if key.endswith('transform_conv.bias')]
-        assert len(biases) == 4 and all((grad == 0).all() for grad in biases)
-        assert all(grad is not None for grad in grads.values())
+        assert [grad.abs().max().item() for grad in biases] == [0] * 4
+        assert without_gradient(model) == []
 
 
 def test_chunked_attention_with_map_dropout_takes_the_formula(tiny, monkeypatch):
@@ -138,7 +138,7 @@ def test_attn_impl_argument_overrides_the_environment_variable(tiny, monkeypatch
 def test_frozen_backbone_gets_gradients_only_for_trainable_parameters(tiny, frozen):
     model = ResT(tiny, **frozen).train()
     grads = backward(model, torch.rand(1, 3, 64, 64))
-    assert all((grads[key] is not None) == p.requires_grad for key, p in model.named_parameters())
+    assert [key for key, p in model.named_parameters() if (grads[key] is not None) != p.requires_grad] == []
 
 
 @pytest.mark.parametrize('options', [dict(attn_impl='chunked'), dict(ffn_recompute=True, with_cp=True)], ids=str)

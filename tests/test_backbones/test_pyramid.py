@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.gradients import without_gradient
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -29,7 +30,7 @@ def test_out_indices_select_stages_and_build_nothing_beyond(tiny, out_indices, e
     assert {name for name, _ in model.named_children() if name.startswith('norm')} == {f'norm{i + 1}' for i in emitted}
     assert not hasattr(model, f'stage{emitted[-1] + 2}')
     sum(out.square().sum() for out in outs).backward()
-    assert all(p.grad is not None for p in model.parameters())
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
 
 def test_stage_output_is_the_same_whatever_else_is_emitted(tiny):
@@ -80,9 +81,10 @@ def test_frozen_stages_get_no_gradient_and_keep_their_statistics(tiny, frozen_st
 
 def test_norm_eval_keeps_batch_norm_in_eval_mode(tiny):
     model = ResT(tiny, norm_eval=True).train()
-    assert not any(m.training for m in model.modules() if isinstance(m, _BatchNorm))
+    assert [key for key, m in model.named_modules() if isinstance(m, _BatchNorm) and m.training] == []
     assert model.stage1[0].training
-    assert all(m.training for m in ResT(tiny).train().modules() if isinstance(m, _BatchNorm))
+    default = ResT(tiny).train()
+    assert [key for key, m in default.named_modules() if isinstance(m, _BatchNorm) and not m.training] == []
 
 
 def test_with_cp_gives_the_same_gradients(tiny):
@@ -103,8 +105,9 @@ def test_backbone_in_other_dtypes_keeps_them_and_is_finite(tiny, dtype):
     model = ResT(tiny).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
-    assert all(out.dtype == dtype and out.isfinite().all() for out in outs)
-    assert all(p.grad.isfinite().all() for p in model.parameters())
+    assert [out.dtype for out in outs] == [dtype] * 4
+    assert [i for i, out in enumerate(outs) if not out.isfinite().all()] == []
+    assert without_gradient(model) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.gradients import assert_close_in_std
 from torch import nn
 from torch.func import functional_call, grad, jvp, vmap
 from torch.nn.utils import prune
@@ -22,24 +23,21 @@ def draw(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def close(out, expected):
-    return (out - expected).abs().max() <= 1e-9 * expected.std()
-
-
 @pytest.mark.parametrize('mixing', [True, False])
 @pytest.mark.parametrize('impl', ['auto', 'direct', 'chunked'])
 def test_emsa_forward_mode_derivative_equals_the_formula(impl, mixing):
     q, k, v, tangent = draw(2, 4, 15, 8), draw(2, 4, 6, 8), draw(2, 4, 6, 8), draw(2, 4, 15, 8)
     mix = (draw(4, 4), draw(4)) if mixing else ()
     expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q,), (tangent,))[1]
-    assert close(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q,), (tangent,))[1], expected)
+    assert_close_in_std(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q,), (tangent,))[1], expected)
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(q, tangent)
         out = torch.autograd.forward_ad.unpack_dual(emsa(dual, k, v, *mix, impl=impl))
-    assert close(out.tangent, expected)
+    assert_close_in_std(out.tangent, expected)
     step = 1e-6
     difference = emsa(q + step * tangent, k, v, *mix, impl=impl) - emsa(q - step * tangent, k, v, *mix, impl=impl)
-    assert (expected - difference / (2 * step)).abs().max() < 1e-6 * expected.abs().max()
+    atol = 1e-6 * expected.abs().max().item()
+    torch.testing.assert_close(difference / (2 * step), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
@@ -50,7 +48,8 @@ def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, option
     plain = cls(tiny, norm_eval=True, attn_impl='reference').double().train(train)
     plain.load_state_dict(model.state_dict())
     x, tangent = draw(2, 3, 40, 36), draw(2, 3, 40, 36)
-    assert close(jvp(lambda x: model(x)[-1], (x,), (tangent,))[1], jvp(lambda x: plain(x)[-1], (x,), (tangent,))[1])
+    derivatives = [jvp(lambda x, model=model: model(x)[-1], (x,), (tangent,))[1] for model in (model, plain)]
+    assert_close_in_std(*derivatives)
 
     def loss(params, x):
         return sum(out.square().sum() for out in functional_call(model, params, (x,)))
@@ -58,12 +57,13 @@ def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, option
     params = {key: p.detach() for key, p in model.named_parameters()}
     grads = grad(loss)(params, x)
     sum(out.square().sum() for out in plain(x)).backward()
-    scale = max(p.grad.abs().max() for p in plain.parameters())
-    for key, p in plain.named_parameters():
-        assert (grads[key] - p.grad).abs().max() <= 1e-9 * scale, key
+    expected = {key: p.grad for key, p in plain.named_parameters()}
+    atol = 1e-9 * max(value.abs().max().item() for value in expected.values())
+    torch.testing.assert_close(grads, expected, rtol=0, atol=atol)
     if not train:  # one gradient for each image
         each = vmap(grad(lambda params, x: loss(params, x[None])), in_dims=(None, 0))(params, x)
-        assert all((each[key].sum(0) - p.grad).abs().max() <= 1e-9 * scale for key, p in plain.named_parameters())
+        total = {key: value.sum(0) for key, value in each.items()}
+        torch.testing.assert_close(total, expected, rtol=0, atol=atol)
 
 
 def compare_with_hooks(tiny, hook, **options):

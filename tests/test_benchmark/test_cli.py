@@ -37,7 +37,8 @@ def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
     assert {(row['mode'], tuple(row['shape'])) for row in rows} == {
         (mode, shape) for mode in ('forward', 'train') for shape in ((32, 40), (33, 33))
     }
-    assert all(len(row['all_seconds']) == 2 and row['images/s'] == 1 / row['seconds'] for row in rows)
+    assert [len(row['all_seconds']) for row in rows] == [2] * 8
+    assert [row['images/s'] for row in rows] == [1 / row['seconds'] for row in rows]
     assert len(list(tmp_path.glob('plot_*.png'))) == 4
     assert 'rest-lite:released' in capsys.readouterr().out
 
@@ -64,7 +65,8 @@ def test_benchmark_of_attention_alone_measures_every_model():
         '--dtype',
         'float64',
     )
-    assert len(rows) == 4 and all(row['seconds'] > 0 for row in rows)
+    assert len(rows) == 4
+    assert [row for row in rows if not row['seconds'] > 0] == []
 
 
 @pytest.mark.slow
@@ -75,7 +77,8 @@ def test_benchmark_of_shapes_config_measures_both_modes(repo, name):
     rows = run_benchmark(
         repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', '64x96', '--rounds', 1, '--no-memory'
     )
-    assert len(rows) == 2 and all(row['seconds'] > 0 for row in rows)
+    assert len(rows) == 2
+    assert [row for row in rows if not row['seconds'] > 0] == []
 
 
 @pytest.mark.slow
@@ -91,7 +94,7 @@ def test_benchmark_of_peers_measures_every_model(part):
         with pytest.raises(UsageError, match='needs mmpretrain'):
             run_benchmark('convnext-t', '--no-memory')
     rows = run_benchmark('rest-lite', *peers, '--part', part, '--shape', '64x96', '--rounds', 1, '--no-memory')
-    assert all(row['seconds'] > 0 for row in rows)
+    assert [row for row in rows if not row['seconds'] > 0] == []
 
 
 @pytest.mark.parametrize(
