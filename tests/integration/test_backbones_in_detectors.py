@@ -18,11 +18,39 @@ BACKBONES = [
     dict(type='ResT'),
     *(dict(type='ResTv2', style=style, window_sizes=(8, 4, 2, 1)) for style in ('global', 'win', 'cwin', 'hwin')),
 ]
+# Narrow necks and heads, and few proposals: none of them is under test.
+SMALL = {
+    'retinanet': {
+        'neck.out_channels': 16,
+        'bbox_head.in_channels': 16,
+        'bbox_head.feat_channels': 16,
+        'test_cfg.max_per_img': 5,
+    },
+    'mask-rcnn': {
+        'neck.out_channels': 16,
+        'rpn_head.in_channels': 16,
+        'rpn_head.feat_channels': 16,
+        'roi_head.bbox_roi_extractor.out_channels': 16,
+        'roi_head.bbox_head.in_channels': 16,
+        'roi_head.bbox_head.fc_out_channels': 32,
+        'roi_head.mask_roi_extractor.out_channels': 16,
+        'roi_head.mask_head.in_channels': 16,
+        'roi_head.mask_head.conv_out_channels': 16,
+        'train_cfg.rpn_proposal.nms_pre': 100,
+        'train_cfg.rpn_proposal.max_per_img': 50,
+        'train_cfg.rcnn.sampler.num': 32,
+        'test_cfg.rpn.nms_pre': 100,
+        'test_cfg.rpn.max_per_img': 50,
+        'test_cfg.rcnn.max_per_img': 5,
+    },
+}
 
 
 def build(kind: str, backbone: dict, arch: dict):
     register_all_modules(init_default_scope=True)
-    model = Config(get_config(f'mmdet::_base_/models/{kind}_r50_fpn.py').to_dict()).model
+    cfg = Config(get_config(f'mmdet::_base_/models/{kind}_r50_fpn.py').to_dict())
+    cfg.merge_from_dict({f'model.{key}': value for key, value in SMALL[kind].items()})
+    model = cfg.model
     # RetinaNet's pyramid starts at the second stage, Mask R-CNN's at the first.
     first = 1 if kind == 'retinanet' else 0
     model.backbone = dict(arch=arch, out_indices=tuple(range(first, 4)), drop_path_rate=0.1, **backbone)

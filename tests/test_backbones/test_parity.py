@@ -1,12 +1,16 @@
 """The backbones against values computed by others: the published models, and a plain NumPy statement of ResT."""
 
+import copy
 import json
-from pathlib import Path
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy_rest
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from mmrest import ResT, ResTv2
 
@@ -49,17 +53,43 @@ def test_numpy_model_reproduces_its_stored_values():
         assert out.ravel()[:8].tolist() == pytest.approx(expected['first'], rel=1e-9)
 
 
-def load_golden(external: Path, name: str, monkeypatch):
-    monkeypatch.syspath_prepend(str(external / 'golden'))
-    golden = pytest.importorskip('golden')
-    values, arrays = golden.load(external / 'golden' / f'{name}.json')
+@dataclass
+class Published:
+    """A published model: its stored values, its weights, and the backbone of this package that took them.
+
+    Args:
+        name (str): Of the stored values.
+        golden (ModuleType): Reads and compares stored values.
+        values (dict): The stored values.
+        weights (dict): The published weights.
+        image (Tensor): The image of the stored values, in float64.
+        model (nn.Module): The backbone in float64 and eval mode.
+        loaded (NamedTuple): Missing and unexpected keys of loading ``weights`` into ``model``.
+    """
+
+    name: str
+    golden: ModuleType
+    values: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    image: torch.Tensor
+    model: nn.Module
+    loaded: Any
+
+
+@pytest.fixture(scope='module', params=GOLDEN)
+def published(external, request) -> Published:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(external / 'golden'))
+        golden = pytest.importorskip('golden')
+    values, arrays = golden.load(external / 'golden' / f'{request.param}.json')
     weights = {key: torch.as_tensor(array) for key, array in arrays.items()}
     image = torch.from_numpy(golden.image(values['seed'], values['image']))
     name, arch = values['variant'].split('_')
-    # The published v1 detectors feed the normalised map onward.
+    # The published v1 detectors feed the normalized map onward.
     trunk = values['layout'] == 'detectron2' and name == 'rest'
     model = dict(rest=ResT, restv2=ResTv2)[name](arch, out_norm='trunk' if trunk else 'branch').double().eval()
-    return golden, values, weights, image, model
+    loaded = model.load_state_dict(weights, strict=False)
+    return Published(request.param, golden, values, weights, image, model, loaded)
 
 
 def classify(model, image, weights):
@@ -102,10 +132,9 @@ def check_along_gradient(loss, params, step=1e-5):
     assert ((values[0] - values[1]) / (2 * step)).item() == pytest.approx(norm.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize('name', GOLDEN)
-def test_backbone_outputs_and_gradients_equal_the_published_model(name, external, monkeypatch):
-    golden, values, weights, image, model = load_golden(external, name, monkeypatch)
-    result = model.load_state_dict(weights, strict=False)
+def test_backbone_outputs_and_gradients_equal_the_published_model(published):
+    golden, values, weights, image = published.golden, published.values, published.weights, published.image
+    model, result = copy.deepcopy(published.model), published.loaded
     detector = values['layout'] == 'detectron2'
     # The hook translates the published output norms; only those that a classifier lacks are missing.
     v1 = isinstance(model, ResT)
@@ -113,12 +142,12 @@ def test_backbone_outputs_and_gradients_equal_the_published_model(name, external
     own_head = ['head.weight', 'head.bias'] if v1 else ['norm.weight', 'norm.bias', 'head.weight', 'head.bias']
     assert sorted(result.missing_keys) == ([] if detector else sorted(new_norms))
     assert result.unexpected_keys == ([] if detector else own_head)
-    head = {key: weights[key].requires_grad_() for key in own_head if not detector}
+    head = {key: weights[key].clone().requires_grad_() for key in own_head if not detector}
 
     def compute():
         if detector:
             return {f'stage{i + 1}': out for i, out in enumerate(model(image))}
-        return classify(model, image, weights)
+        return classify(model, image, head)
 
     outputs = compute()
     assert set(outputs) == set(values['outputs'])
@@ -136,7 +165,7 @@ def test_backbone_outputs_and_gradients_equal_the_published_model(name, external
     grads = {key: param.grad for key, param in model.named_parameters()}
     grads.update({key: tensor.grad for key, tensor in head.items()})
     order = list(grads)
-    first = STORED_WRONG_BEFORE.get(name)
+    first = STORED_WRONG_BEFORE.get(published.name)
     doubted = dict.fromkeys(order[: order.index(first)] if first else ())
     if doubted:  # along the gradient, the derivative is its norm
         check_along_gradient(lambda: total(compute()), [dict(model.named_parameters())[key] for key in doubted])
@@ -148,13 +177,12 @@ def test_backbone_outputs_and_gradients_equal_the_published_model(name, external
         assert abs(grads[own].norm().item() - norm) <= max(1e-7 * norm, 1e-11), key
 
 
-@pytest.mark.parametrize('name', GOLDEN)
-def test_backbone_in_float32_is_close_to_the_published_model(name, external, monkeypatch):
-    golden, values, weights, image, model = load_golden(external, name, monkeypatch)
-    model.load_state_dict(weights, strict=False)
+def test_backbone_in_float32_is_close_to_the_published_model(published):
+    golden, values = published.golden, published.values
+    model, image = copy.deepcopy(published.model).float(), published.image.float()
     if values['layout'] == 'detectron2':
-        outputs = {f'stage{i + 1}': out for i, out in enumerate(model.float()(image.float()))}
+        outputs = {f'stage{i + 1}': out for i, out in enumerate(model(image))}
     else:
-        outputs = classify(model.float(), image.float(), {key: weight.float() for key, weight in weights.items()})
+        outputs = classify(model, image, {key: weight.float() for key, weight in published.weights.items()})
     for key, out in outputs.items():
         assert golden.worst(values, key, out.detach().numpy()) < 1e-3, key

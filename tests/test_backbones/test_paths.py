@@ -202,7 +202,7 @@ def work(rank, file):
 
 if __name__ == '__main__':
     import sys
-    mp.spawn(work, (sys.argv[1], ), nprocs=2)
+    mp.start_processes(work, (sys.argv[1], ), nprocs=2, start_method='fork')  # which spares two imports of torch
 """
 
 

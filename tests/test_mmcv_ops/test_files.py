@@ -20,7 +20,8 @@ def test_installed_file_serves_any_import_order_until_removed(mmcv_lite, monkeyp
     ):
         main([option])
         assert said in capsys.readouterr().out
-    assert run_python(mmcv_lite, USE_OPERATORS).splitlines()[-2:] == ['mmrest', '[0]']
+    (printed,) = run_python(mmcv_lite, USE_OPERATORS)
+    assert printed.splitlines()[-2:] == ['mmrest', '[0]']
     for said in ('Removed', 'Nothing to do'):
         main(['--remove'])
         assert said in capsys.readouterr().out

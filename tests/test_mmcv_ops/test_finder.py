@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,13 +13,14 @@ from mmrest.mmcv_ops import extension, finder
 
 @pytest.mark.matrix
 def test_mmcv_lite_with_mmrest_imported_first_has_operators(mmcv_lite):
-    assert "No module named 'mmcv._ext'" in run_python(mmcv_lite, USE_OPERATORS)
-    assert run_python(mmcv_lite, f'import mmrest; {USE_OPERATORS}').splitlines()[-2:] == ['mmrest', '[0]']
+    without, first = run_python(mmcv_lite, USE_OPERATORS, f'import mmrest; {USE_OPERATORS}')
+    assert "No module named 'mmcv._ext'" in without
+    assert first.splitlines()[-2:] == ['mmrest', '[0]']
     assert not (mmcv_lite / 'mmcv' / '_ext.py').exists()
 
 
-def test_importing_mmrest_imports_neither_mmcv_nor_torchvision():
-    printed = run_python(Path.cwd(), 'import sys, mmrest; print(sorted({"mmcv", "torchvision"} & set(sys.modules)))')
+def test_importing_mmrest_imports_neither_mmcv_nor_torchvision(tmp_path):
+    (printed,) = run_python(tmp_path, 'import sys, mmrest; print(sorted({"mmcv", "torchvision"} & set(sys.modules)))')
     assert printed.splitlines()[-1] == '[]'
 
 
