@@ -56,7 +56,7 @@ def test_code_block_names_its_test_or_why_there_is_none(block):
 
 @pytest.mark.parametrize('block', COMMANDS, ids=str)
 def test_paths_in_commands_exist(block):
-    """Tools, configs and examples; names in capitals are for the reader to fill in."""
+    """Names in capitals are for the reader to fill in."""
     for word in command_words(block):
         named = re.fullmatch(r'(tools|configs|docs|tests|mmrest)/.*\.(py|sh)', word)
         if named and not re.search(r'[A-Z]{2,}|[{*<]', word):
@@ -77,7 +77,7 @@ def test_python_block_runs(block, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('block', [block for block in HERE if block.run_by['base']], ids=str)
 def test_config_block_on_an_example_builds(block, tmp_path):
-    """The example takes them: everything in them is built, with a tiny backbone."""
+    """The example and all that the block changes are built, with a tiny backbone."""
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import HOOKS, MODELS, init_default_scope
 

@@ -154,7 +154,7 @@ def test_diagnosis_of_the_fork_with_newer_python_has_no_failure():
     ],
 )
 def test_diagnosis_of_missing_mmcv_beside_the_fork_names_the_forks(change, fix):
-    """mmcv-lite would bring OpenMMLab's mmengine over the fork's."""
+    """mmcv-lite would overwrite the fork's mmengine with OpenMMLab's."""
     findings = diagnose(**{**FORK, **change})
     assert failed(findings) == {'mmcv'} and fix in findings['mmcv'].fix
 
@@ -211,7 +211,7 @@ def test_doctor_with_arguments_checks_nothing(tmp_path, file, words, status, mes
 
 
 def test_doctor_file_without_torch_says_so(tmp_path):
-    """What a user without torch sees: here, an environment whose installed packages are hidden."""
+    """The installed packages are hidden."""
     doctor_file = str(ROOT / 'tools' / 'doctor.py')
     (tmp_path / 'sitecustomize.py').write_text(
         'import sys; sys.path[:] = [p for p in sys.path if "-packages" not in p]'

@@ -60,7 +60,7 @@ def test_diagnosis_of_operators_names_their_source(changes, status, detail, fix)
 @pytest.mark.parametrize('torchvision', [ABSENT, {'error': 'RuntimeError: operator torchvision::nms does not exist'}])
 @pytest.mark.parametrize('ops', [{}, NO_EXT, {**NO_EXT, 'error': "ModuleNotFoundError: No module named 'torchvision'"}])
 def test_diagnosis_without_torchvision_blames_it_alone(torchvision, ops):
-    """Alone to blame: what does not work without it is not named a second time."""
+    """Packages that fail for lack of torchvision are not named beside it."""
     later = {'ops': {'error': "ModuleNotFoundError: No module named 'torchvision'"}}
     findings = diagnose(torchvision=torchvision, mmcv_ops=ops, mmrest=later)
     assert failed(findings) == {'torchvision'} and 'torchvision==0.29.1' in findings['torchvision'].fix

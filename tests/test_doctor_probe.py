@@ -43,7 +43,7 @@ def test_has_kernels_for_an_architecture(archs, capability, expected):
 
 
 def test_collect_with_a_crashing_import_reports_the_others(tmp_path, monkeypatch):
-    """The real probes, on modules of our own: one that ends Python, one that prints and raises, one fine, leftovers."""
+    """The real probes, on made-up modules: one ends Python, one prints and raises, one is fine, one is a leftover folder."""
     (tmp_path / 'crashing.py').write_text('import os; os._exit(3)')
     (tmp_path / 'raising.py').write_text('print("noise"); raise RuntimeError("broken on purpose")')
     (tmp_path / 'fine.py').write_text('__version__ = "1.0"')
@@ -60,7 +60,7 @@ def test_collect_with_a_crashing_import_reports_the_others(tmp_path, monkeypatch
 
 @pytest.mark.parametrize('written', [False, True])
 def test_collect_looks_up_operators_with_and_without_mmrest(tmp_path, monkeypatch, written):
-    """The real probes in their two processes, on made-up packages that need no torch."""
+    """The real probes in their two processes, on made-up packages that do not need torch."""
     for name, text in {
         'torch.py': TORCH.format(gpu=True),
         'mmcv/__init__.py': '',

@@ -1,4 +1,4 @@
-"""What is built: the package with configs and tools in it, and what it requires."""
+"""The built package: modules, configs, tools and requirements."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_wheel_built_from_the_sdist_holds_the_same_files(source, wheel, tmp_path
 
 
 def test_installed_config_is_loaded(site):
-    """With what they inherit beside them and from mmdet."""
+    """Its bases are beside it and in mmdet."""
     pytest.importorskip('mmdet')
     folder = site / 'mmrest' / '.mim' / 'configs'
     cfg = Config.fromfile(folder / 'published' / 'retinanet_rest_small_fpn_1x_coco_3rdparty.py')
@@ -89,7 +89,7 @@ def test_installed_config_is_loaded(site):
 
 
 def test_config_elsewhere_inherits_an_installed_one(site, tmp_path):
-    """In a process that sees the unpacked wheel only: what is missing are the data that the installed config names."""
+    """The process sees the unpacked wheel only, and gets as far as the missing data of the installed config."""
     pytest.importorskip('mmdet')
     (tmp_path / 'own.py').write_text(
         "_base_ = __import__('mmrest').get_config_path('retinanet_rest_lite_fpn_shapes')\n"
@@ -105,7 +105,7 @@ def test_config_elsewhere_inherits_an_installed_one(site, tmp_path):
 
 
 def requirements(site: Path, extra: str) -> dict[str, str]:
-    """Names and versions that an extra of the wheel adds; of the wheel without extras for ''."""
+    """Return the requirements that an extra of the wheel adds, by name; for '', those of the wheel without extras."""
     message = Parser().parsestr((site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text())
     found = [Requirement(text) for text in message.get_all('Requires-Dist')]
     return {
@@ -116,7 +116,7 @@ def requirements(site: Path, extra: str) -> dict[str, str]:
 
 
 def test_wheel_without_extras_requires_torch_alone(site):
-    """mmengine has another name in the maintained fork, where OpenMMLab's would overwrite its files."""
+    """mmengine has another name in the maintained fork, whose files OpenMMLab's would overwrite."""
     assert requirements(site, '') == {'torch': '>=2.4'}
 
 
@@ -137,7 +137,7 @@ def test_extras_with_mmcv_have_only_one(site):
 
 
 def pins(repo: Path, python: str) -> dict[str, str]:
-    """The versions of constraints.txt for one Python; a second one for a name fails."""
+    """Return the versions of constraints.txt for one Python, after checking that each name has one."""
     found = {}
     for line in (repo / 'constraints.txt').read_text().splitlines():
         if not line or line.startswith('#'):
@@ -151,7 +151,7 @@ def pins(repo: Path, python: str) -> dict[str, str]:
 
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12', '3.13'])
 def test_constraints_for_each_python_are_within_the_extras(repo, site, python):
-    """One version of each package, within the limits of the extras."""
+    """The version of each package is within the limits of the extras."""
     found = pins(repo, python)
     needed = {**requirements(site, 'all'), **requirements(site, '')}
     del needed['grad-cam']  # which the environment of the tests does without
@@ -161,7 +161,7 @@ def test_constraints_for_each_python_are_within_the_extras(repo, site, python):
 
 
 def test_constraints_pin_the_requirements_of_pinned_packages(repo):
-    """Whatever a pinned package needs is pinned as well, but for what belongs to torch."""
+    """All requirements of pinned packages are pinned as well, except those of torch."""
     found = pins(repo, f'{sys.version_info.major}.{sys.version_info.minor}')
     of_torch = {canonicalize_name(Requirement(text).name) for text in metadata.requires('torch')}
     checked = 0

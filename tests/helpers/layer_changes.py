@@ -17,7 +17,7 @@ SIZE = (40, 36)
 
 
 class PlainAttention(nn.Module):
-    """The formula of EMSA in layers of torch; every layer is called."""
+    """The formula of EMSA, which calls every layer."""
 
     def forward(self, q, k, v, mix=None):
         maps = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
@@ -29,7 +29,7 @@ def draw(*shape):
 
 
 def pair(backbone, tiny, **options):
-    """The plain formula and a model with the options, with the same weights, in float64."""
+    """Build the plain formula and a model with the options, with the same weights, in float64."""
     plain, model = backbone(tiny).double(), backbone(tiny, **options).double()
     for name, value in plain.state_dict().items():
         if name.endswith(('running_mean', 'bias')) or value.ndim and not value.any():  # weight_norm takes no zeros
@@ -47,7 +47,7 @@ def layers(model, kinds=STOCK):
 
 
 def check(backbone, tiny, change, rtol=1e-9, **options):
-    """Change both models in the same way; two steps of training and inference must agree."""
+    """Check that two training steps and inference agree after the same change to both models."""
     models, x, steps = pair(backbone, tiny, **options), draw(2, 3, *SIZE), []
     for model in models:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The backbones inside mmdet's detectors: a training step with every style, and a prediction."""
+"""Both backbones in mmdet's detectors: a training step and a prediction with every style."""
 
 import pytest
 import torch

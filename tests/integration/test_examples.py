@@ -1,5 +1,4 @@
-"""Every file of docs/examples, copied out of the repository: two iterations with mmengine's runner, a prediction,
-and mmdet's and mmseg's inferencers on what was saved."""
+"""The files of docs/examples, copied out of the repository: two iterations, a prediction, and the inferencers."""
 
 import json
 import os
@@ -42,7 +41,7 @@ def test_docs_examples_all_have_a_test():
 
 @pytest.fixture(scope='module')
 def train(shapes, tmp_path_factory):
-    """Train an example, once; its runner."""
+    """A function that trains an example once and returns its runner."""
     runners = {}
 
     def train_once(name):
@@ -58,7 +57,7 @@ def train(shapes, tmp_path_factory):
 
 
 def saved(runner: Runner) -> Path:
-    """The checkpoint that the run ended with."""
+    """Return the checkpoint that a run ended with."""
     return Path((Path(runner.work_dir) / 'last_checkpoint').read_text())
 
 
@@ -87,7 +86,7 @@ def test_example_trains_two_iterations_and_predicts(train, name):
 
 
 def test_example_backbone_starts_from_the_pretrained_file(train):
-    """What the two steps have left of it: they move a weight by twice the learning rate at the most."""
+    """Two steps move a weight by twice the learning rate at the most."""
     runner = train('faster_rcnn')
     start = torch.load(Path(runner.work_dir).parent / 'rest_small.pth', weights_only=True)['model']
     trained = runner.model.backbone.state_dict()
@@ -189,7 +188,7 @@ with open('said.json', 'w') as file:
 
 @pytest.mark.matrix
 def test_inferencers_in_another_folder_predict_from_trained_examples(train, shapes, tmp_path):
-    """What docs/use_in_your_project.md says, in a folder without the repository and the pretrained weights."""
+    """The blocks of docs/use_in_your_project.md work in a folder without the repository and the pretrained weights."""
     for name, file in (('faster_rcnn', 'epoch_12.pth'), ('upernet', 'iter_160000.pth')):
         runner = train(name)
         runner.cfg.dump(str(tmp_path / f'{name}.py'))
@@ -218,7 +217,7 @@ def test_inferencers_in_another_folder_predict_from_trained_examples(train, shap
 
 
 def test_segmentor_of_checkpoint_without_classes_takes_those_set_by_hand(train, shapes, tmp_path):
-    """mmseg then takes those of Cityscapes, whatever arguments say; docs/use_in_your_project.md has the way out."""
+    """mmseg takes the classes of Cityscapes whatever the arguments; docs/use_in_your_project.md has the way out."""
     runner = train('upernet')
     from mmseg.apis import MMSegInferencer
 

@@ -74,7 +74,7 @@ def test_mmdet_config_and_inferencer_in_a_fresh_environment_train_and_predict(py
 
 @pytest.mark.slow
 def test_installed_demo_in_any_folder_writes_only_there(python, tmp_path):
-    """The whole demo with a small network: what it writes is in the current folder."""
+    """The demo of a small network writes only to the current folder."""
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     tools = run_process([python, '-m', 'mmrest.config_path', '--tools'], tmp_path, clean_environment()).strip()

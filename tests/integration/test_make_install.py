@@ -1,6 +1,6 @@
-"""`make install` from the first step to the doctor's word, on a machine with a GPU and no compiler.
+"""`make install` from the first step to the doctor's report, on a machine with a GPU and no compiler.
 
-What fetches packages is a program of ours called uv, which puts made-up packages where the real ones would be.
+Packages come from a fake uv, which writes made-up ones.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ METADATA = 'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
 
 
 class Machine:
-    """A folder with a program uv and an environment that is made with it."""
+    """A folder with a fake uv and the environment that is made with it."""
 
     def __init__(self, folder: Path):
         self.bin, self.venv = folder / 'bin', folder / 'env'
@@ -138,7 +138,7 @@ def test_make_install_with_gpu_and_no_compiler_is_healthy_and_not_repeated(machi
 
 
 def test_make_install_over_compiled_mmcv_removes_it_first(machine):
-    """As earlier versions made it: mmcv goes before mmcv-lite comes, whose files it would take along later."""
+    """mmcv is uninstalled before mmcv-lite is installed, since both share their files."""
     subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', machine.venv])
     (site,) = machine.venv.glob('lib/*/site-packages')
     (site / 'mmcv-2.1.0.dist-info').mkdir()

@@ -1,4 +1,4 @@
-"""The configs as they are, on a handful of images of COCO and ADE20K, where these are at hand; minutes each."""
+"""Unchanged configs on a handful of images of COCO and ADE20K; minutes each."""
 
 import re
 import sys
@@ -70,7 +70,7 @@ def test_upernet_on_ade20k_images_trains_and_tests_with_tta(repo, external, tmp_
 
 
 def test_tta_pipeline_gives_six_scales_and_their_mirror_images(repo, external):
-    """The segmentor sees an image with its shorter side at 256 to 896, and mirrored."""
+    """The shorter side of an image is 256 to 896."""
     from mmengine.config import Config
     from mmseg.registry import DATASETS
     from mmseg.utils import register_all_modules

@@ -1,4 +1,4 @@
-"""The texts that docs/troubleshooting.md quotes are those that are printed."""
+"""Messages quoted in docs/troubleshooting.md against those that are raised."""
 
 import re
 from pathlib import Path
@@ -192,7 +192,7 @@ def test_quoted_log_message_is_in_its_library(module, quoted):
 
 
 def test_unused_output_leaves_its_norm_without_gradient():
-    """Its norm gets no gradient, which is what distributed training complains of."""
+    """A norm without a gradient is what distributed training complains of."""
     pytest.importorskip('mmcv._ext')
     pytest.importorskip('mmdet')
     from mmdet.models import FPN
@@ -222,6 +222,6 @@ def test_unused_output_leaves_its_norm_without_gradient():
     ],
 )
 def test_quoted_refusal_is_a_message_of_the_engine(quoted):
-    """Each is provoked in tests/test_engine."""
+    """Each is raised by a test of tests/test_engine."""
     sources = (REPO / 'mmrest/engine').rglob('*.py')
     assert quoted in PAGE and any(quoted in path.read_text(encoding='utf-8') for path in sources)

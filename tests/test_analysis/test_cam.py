@@ -18,7 +18,7 @@ class Backbone(nn.AvgPool2d):
 
 
 class Classifier(nn.Module):
-    """Class 0 is told by red, class 1 by green."""
+    """A classifier that finds class 0 by red and class 1 by green."""
 
     def __init__(self):
         super().__init__()

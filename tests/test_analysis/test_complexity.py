@@ -14,13 +14,13 @@ STAGES = [((200, 320), 96, 1, 64), ((100, 160), 192, 2, 32), ((50, 80), 384, 6, 
 
 
 def spans(size, side, padded):
-    """Lengths that a side of the map is cut into."""
+    """Return the lengths that a side of the map is cut into."""
     whole, rest = divmod(size, side)
     return [side] * whole + ([side if padded else rest] if rest else [])
 
 
 def derive(style, padded=False):
-    """2 n n' C over blocks and windows; the reduction leaves an eighth of a window's side in any stage."""
+    """Sum 2 n n' C over blocks and windows; the reduction leaves an eighth of a window's side in any stage."""
     macs = 0
     for (height, width), channels, depth, side in STAGES:
         cost = {'global': 2 * height * width * 25 * 40 * channels, 'win': 0}
@@ -78,7 +78,7 @@ def test_attention_macs_of_emsa_and_msa_equal_the_formula():
     ids=str,
 )
 def test_stage_costs_add_up_to_those_of_the_layers(backbone, kwargs):
-    """By hooks on layers, and for attention by the formula, without the counter of torch."""
+    """Layers are counted by hooks and attention by the formula, without the counter of torch."""
     model = backbone(SMALL, out_indices=(0, 1), **kwargs).eval()
     layers = 0
 

@@ -12,7 +12,7 @@ from mmrest.ops.attention import instance_norm
 
 
 def queries_for(logits):
-    """Queries and keys, (1, k, n, n') each, whose attention logits are these."""
+    """Return queries and keys whose attention logits are the given ones."""
     heads, n, m = logits.shape
     return (logits * m**0.5)[None].double(), torch.eye(m, dtype=torch.float64).expand(1, heads, m, m)
 

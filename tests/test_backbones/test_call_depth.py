@@ -1,4 +1,4 @@
-"""The way from a backbone's forward to the product of attention is short enough to read."""
+"""Python frames between a backbone's forward and the matrix product of attention."""
 
 import traceback
 from pathlib import Path
@@ -15,7 +15,7 @@ MAX_FRAMES = 7
 
 
 class Stacks(TorchDispatchMode):
-    """Notes, for each batched matrix product, the frames of this package that lead to it."""
+    """Record the frames of this package that lead to each batched matrix product."""
 
     def __init__(self):
         super().__init__()

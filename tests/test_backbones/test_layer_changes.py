@@ -1,4 +1,4 @@
-"""What tools do to layers of torch works on every layer of a backbone, as in one that calls them all by the formula."""
+"""Changes that tools make to layers of torch: each has the same effect as on the plain formula, which calls every layer."""
 
 import itertools
 from functools import partial
@@ -14,7 +14,7 @@ from mmrest.layers import DropPath
 
 
 class LoRA(nn.Module):
-    """A layer and a small change of it, in the place of the layer."""
+    """A layer with a trainable scale, put in the place of the layer."""
 
     def __init__(self, layer):
         super().__init__()
@@ -44,7 +44,7 @@ def prune_globally(model):
 
 
 def set_forward(layer):
-    """As tools for offloading do it."""
+    """Replace a layer's forward, as tools for offloading do."""
     layer.forward = partial(_scaled, layer.forward)
 
 
@@ -74,7 +74,7 @@ CHANGES = {
 
 
 def grid():
-    """All changes with all backbones and options; by default those in which every pair of the three occurs."""
+    """List all changes with all backbones and options; those not needed for every pair of the three are marked slow."""
     names = ['ResT', 'ResTv2', 'windows']
     for (i, change), (j, backbone), (k, options) in itertools.product(
         enumerate(CHANGES), enumerate(BACKBONES), enumerate(OPTIONS)
@@ -115,7 +115,7 @@ ALONE = [
 @pytest.mark.parametrize('name', ALONE)
 @pytest.mark.parametrize('how', ['hook', 'wrapper', 'identity'])
 def test_backbone_with_one_layer_changed_equals_the_plain_formula(tiny, name, how):
-    """A neighbor that is stock must not be rearranged with it."""
+    """A stock neighbor must not be fused or reordered with it."""
     if how == 'identity' and name.split('.')[-1] in ('conv1', 'conv3', 'kv', 'sr', 'fc1', 'fc2'):
         pytest.skip('changes shapes')
 
@@ -130,7 +130,7 @@ def test_backbone_with_one_layer_changed_equals_the_plain_formula(tiny, name, ho
 
 @pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)], ids=str)
 def test_backbone_with_another_activation_equals_the_plain_formula(tiny, change, monkeypatch):
-    """One that looks at several tokens gets them all."""
+    """An activation that looks at several tokens gets them all, though the FFN works in blocks."""
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 7)
 
     def replace(model):

@@ -1,4 +1,4 @@
-"""The backbones against values computed by others: the published models, and a plain NumPy statement of ResT."""
+"""Both backbones against the published models, and against a plain NumPy implementation of ResT."""
 
 import copy
 import json
@@ -93,7 +93,7 @@ def published(external, request) -> Published:
 
 
 def classify(model, image, weights):
-    """Raw stage outputs and logits: what the published classifier computes with this backbone."""
+    """Compute raw stage outputs and logits as the published classifier does."""
     raw = []
     handles = [
         getattr(model, f'norm{i + 1}').register_forward_pre_hook(lambda _, args: raw.append(args[0])) for i in range(4)
@@ -115,13 +115,13 @@ def classify(model, image, weights):
 
 
 def published_norm_to_own(key):
-    """norm -> norm4 (v1); norm_2.0 -> norm2 (v2)."""
+    """Translate the name of a published norm: norm -> norm4 (v1); norm_2.0 -> norm2 (v2)."""
     name, leaf = key.rsplit('.', 1)
     return ('norm4' if name == 'norm' else f'norm{name[5]}') + f'.{leaf}'
 
 
 def check_along_gradient(loss, params, step=1e-5):
-    """The derivative along the gradient of these parameters, by central differences, is the gradient's norm."""
+    """Check by central differences that the derivative along the gradient of some parameters is the gradient's norm."""
     norm = sum(p.grad.square().sum() for p in params).sqrt()
     values = []
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Whole backbones by every path: attention, recomputation, autocast, compilation, export, several processes."""
+"""Whole backbones with every implementation of attention, recomputed, under autocast, compiled, exported, in DDP."""
 
 import sys
 
@@ -22,7 +22,7 @@ OPTIONS = [
 
 
 def pair(cls, arch, **options):
-    """The same weights in the plain formula and with the options."""
+    """Build a backbone by the plain formula and one with the options, with the same weights."""
     plain, other = cls(arch, attn_impl='reference').double(), cls(arch, **options).double()
     generator = torch.Generator().manual_seed(1)
     state = {

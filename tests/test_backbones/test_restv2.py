@@ -14,7 +14,7 @@ WINDOWS = (8, 4)
 
 
 def build(backbone=ResTv2, style='global', arch=TWO_STAGES, **kwargs):
-    """A small float64 network in eval mode; the same weights in every style."""
+    """Build a small float64 network in eval mode, with the same weights in every style."""
     settings = dict(style=style, window_sizes=WINDOWS, out_indices=(0, 1), **kwargs)
     model = backbone(arch, **settings).double().eval()
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def test_restv2_with_one_image_of_any_size_rounds_sizes_up(tiny, style, size, tr
 
 
 def loop_over_windows(model, x):
-    """The stages once more, with one call of the global attention per window and nothing clever."""
+    """Compute the outputs with one call of the global attention for each window."""
     outs = []
     for i, embed in enumerate(model.embed_names):
         x = getattr(model, embed)(x)
@@ -96,7 +96,7 @@ def test_cwin_at_initialization_equals_win():
 
 
 def reach(model):
-    """Stage-1 tokens, 16 x 16 in windows of 8, that change with the pixel behind token (3, 3)."""
+    """Return which tokens of stage 1, 16 x 16 in windows of 8, change with the pixel behind token (3, 3)."""
     torch.manual_seed(2)
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     changed = x.clone()

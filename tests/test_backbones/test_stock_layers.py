@@ -141,7 +141,7 @@ def test_pruned_backbone_keeps_its_outputs_when_pruning_becomes_permanent(tiny):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('autocast', [True, False])
 def test_hooked_head_convolution_in_half_precision_is_as_accurate_as_the_formula(tiny, dtype, autocast):
-    """The convolution across heads, called, is as good as the formula in that dtype."""
+    """A head convolution with a hook is called as a module, and is as accurate as the formula in that dtype."""
     torch.manual_seed(0)
     attn = ResT(tiny).stage3[0].attn.double()
     x = draw(2, 36, 24)

@@ -1,4 +1,4 @@
-"""Derivatives other than by ``backward``, and models that somebody has hooks on: as with the plain formula."""
+"""Forward-mode and functional derivatives, and recomputation under hooks, against the plain formula."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, option
 
 
 def compare_with_hooks(tiny, hook, **options):
-    """Train for two steps with and without options, after ``hook`` did something to each model."""
+    """Check that two training steps agree with and without options, after ``hook`` has changed each model."""
     models = [ResT(tiny, attn_impl='reference').double(), ResT(tiny, attn_impl='reference', **options).double()]
     models[1].load_state_dict(models[0].state_dict())
     x, seen = draw(1, 3, 40, 36), []

@@ -35,7 +35,7 @@ def test_constraints_of_a_cell_apply_its_pins():
 
 @pytest.mark.parametrize('name', matrix.CELLS)
 def test_cell_packages_all_have_a_version(name):
-    """By constraints.txt or the cell; but for what the tests alone need."""
+    """Versions come from constraints.txt or the cell."""
     cell = matrix.CELLS[name]
     text = matrix.constraints_of(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8'))
     pinned = {matrix.name_of(line) for line in text.splitlines()} | set(cell.free)

@@ -1,4 +1,4 @@
-"""The model index and the model zoo page: complete, made from the configs, and with the figures of the papers."""
+"""The model index and the model zoo page: completeness, and the figures of the papers."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from model_zoo.pages import METAFILE, ZOO_PAGE, make_pages  # noqa: E402
 
 @pytest.fixture(scope='module')
 def index(repo) -> dict[str, dict]:
-    """Models of the committed index, by config."""
+    """Models of the committed index by the path of their config."""
     models = yaml.safe_load((repo / METAFILE).read_text())['Models']
     return {model['Config']: model for model in models}
 
@@ -65,7 +65,7 @@ def test_index_figures_name_their_source(index):
 
 
 def test_figures_equal_the_tables_of_the_papers(external):
-    """Each number of the reference is kept, and nothing else is."""
+    """FIGURES holds each number of the reference tables and nothing else."""
     tables = json.loads((external / 'spec/paper_tables.json').read_text())
     expected = {}
     renamed = {'AP': 'box AP', 'params_M': PARAMS, 'mIoU ms+flip': MIOU, 'GFLOPs_512x2048': GMACS}
@@ -135,7 +135,7 @@ def test_readme_states_the_measured_figures(repo):
     'name, params, giga', [('rest_small_8xb256_in1k', 13_679_708, 2.093), ('restv2_tiny_384_in1k', 30_434_776, 12.629)]
 )
 def test_index_entry_has_counted_parameters_and_operations(repo, index, name, params, giga):
-    """Of two classifiers, against the figures of docs/ablations.md."""
+    """The figures of two classifiers equal those of docs/ablations.md."""
     pytest.importorskip('mmpretrain.version')
     path = repo / 'configs' / (f'published/{name}_3rdparty.py' if '384' in name else f'{name}.py')
     entry = describe(path, repo)

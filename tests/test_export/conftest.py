@@ -15,7 +15,7 @@ model = dict(
 
 @pytest.fixture
 def onnx():
-    """ONNX's package; tests are skipped where it, its runtime or the converter are missing."""
+    """The package onnx; tests are skipped where it, its runtime or the converter are missing."""
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
     return pytest.importorskip('onnx')

@@ -1,4 +1,4 @@
-"""Adaptive pooling as matrix products: PyTorch's own values at any size."""
+"""Adaptive pooling as matrix products, against PyTorch's own at any size."""
 
 import pytest
 import torch

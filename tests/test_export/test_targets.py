@@ -1,4 +1,4 @@
-"""What is exported of a model: its outputs and metadata."""
+"""Export targets of a model: outputs and metadata."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Exported files compute what the models do, at sizes and batches that the graph was not recorded with."""
+"""Exported files against their models, at sizes and batches that the graph was not recorded with."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""MMREST_REQUIRE: what lacks a required package fails, in a pytest of its own on a small file."""
+"""MMREST_REQUIRE, tested by a pytest of its own on a small file."""
 
 import os
 import re
@@ -95,7 +95,7 @@ def test_skips_without_requirement_are_counted_by_reason(tmp_path):
 
 @pytest.mark.parametrize('workers', [[], ['-p', 'xdist.plugin', '-n', '2']], ids=['alone', 'workers'])
 def test_skip_for_lack_of_a_required_package_fails(tmp_path, workers):
-    """Tests, fixtures, marks and the whole module; neither another package, nor a missing GPU."""
+    """Tests, fixtures, marks and whole modules fail; skips for another package or a missing GPU do not."""
     if workers:
         pytest.importorskip('xdist')
     printed = run(tmp_path, 'broken, pytest', *workers, '--continue-on-collection-errors', status=1)

@@ -14,7 +14,7 @@ def test_pooled_reduction_covers_the_windows_of_the_convolution(sr_ratio, reduct
     x = torch.zeros(1, 4, 2 * sr_ratio, 2 * sr_ratio)
     x[..., sr_ratio, sr_ratio] = 1  # the centre of the last window
     pooled = attn.sr(x)[0, 0]
-    share = 1 if reduction == 'maxpool' else 1 / (sr_ratio + 1) ** 2
+    share = 1.0 if reduction == 'maxpool' else 1 / (sr_ratio + 1) ** 2
     torch.testing.assert_close(pooled, torch.tensor([[0, 0], [0, share]]))
     ones = attn.sr(torch.ones_like(x))  # what lies beyond the border does not count
     assert torch.equal(ones, torch.ones_like(ones))
@@ -53,7 +53,7 @@ TWO_STAGES = dict(embed_dims=(8, 16), depths=(2, 2), num_heads=(1, 2), sr_ratios
 
 
 def test_upsampled_branch_starts_from_its_target():
-    """With everything but the branch switched off, the output is what the branch makes of its target."""
+    """Added to zeros, the branch gives the norm of its enlarged target."""
     model = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), upsample_strategy='nearest').double().eval()
     attn = model.stage2[0].attn
     for parameter in attn.parameters():

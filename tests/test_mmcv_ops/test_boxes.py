@@ -12,7 +12,7 @@ from mmcv_cases import boxes  # noqa: E402
 
 
 def test_nms_of_equal_scores_differs_from_torchvision():
-    """torchvision alone keeps other boxes, which is why nms sorts by itself."""
+    """torchvision alone keeps other boxes, so nms sorts by itself."""
     import torchvision
 
     b, _ = boxes(300)

@@ -35,7 +35,7 @@ def test_installed_file_serves_any_import_order_until_removed(mmcv_lite, monkeyp
 def test_install_beside_compiled_operators_writes_only_where_they_do_not_serve(
     compiled_mmcv, monkeypatch, capsys, cuda, build, said
 ):
-    """It has to come before them, and only where torch can use a GPU that they do not serve."""
+    """The file is written only where torch can use a GPU that compiled operators do not serve, and shadows them."""
     folder = compiled_mmcv(cuda)
     before = set(folder.rglob('*'))
     monkeypatch.setattr(torch.version, 'cuda', build)

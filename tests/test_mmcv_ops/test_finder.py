@@ -1,4 +1,4 @@
-"""Which module is mmcv._ext, whatever is imported first, and with every kind of mmcv that may be installed."""
+"""The module that serves as mmcv._ext, for every order of imports and every kind of mmcv."""
 
 from __future__ import annotations
 

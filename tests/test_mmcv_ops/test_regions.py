@@ -12,7 +12,7 @@ from mmcv_cases import generator, with_grads  # noqa: E402
 
 
 def test_roi_pool_takes_the_largest_value_of_each_bin(stand_in):
-    """Each bin is the largest value between its edges, which mmcv does not round to pixels first."""
+    """Bins have the edges of mmcv, which are not rounded to pixels first."""
     x = torch.randn(2, 3, 8, 9, generator=generator(0))
     rois = torch.tensor([[0, 0.6, 1.2, 5.4, 6.7], [1, 2, 2, 2, 2], [1, -9, -9, -5, -5], [0, 5, 5, 3, 3]])
     out, grad = with_grads(lambda x: stand_in.roi_pool(x, rois, (2, 2), 1.0), x)
@@ -24,7 +24,7 @@ def test_roi_pool_takes_the_largest_value_of_each_bin(stand_in):
 
 
 def test_half_precision_keeps_places_exact(stand_in):
-    """Of 3000 boxes, and far from the origin of a map."""
+    """Half precision holds neither the offsets of 3000 boxes nor places far from the origin."""
     corner = torch.cartesian_prod(torch.arange(60.0), torch.arange(50.0)) * 4
     order = torch.randperm(3000, generator=generator(0))
     kept = extension.nms(torch.cat([corner, corner + 2], 1).half(), order.float(), 0.5, 0)

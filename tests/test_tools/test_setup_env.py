@@ -1,4 +1,4 @@
-"""The installer's decisions: what it refuses, what it skips, what it shows. Nothing is fetched here."""
+"""Decisions of the installer: refusals, uv or pip, stamps, removals. Nothing is fetched."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_failed_step_removes_the_stale_stamp(tmp_path, monkeypatch):
 
 
 class FakeInstaller(setup_env.Installer):
-    """Records labels and commands; `answers` are what the environment's Python says, one after another."""
+    """An installer that records labels and commands; ``answers`` are what the environment's Python prints, in turn."""
 
     def __init__(self, venv=Path('env'), answers=()):
         super().__init__(venv, {})

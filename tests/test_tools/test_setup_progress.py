@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def run_progress(stream, seconds: int) -> str:
-    """What a step of so many seconds shows, with one line of output a second."""
+    """Return what a step of some seconds shows, with one line of output a second."""
     now = 0
     progress = setup_progress.Progress('packages', stream, clock=lambda: now)
     for now in range(1, seconds + 1):  # noqa: B007 - the clock reads it

@@ -1,4 +1,4 @@
-"""Pictures of a test: their names, and data sets whose images share one."""
+"""Names of painted images, and datasets whose images share one."""
 
 from __future__ import annotations
 
