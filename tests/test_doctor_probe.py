@@ -43,7 +43,7 @@ def test_has_kernels_for_an_architecture(archs, capability, expected):
 
 
 def test_collect_with_a_crashing_import_reports_the_others(tmp_path, monkeypatch):
-    """The real probes, on made-up modules: one ends Python, one prints and raises, one is fine, one is a leftover folder."""
+    """The made-up modules end Python, print and raise, are fine, and are a leftover folder."""
     (tmp_path / 'crashing.py').write_text('import os; os._exit(3)')
     (tmp_path / 'raising.py').write_text('print("noise"); raise RuntimeError("broken on purpose")')
     (tmp_path / 'fine.py').write_text('__version__ = "1.0"')

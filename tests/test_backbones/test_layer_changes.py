@@ -1,4 +1,4 @@
-"""Changes that tools make to layers of torch: each has the same effect as on the plain formula, which calls every layer."""
+"""Changes that tools make to layers of torch: each acts as on the plain formula, which calls every layer."""
 
 import itertools
 from functools import partial

@@ -8,6 +8,7 @@ from conftest import REPO
 if not (REPO / '.dev_scripts').is_dir():
     pytest.skip('the scripts for maintainers are not part of this copy', allow_module_level=True)
 sys.path.insert(0, str(REPO / '.dev_scripts'))
+
 import matrix  # noqa: E402
 import version_table  # noqa: E402
 
