@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.ids import pytest_make_parametrize_id  # noqa: F401  (a hook of pytest)
 from helpers.skips import VARIABLE, Skips
 
 REPO = Path(__file__).resolve().parents[1]

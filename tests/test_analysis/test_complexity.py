@@ -75,7 +75,6 @@ def test_attention_macs_of_emsa_and_msa_equal_the_formula():
         (ResTv2, {}),
         (ResTv2, dict(style='win', window_sizes=(8, 4))),
     ],
-    ids=str,
 )
 def test_stage_costs_add_up_to_those_of_the_layers(backbone, kwargs):
     """Layers are counted by hooks and attention by the formula, without the counter of torch."""

@@ -20,5 +20,7 @@ def test_model_cost_of_a_detector_adds_up_to_its_parameters(configs):
 def test_model_cost_with_wrong_channels_names_the_part(configs):
     cfg = Config.fromfile(configs['ResT'])
     cfg.model.neck.in_channels = [16, 24, 16]
-    with pytest.raises(UsageError, match='neck of small does not fit its backbone, which emits 3 maps with 16, 24, 32 ch'):
+    with pytest.raises(
+        UsageError, match='neck of small does not fit its backbone, which emits 3 maps with 16, 24, 32 ch'
+    ):
         count_model(cfg, 'small', (64, 96))

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.ids import short_id
 from helpers.layer_changes import BACKBONES, OPTIONS, PRODUCTS, SIZE, STOCK, check, layers, pair
 from torch import nn
 from torch.nn.utils import parametrizations, prune
@@ -83,7 +84,7 @@ def grid():
         if takes_steps and options.get('with_cp'):
             continue
         marks = () if takes_steps or (i + j + k) % 2 == 0 else pytest.mark.slow
-        yield pytest.param(change, backbone, options, id=f'{change}-{names[j]}-{options}', marks=marks)
+        yield pytest.param(change, backbone, options, id=f'{change}-{names[j]}-{short_id(options)}', marks=marks)
 
 
 @pytest.mark.parametrize('change, backbone, options', list(grid()))
@@ -128,7 +129,7 @@ def test_backbone_with_one_layer_changed_equals_the_plain_formula(tiny, name, ho
     check(ResT, tiny, change, ffn_recompute=True)
 
 
-@pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)], ids=str)
+@pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)])
 def test_backbone_with_another_activation_equals_the_plain_formula(tiny, change, monkeypatch):
     """An activation that looks at several tokens gets them all, though the FFN works in blocks."""
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 7)
@@ -140,7 +141,7 @@ def test_backbone_with_another_activation_equals_the_plain_formula(tiny, change,
     check(ResT, tiny, replace, ffn_recompute=True)
 
 
-@pytest.mark.parametrize('conv', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)], ids=str)
+@pytest.mark.parametrize('conv', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)])
 def test_backbone_with_another_head_convolution_equals_the_plain_formula(tiny, conv):
     def replace(model):
         torch.manual_seed(1)
@@ -150,7 +151,7 @@ def test_backbone_with_another_head_convolution_equals_the_plain_formula(tiny, c
 
 
 @pytest.mark.parametrize(
-    'conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'), dict(padding='same')], ids=str
+    'conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'), dict(padding='same')]
 )
 def test_backbone_with_another_convolution_before_a_norm_equals_the_plain_formula(tiny, conv):
     def replace(model):
@@ -180,7 +181,7 @@ def test_forward_hooks_see_the_tensors_of_the_plain_formula(tiny, backbone, trai
         assert expected, name
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS)
 def test_backward_hooks_fire_on_every_module(tiny, options):
     for backbone in BACKBONES:
         model, seen = backbone(tiny, **options).train(), set()

@@ -10,6 +10,7 @@ import numpy_rest
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.ids import short_id
 from torch import nn
 
 from mmrest import ResT, ResTv2
@@ -28,7 +29,7 @@ STORED_WRONG_BEFORE = {'rest_lite-detectron2': 'patch_embed_4.pos.pa_conv.weight
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
+@pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: short_id(case['image']))
 def test_rest_outputs_equal_the_stored_values_of_the_numpy_model(case):
     model = ResT(numpy_rest.ARCH, out_norm='none').double().eval()
     shapes = numpy_rest.parameter_shapes()

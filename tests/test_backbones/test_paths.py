@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 from conftest import run_process
-from helpers.gradients import assert_close_in_std, without_gradient
+from helpers.compare import find_non_finite_grads
+from helpers.tolerances import assert_close_in_std
 from torch import nn
 
 from mmrest import ResT, ResTv2
@@ -45,7 +46,7 @@ def backward(model, x):
 @pytest.mark.matrix
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('size', [(64, 96), (33, 70), (1, 1)])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS)
 def test_backbone_with_any_option_equals_the_formula(tiny, cls, options, size):
     plain, other = pair(cls, tiny, **options)
     x = torch.rand(2, 3, *size, dtype=torch.float64)
@@ -78,7 +79,7 @@ def test_chunked_inference_in_float32_is_as_accurate_as_the_formula(tiny, cls):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS)
 def test_backbone_under_autocast_is_close_to_float32(tiny, options, dtype):
     model = ResT(tiny, **options)
     x = torch.rand(2, 3, 64, 64)
@@ -88,19 +89,19 @@ def test_backbone_under_autocast_is_close_to_float32(tiny, options, dtype):
         with torch.no_grad():
             inference = model(x)
     sum(out.float().square().mean() for out in outs).backward()
-    assert without_gradient(model) == []
+    assert find_non_finite_grads(model) == []
     for out, quick, expected in zip(outs, inference, exact):
         assert (out - expected).abs().mean() < 0.05 and (quick - expected).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS)
 def test_backbone_in_half_precision_has_finite_gradients(tiny, options, dtype):
     model = ResT(tiny, **options).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
     assert [out.dtype for out in outs] == [dtype] * 4
-    assert without_gradient(model) == []
+    assert find_non_finite_grads(model) == []
 
 
 @pytest.mark.matrix
@@ -110,7 +111,7 @@ def test_backbone_gives_every_parameter_a_gradient_and_the_mixing_bias_zero(tiny
         grads = backward(model, torch.rand(1, 3, 64, 64))
         biases = [grad for key, grad in grads.items() if key.endswith('transform_conv.bias')]
         assert [grad.abs().max().item() for grad in biases] == [0] * 4
-        assert without_gradient(model) == []
+        assert find_non_finite_grads(model) == []
 
 
 def test_chunked_attention_with_map_dropout_takes_the_formula(tiny, monkeypatch):
@@ -141,7 +142,7 @@ def test_frozen_backbone_gets_gradients_only_for_trainable_parameters(tiny, froz
     assert [key for key, p in model.named_parameters() if (grads[key] is not None) != p.requires_grad] == []
 
 
-@pytest.mark.parametrize('options', [dict(attn_impl='chunked'), dict(ffn_recompute=True, with_cp=True)], ids=str)
+@pytest.mark.parametrize('options', [dict(attn_impl='chunked'), dict(ffn_recompute=True, with_cp=True)])
 def test_compiled_backbone_equals_eager(options):
     arch = dict(embed_dims=(8, 16), depths=(1, 1), num_heads=(1, 2), sr_ratios=(2, 1))
     model = ResT(arch, out_indices=(0, 1), **options)

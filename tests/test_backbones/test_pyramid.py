@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.gradients import without_gradient
+from helpers.compare import find_non_finite_grads
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -107,7 +107,7 @@ def test_backbone_in_other_dtypes_keeps_them_and_is_finite(tiny, dtype):
     sum(out.float().square().mean() for out in outs).backward()
     assert [out.dtype for out in outs] == [dtype] * 4
     assert [i for i, out in enumerate(outs) if not out.isfinite().all()] == []
-    assert without_gradient(model) == []
+    assert find_non_finite_grads(model) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.gradients import assert_close_in_std
+from helpers.tolerances import assert_close_in_std
 from mmengine.registry import MODELS
 
 from mmrest import ResTv2
@@ -153,7 +153,7 @@ def test_restv2_is_registered_under_both_names(tiny, name):
     assert isinstance(MODELS.build(dict(type=name, arch=tiny)), ResTv2)
 
 
-@pytest.mark.parametrize('norm', ['norm_{}', 'norm_{}.0'])
+@pytest.mark.parametrize('norm', ['norm_{}', 'norm_{}.0'], ids=['norm_1', 'norm_1.0'])
 def test_restv2_loads_norms_under_their_published_names(tiny, norm):
     model = ResTv2(tiny)
     state = {

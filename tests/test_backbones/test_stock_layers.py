@@ -38,7 +38,6 @@ WITHOUT_PARAMETERS = (
         dict(attention='msa', position='none'),
         {},
     ],
-    ids=str,
 )
 def test_backbone_leaves_are_stock_layers_by_exact_type(tiny, options):
     models = [ResTAblation(tiny, **options), *(backbone(tiny) for backbone in BACKBONES)]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.gradients import assert_close_in_std
+from helpers.tolerances import assert_close_in_std
 from torch import nn
 from torch.func import functional_call, grad, jvp, vmap
 from torch.nn.utils import prune
@@ -41,7 +41,7 @@ def test_emsa_forward_mode_derivative_equals_the_formula(impl, mixing):
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS)
 @pytest.mark.parametrize('train', [True, False])
 def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, options, train):
     model = cls(tiny, norm_eval=True, **options).double().train(train)

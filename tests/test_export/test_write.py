@@ -37,6 +37,7 @@ from mmrest.export import backbone_target, compare, config_target, export, read_
         pytest.param('ResT', FOUR_STAGES, marks=pytest.mark.slow),
         pytest.param('ResTv2', FOUR_STAGES, marks=pytest.mark.slow),
     ],
+    ids=['ResTv2', 'ResT', 'ResTAblation', 'ResTv2Ablation', 'ResT-four_stages', 'ResTv2-four_stages'],
 )
 def test_exported_program_of_a_backbone_equals_the_model(tmp_path, backbone, options):
     target = randomize_weights(backbone_target(backbone, options=options))
@@ -52,8 +53,8 @@ def test_exported_program_of_a_backbone_equals_the_model(tmp_path, backbone, opt
 @pytest.mark.parametrize(
     'backbone, options',
     [
-        ('ResT', FOUR_STAGES),
-        ('ResTv2', dict(FOUR_STAGES, out_norm='trunk')),
+        pytest.param('ResT', FOUR_STAGES, id='ResT'),
+        pytest.param('ResTv2', dict(FOUR_STAGES, out_norm='trunk'), id='ResTv2-out_norm=trunk'),
         ('ResTAblation', dict(position='le', stem='resnet', reduction='maxpool')),
         ('ResTAblation', dict(position='gl', stem='pvt', attention='msa')),
         ('ResTAblation', dict(position='gl_dw', reduction='avgpool', head_interaction='none')),

@@ -6,7 +6,7 @@ import torch
 from mmrest.layers.window import CrossWindowConv, merge, partition, windowed
 
 
-@pytest.mark.parametrize('window_shape', [(1, 1), (2, 3), (4, 6)], ids=str)
+@pytest.mark.parametrize('window_shape', [(1, 1), (2, 3), (4, 6)])
 def test_merge_undoes_partition(window_shape):
     x = torch.randn(2, 4, 6, 3)
     windows = partition(x, window_shape)
@@ -19,7 +19,7 @@ def test_partition_cuts_rows_of_windows_from_the_upper_left():
     assert partition(x, (2, 2))[..., 0].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
 
 
-@pytest.mark.parametrize('hw_shape', [(4, 4), (5, 7), (1, 9), (3, 2)], ids=str)
+@pytest.mark.parametrize('hw_shape', [(4, 4), (5, 7), (1, 9), (3, 2)])
 def test_windowed_with_mean_gives_the_mean_of_each_window(hw_shape):
     x = torch.randn(2, hw_shape[0] * hw_shape[1], 3, dtype=torch.float64)
     out = windowed(lambda tokens, shape: tokens.mean(1, keepdim=True).expand_as(tokens), x, hw_shape, 4)

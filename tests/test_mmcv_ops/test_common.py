@@ -14,7 +14,6 @@ from mmrest.mmcv_ops.common import as_compiled, widen
         (torch.float32, torch.float32),
         (torch.float64, torch.float64),
     ],
-    ids=str,
 )
 def test_widen_on_cpu_makes_half_precision_float32(dtype, expected):
     x = torch.rand(3).to(dtype)

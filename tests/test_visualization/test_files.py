@@ -53,7 +53,9 @@ def test_test_tool_with_images_of_one_name_is_refused_before_testing(
 
 
 @pytest.mark.parametrize(
-    'wrap', [lambda dataset: dataset, lambda dataset: dict(type='ConcatDataset', datasets=[dataset, dataset])]
+    'wrap',
+    [lambda dataset: dataset, lambda dataset: dict(type='ConcatDataset', datasets=[dataset, dataset])],
+    ids=['plain', 'concat'],
 )
 def test_browse_of_lazy_dataset_draws_it(run, configs, shapes, tmp_path, wrap):
     cfg = Config.fromfile(configs['ResT'])
