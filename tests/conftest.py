@@ -91,12 +91,13 @@ def free_port() -> int:
 def quick_configs():
     """Spare mmengine what takes longer than most tests.
 
-    It lays out the text of every config that it saves, and reads a hundred files of a library's zoo for every config
-    that inherits from one of that library.
+    It lays out the text of every config that it saves. For every config that inherits from one of a library, it reads
+    a hundred files of that library's zoo, and all installed distributions.
     """
     if importlib.util.find_spec('mmengine') is None:
         yield
         return
+    import mmengine.config.config
     import mmengine.config.utils
 
     def as_it_is(text: str, **kwargs) -> tuple[str, bool]:
@@ -107,6 +108,8 @@ def quick_configs():
         # OpenMMLab's mmengine has a name of its own for it, OneDL's looks it up when it needs it.
         patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
         patch.setattr(mmengine.config.utils, '_get_cfg_metainfo', lru_cache(mmengine.config.utils._get_cfg_metainfo))
+        for name in ('is_installed', 'get_installed_path'):
+            patch.setattr(mmengine.config.config, name, lru_cache(getattr(mmengine.config.config, name)))
         yield
 
 

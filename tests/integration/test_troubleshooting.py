@@ -86,8 +86,8 @@ def amp(path: Path) -> None:
 def no_images(path: Path) -> None:
     from mmengine.dataset import BaseDataset
 
-    path.write_text('{"metainfo": {}, "data_list": []}')
-    BaseDataset(str(path))
+    path.with_suffix('.json').write_text('{"metainfo": {}, "data_list": []}')
+    BaseDataset(str(path.with_suffix('.json')))
 
 
 def label_too_high(path: Path) -> None:

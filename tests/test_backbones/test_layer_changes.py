@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from helpers.ids import short_id
-from helpers.layer_changes import BACKBONES, OPTIONS, PRODUCTS, SIZE, STOCK, check, layers, pair
+from helpers.layer_changes import BACKBONES, OPTIONS, PRODUCTS, SIZE, STOCK, build_pair, check_same_steps, layers
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -90,7 +90,7 @@ def grid():
 @pytest.mark.parametrize('change, backbone, options', list(grid()))
 @pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
 def test_backbone_with_every_layer_changed_equals_the_plain_formula(tiny, change, backbone, options):
-    check(backbone, tiny, CHANGES[change], **options)
+    check_same_steps(backbone, tiny, CHANGES[change], **options)
 
 
 ALONE = [
@@ -126,7 +126,7 @@ def test_backbone_with_one_layer_changed_equals_the_plain_formula(tiny, name, ho
         else:
             model.set_submodule(name, nn.Identity() if how == 'identity' else LoRA(model.get_submodule(name)))
 
-    check(ResT, tiny, change, ffn_recompute=True)
+    check_same_steps(ResT, tiny, change, ffn_recompute=True)
 
 
 @pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)])
@@ -138,7 +138,7 @@ def test_backbone_with_another_activation_equals_the_plain_formula(tiny, change,
         for name in layers(model, (nn.GELU,)):
             model.set_submodule(name, change)
 
-    check(ResT, tiny, replace, ffn_recompute=True)
+    check_same_steps(ResT, tiny, replace, ffn_recompute=True)
 
 
 @pytest.mark.parametrize('conv', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)])
@@ -147,7 +147,7 @@ def test_backbone_with_another_head_convolution_equals_the_plain_formula(tiny, c
         torch.manual_seed(1)
         model.stage2[0].attn.transform_conv = nn.Conv2d(2, 2, **conv).double()
 
-    check(ResT, tiny, replace)
+    check_same_steps(ResT, tiny, replace)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_backbone_with_another_convolution_before_a_norm_equals_the_plain_formul
         torch.manual_seed(1)
         model.stem.conv2 = nn.Conv2d(4, 4, 3, **conv).double()
 
-    check(ResT, tiny, replace)
+    check_same_steps(ResT, tiny, replace)
 
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
 def test_forward_hooks_see_the_tensors_of_the_plain_formula(tiny, backbone, train):
     seen = []
-    for model in pair(backbone, tiny):
+    for model in build_pair(backbone, tiny):
         kept = {}
         for name, module in model.named_modules():
             if type(module) in (*STOCK, nn.GELU, nn.ReLU, nn.Dropout, DropPath):

@@ -22,7 +22,7 @@ OPTIONS = [
 ]
 
 
-def pair(cls, arch, **options):
+def build_pair(cls, arch, **options):
     """Build a backbone by the plain formula and one with the options, with the same weights."""
     plain, other = cls(arch, attn_impl='reference').double(), cls(arch, **options).double()
     generator = torch.Generator().manual_seed(1)
@@ -48,7 +48,7 @@ def backward(model, x):
 @pytest.mark.parametrize('size', [(64, 96), (33, 70), (1, 1)])
 @pytest.mark.parametrize('options', OPTIONS)
 def test_backbone_with_any_option_equals_the_formula(tiny, cls, options, size):
-    plain, other = pair(cls, tiny, **options)
+    plain, other = build_pair(cls, tiny, **options)
     x = torch.rand(2, 3, *size, dtype=torch.float64)
     assert plain.state_dict().keys() == other.state_dict().keys()
     grads, expected = backward(other.train(), x), backward(plain.train(), x)
@@ -67,7 +67,7 @@ def test_backbone_with_any_option_equals_the_formula(tiny, cls, options, size):
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 def test_chunked_inference_in_float32_is_as_accurate_as_the_formula(tiny, cls):
-    plain, fast = pair(cls, tiny, attn_impl='chunked')
+    plain, fast = build_pair(cls, tiny, attn_impl='chunked')
     x = torch.rand(2, 3, 160, 224, dtype=torch.float64)
     exact = plain.eval()(x)
     with torch.no_grad():

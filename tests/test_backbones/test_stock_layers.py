@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.layer_changes import BACKBONES, PRODUCTS, SIZE, STOCK, PlainAttention, draw, layers, pair
+from helpers.layer_changes import BACKBONES, PRODUCTS, SIZE, STOCK, PlainAttention, build_pair, layers, random_tensor
 from torch import nn
 from torch.ao import quantization
 from torch.nn.utils import prune
@@ -68,7 +68,7 @@ def test_mac_counter_by_exact_layer_type_agrees_with_count_backbone(backbone, ar
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
 @pytest.mark.filterwarnings('ignore')
 def test_dynamic_quantization_converts_every_linear_layer(tiny, backbone):
-    plain, model = (m.float().eval() for m in pair(backbone, tiny))
+    plain, model = (m.float().eval() for m in build_pair(backbone, tiny))
     x = torch.randn(2, 3, *SIZE)
     plain, quantized = (quantization.quantize_dynamic(m, {nn.Linear}) for m in (plain, model))
     kinds = [type(module).__module__ for module in quantized.modules() if type(module).__name__ == 'Linear']
@@ -108,13 +108,13 @@ def test_fusing_batch_norms_into_convolutions_keeps_the_outputs(tiny, name):
         ),
         (ResTv2, ['stem.proj.0 stem.proj.1 stem.proj.2', 'stem.proj.3 stem.proj.4']),
     ):
-        _, model = pair(backbone, tiny)
+        _, model = build_pair(backbone, tiny)
         model.eval()
         if name == 'torch':
             fused = quantization.fuse_modules(model, [triple.split() for triple in triples])
         else:
             fused = pytest.importorskip('mmcv.cnn').fuse_conv_bn(copy.deepcopy(model))
-        x = draw(1, 3, *SIZE)
+        x = random_tensor(1, 3, *SIZE)
         assert len(layers(fused, (nn.BatchNorm2d,))) < len(layers(model, (nn.BatchNorm2d,)))
         for grad in (True, False):
             with torch.set_grad_enabled(grad):
@@ -123,11 +123,11 @@ def test_fusing_batch_norms_into_convolutions_keeps_the_outputs(tiny, name):
 
 
 def test_pruned_backbone_keeps_its_outputs_when_pruning_becomes_permanent(tiny):
-    _, model = pair(ResT, tiny)
+    _, model = build_pair(ResT, tiny)
     for layer in layers(model, PRODUCTS).values():
         prune.l1_unstructured(layer, 'weight', 0.3)
     model.eval()
-    x = draw(1, 3, *SIZE)
+    x = random_tensor(1, 3, *SIZE)
     with torch.no_grad():
         expected = model(x)
         for layer in layers(model, PRODUCTS).values():
@@ -143,7 +143,7 @@ def test_hooked_head_convolution_in_half_precision_is_as_accurate_as_the_formula
     """A head convolution with a hook is called as a module, and is as accurate as the formula in that dtype."""
     torch.manual_seed(0)
     attn = ResT(tiny).stage3[0].attn.double()
-    x = draw(2, 36, 24)
+    x = random_tensor(2, 36, 24)
     exact = attn(x, (6, 6))
     own, plain = copy.deepcopy(attn), copy.deepcopy(attn)
     plain.attend = PlainAttention()

@@ -19,15 +19,20 @@ OPTIONS = [
 ]
 
 
-def draw(*shape):
+def random_tensor(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
 @pytest.mark.parametrize('mixing', [True, False])
 @pytest.mark.parametrize('impl', ['auto', 'direct', 'chunked'])
 def test_emsa_forward_mode_derivative_equals_the_formula(impl, mixing):
-    q, k, v, tangent = draw(2, 4, 15, 8), draw(2, 4, 6, 8), draw(2, 4, 6, 8), draw(2, 4, 15, 8)
-    mix = (draw(4, 4), draw(4)) if mixing else ()
+    q, k, v, tangent = (
+        random_tensor(2, 4, 15, 8),
+        random_tensor(2, 4, 6, 8),
+        random_tensor(2, 4, 6, 8),
+        random_tensor(2, 4, 15, 8),
+    )
+    mix = (random_tensor(4, 4), random_tensor(4)) if mixing else ()
     expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q,), (tangent,))[1]
     assert_close_in_std(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q,), (tangent,))[1], expected)
     with torch.autograd.forward_ad.dual_level():
@@ -47,7 +52,7 @@ def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, option
     model = cls(tiny, norm_eval=True, **options).double().train(train)
     plain = cls(tiny, norm_eval=True, attn_impl='reference').double().train(train)
     plain.load_state_dict(model.state_dict())
-    x, tangent = draw(2, 3, 40, 36), draw(2, 3, 40, 36)
+    x, tangent = random_tensor(2, 3, 40, 36), random_tensor(2, 3, 40, 36)
     derivatives = [jvp(lambda x, model=model: model(x)[-1], (x,), (tangent,))[1] for model in (model, plain)]
     assert_close_in_std(*derivatives)
 
@@ -70,7 +75,7 @@ def compare_with_hooks(tiny, hook, **options):
     """Check that two training steps agree with and without options, after ``hook`` has changed each model."""
     models = [ResT(tiny, attn_impl='reference').double(), ResT(tiny, attn_impl='reference', **options).double()]
     models[1].load_state_dict(models[0].state_dict())
-    x, seen = draw(1, 3, 40, 36), []
+    x, seen = random_tensor(1, 3, 40, 36), []
     for model in models:
         torch.manual_seed(0)
         hook(model.train())
@@ -108,7 +113,7 @@ def test_tensors_kept_by_hooks_in_inference_stay_unchanged(tiny, monkeypatch):
         model.get_submodule(name).register_forward_hook(
             lambda module, args, out, name=name: kept.setdefault(name, []).append((args[0], out))
         )
-    x = draw(1, 3, 64, 48)
+    x = random_tensor(1, 3, 64, 48)
     model(x)
     expected, kept = kept, {}
     with torch.no_grad():

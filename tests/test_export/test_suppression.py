@@ -15,7 +15,8 @@ model = dict(
     backbone=dict(arch=dict(_delete_=True, embed_dims=(16, ), depths=(1, ), num_heads=(2, ), sr_ratios=(4, )),
                   out_indices=(0, )),
     neck=dict(in_channels=[16], out_channels=16, num_outs=2),
-    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1, anchor_generator=dict(strides=[4, 8])),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1,
+                   anchor_generator=dict(strides=[4, 8], scales_per_octave=1, ratios=[0.5, 2.0])),
     test_cfg=dict(score_thr=0.0, nms_pre=20, max_per_img=5))
 """
 
@@ -32,15 +33,16 @@ def retinanet(repo, tmp_path_factory) -> str:
 
 def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, shapes, tmp_path, capsys):
     checkpoint = tmp_path / 'weights.pth'
-    torch.save(init_model(retinanet, 'none').model.state_dict(), checkpoint)
+    loaded = init_model(retinanet, 'none')
+    torch.save(loaded.model.state_dict(), checkpoint)
     out = tmp_path / 'new' / 'retinanet.onnx'
     run('export_onnx', retinanet, '--checkpoint', checkpoint, '--out', out)
     assert 'Largest differences' in capsys.readouterr().out
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     operator_names(onnx, out)
     metadata = read_metadata(out)
-    assert metadata['task'] == 'detection' and metadata['classes'] == ['disc', 'square', 'triangle', 'star']
-    assert metadata['mean'] == [127.5] * 3 and metadata['std'] == [64.0] * 3 and metadata['channel_order'] == 'RGB'
+    known = dict(task='detection', classes=['disc', 'square', 'triangle', 'star'], mean=[127.5] * 3, std=[64.0] * 3)
+    assert {key: metadata[key] for key in known} == known and metadata['channel_order'] == 'RGB'
     assert set(metadata['outputs']) == {'boxes', 'scores', 'levels'}
 
     # An image that the pipeline enlarges and pads.
@@ -49,7 +51,6 @@ def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, sha
 
     image = cv2.imread(str(shapes / 'images/val/000000.png'))[:50, :61]
     cv2.imwrite(str(tmp_path / 'cut.png'), image)
-    loaded = init_model(retinanet, str(checkpoint))
     prepared = loaded.prepare(tmp_path / 'cut.png')
     sample = prepared['data_samples'][0]
     session = onnxruntime.InferenceSession(str(out), providers=['CPUExecutionProvider'])
