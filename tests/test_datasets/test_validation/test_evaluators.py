@@ -152,6 +152,7 @@ def test_ctrl_c_leaves_cleanly(repo, data, tmp_path):
     arguments = ['check_dataset.py', '--coco', str(data / 'annotations/instances_val.json'), str(data / 'images/val')]
     code = f"""
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 sys.argv = {arguments}
 from mmrest.datasets.validation import samples
 samples._MIN_FOR_WORKERS = 0
