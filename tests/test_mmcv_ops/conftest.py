@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers.mmcv_folders import copy_mmcv_lite
 
 from mmrest.mmcv_ops import extension, files, finder
 
@@ -42,11 +41,7 @@ def stand_in(monkeypatch):
 @pytest.fixture
 def mmcv_lite(tmp_path) -> Path:
     """A folder with an mmcv without compiled operators in it."""
-    pytest.importorskip('mmcv')
-    pytest.importorskip('torchvision')
-    source = Path(find_spec('mmcv').submodule_search_locations[0])
-    shutil.copytree(source, tmp_path / 'mmcv', ignore=shutil.ignore_patterns('csrc', '_ext*', '__pycache__'))
-    return tmp_path
+    return copy_mmcv_lite(tmp_path)
 
 
 class FakeCompiled(ModuleType):

@@ -6,22 +6,33 @@ import sys
 
 import pytest
 import torch
-from helpers.mmcv_folders import USE_OPERATORS, run_python
+from helpers.mmcv_folders import USE_OPERATORS, copy_mmcv_lite, run_python
 
 from mmrest.mmcv_ops import extension, finder
 
 
+@pytest.fixture(scope='module')
+def printed(tmp_path_factory) -> dict[str, str]:
+    """What programs print that import an mmcv without compiled operators."""
+    programs = {
+        'mmcv alone': USE_OPERATORS,
+        'mmrest first': f'import mmrest; {USE_OPERATORS}',
+        'mmrest alone': 'import sys, mmrest; print(sorted({"mmcv", "torchvision"} & set(sys.modules)))',
+    }
+    folder = copy_mmcv_lite(tmp_path_factory.mktemp('lite'))
+    texts = run_python(folder, *programs.values())
+    assert not (folder / 'mmcv' / '_ext.py').exists()
+    return dict(zip(programs, texts))
+
+
 @pytest.mark.matrix
-def test_mmcv_lite_with_mmrest_imported_first_has_operators(mmcv_lite):
-    without, first = run_python(mmcv_lite, USE_OPERATORS, f'import mmrest; {USE_OPERATORS}')
-    assert "No module named 'mmcv._ext'" in without
-    assert first.splitlines()[-2:] == ['mmrest', '[0]']
-    assert not (mmcv_lite / 'mmcv' / '_ext.py').exists()
+def test_mmcv_lite_with_mmrest_imported_first_has_operators(printed):
+    assert "No module named 'mmcv._ext'" in printed['mmcv alone']
+    assert printed['mmrest first'].splitlines()[-2:] == ['mmrest', '[0]']
 
 
-def test_importing_mmrest_imports_neither_mmcv_nor_torchvision(tmp_path):
-    (printed,) = run_python(tmp_path, 'import sys, mmrest; print(sorted({"mmcv", "torchvision"} & set(sys.modules)))')
-    assert printed.splitlines()[-1] == '[]'
+def test_importing_mmrest_imports_neither_mmcv_nor_torchvision(printed):
+    assert printed['mmrest alone'].splitlines()[-1] == '[]'
 
 
 @pytest.mark.parametrize(
