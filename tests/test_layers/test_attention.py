@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest.layers import (
-    EMSA,
-)
+from mmrest.layers import EMSA
 
 
 @pytest.mark.parametrize('sr_ratio', [1, 2, 4, 8])

@@ -4,12 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest.layers import (
-    EMSA,
-    FFN,
-    DropPath,
-    TransformerBlock,
-)
+from mmrest.layers import EMSA, FFN, DropPath, TransformerBlock
 from mmrest.ops import ffn, norm_ffn, recompute
 
 

@@ -3,10 +3,7 @@
 import pytest
 import torch
 
-from mmrest.layers import (
-    PatchEmbed,
-    Stem,
-)
+from mmrest.layers import PatchEmbed, Stem
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 9), (7, 5), (8, 8)])

@@ -2,9 +2,7 @@
 
 import torch
 
-from mmrest.layers import (
-    PixelAttention,
-)
+from mmrest.layers import PixelAttention
 
 
 def test_pixel_attention_equals_the_formula():

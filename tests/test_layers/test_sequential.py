@@ -3,9 +3,7 @@
 import torch
 from torch import nn
 
-from mmrest.layers import (
-    LayerSequence,
-)
+from mmrest.layers import LayerSequence
 
 
 def test_layer_sequence_equals_torch_sequential():

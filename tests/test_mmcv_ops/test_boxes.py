@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmcv_cases import boxes
 
 from mmrest.mmcv_ops import extension
 
 pytest.importorskip('torchvision')
-from mmcv_cases import boxes  # noqa: E402
 
 
 def test_nms_of_equal_scores_differs_from_torchvision():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmcv_cases import generator
 
 from mmrest.mmcv_ops import extension
 
+pytest.importorskip('mmcv.ops')
 pytest.importorskip('torchvision')
-from mmcv_cases import generator  # noqa: E402
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from mmcv_cases import STORED, boxes, cases, generator, with_grads
 
 from mmrest.mmcv_ops import UnsupportedOpError, extension
-
-pytest.importorskip('torchvision')
-from mmcv_cases import STORED, boxes, cases, generator, with_grads  # noqa: E402
 
 # torchvision sums products in another order, and NumPy has its own exponential; all else is equal bit for bit.
 ROUNDED = ('deform', 'modulated', 'soft_nms gaussian', 'soft_nms ties gaussian')

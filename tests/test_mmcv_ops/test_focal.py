@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from mmcv_cases import generator, with_grads
 
 from mmrest.mmcv_ops import extension
-
-pytest.importorskip('torchvision')
-from mmcv_cases import generator, with_grads  # noqa: E402
 
 
 @pytest.mark.parametrize('weighted', [False, True])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
-
-pytest.importorskip('torchvision')
-from mmcv_cases import generator, with_grads  # noqa: E402
+from mmcv_cases import generator, with_grads
 
 
 def test_masked_convolution_equals_a_masked_product(stand_in):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
+from mmcv_cases import generator, with_grads
 
 from mmrest.mmcv_ops import extension
-
-pytest.importorskip('torchvision')
-from mmcv_cases import generator, with_grads  # noqa: E402
 
 
 def test_roi_pool_takes_the_largest_value_of_each_bin(stand_in):

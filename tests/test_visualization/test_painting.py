@@ -7,6 +7,7 @@ from helpers.pictures import BLUE, RED, color_share, gray_image
 pytest.importorskip('cv2')
 pytest.importorskip('PIL')
 pytest.importorskip('matplotlib')
+
 from mmrest.visualization import Painting  # noqa: E402
 from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # noqa: E402
 

@@ -7,6 +7,7 @@ from helpers.pictures import BLUE, RED, color_share, gray_image
 pytest.importorskip('cv2')
 pytest.importorskip('PIL')
 pytest.importorskip('matplotlib')
+
 from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa: E402
 
 from mmrest.visualization import draw_sample  # noqa: E402
