@@ -18,7 +18,7 @@ from torch import nn
 
 from mmrest.datasets import CLASSES
 from mmrest.engine import validation
-from mmrest.engine.machine import replace_amp, replace_sync_bn
+from mmrest.engine.devices import replace_amp, replace_sync_bn
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')

@@ -14,7 +14,7 @@ import torch
 from conftest import free_port, run_process
 from helpers.docs_blocks import read_blocks
 
-from mmrest.engine.launch import leave_group
+from mmrest.engine.launch import destroy_process_group
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -184,7 +184,7 @@ def test_frozen_stages_and_recomputation(repo, pairs, tmp_path, config):
         'model.backbone.with_cp=True',
         'model.backbone.norm_eval=False',
     )
-    assert re.search(r'SyncBN became BN in \d places of the model: there is no GPU', out)
+    assert re.search(r'Replaced SyncBN by BN in \d places of the model: there is no GPU', out)
     assert len(json.loads((tmp_path / 'two/losses.json').read_text())) >= 4
 
 
@@ -198,7 +198,7 @@ def test_nothing_holds_the_group_when_it_is_left(tmp_path):
     try:
         del model
         assert alive() is not None
-        leave_group()
+        destroy_process_group()
     finally:
         gc.enable()
     assert alive() is None and not torch.distributed.is_initialized()

@@ -37,7 +37,7 @@ def test_diagnosis_of_healthy_environment_has_no_failure():
         ('torch', {'version': '2.3.1'}, 'torch', 'torch >= 2.4', 'torch==2.14.1'),
         ('mmengine', {'installed': False}, 'mmengine', 'not installed', 'mmengine==0.10.7 "setuptools<82"'),
         ('mmengine', {'version': '1.0.0'}, 'mmengine', '< 1', 'mmengine==0.10.7'),
-        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'refused by mmdet 3.3', 'mmcv-lite==2.1.0'),
+        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'mmdet 3.3 refuses', 'mmcv-lite==2.1.0'),
         (
             'mmcv',
             {'version': '1.7.2', 'distributions': ['mmcv-full']},
@@ -98,7 +98,7 @@ def test_diagnosis_of_healthy_environment_has_no_failure():
             'yaml is missing',
             'pip install pyyaml',
         ),
-        ('mmdet', {'error': 'the import ended Python with status -11'}, 'mmdet', 'broken', '--force-reinstall'),
+        ('mmdet', {'error': 'the import terminated Python with status -11'}, 'mmdet', 'broken', '--force-reinstall'),
         (
             'mmdet',
             {'error': "AttributeError: module 'pkgutil' has no attribute 'find_loader'"},
@@ -106,7 +106,7 @@ def test_diagnosis_of_healthy_environment_has_no_failure():
             '3.14',
             'PYTHON=python3.11',
         ),
-        ('torchvision', {'installed': False}, 'torchvision', "in the place of mmcv's", 'torchvision==0.29.1'),
+        ('torchvision', {'installed': False}, 'torchvision', "replacement of mmcv's", 'torchvision==0.29.1'),
         (
             'torchvision',
             {'error': 'RuntimeError: operator torchvision::nms does not exist'},
@@ -192,7 +192,7 @@ def test_report_returns_the_status_and_prints_a_repeated_fix_once(capsys):
 @pytest.mark.parametrize(
     'words, status, message',
     [
-        (['--help'], 0, 'Exit status: 0 where all is fine'),
+        (['--help'], 0, 'Exit status: 0 if there are no problems'),
         (['--nonsense'], 2, 'unrecognized arguments: --nonsense'),
         (['nonsense'], 2, 'unrecognized arguments: nonsense'),
     ],

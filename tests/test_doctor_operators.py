@@ -28,12 +28,12 @@ RENEWED = (
         (
             {**CPU_BUILD, 'torch': GPU, 'mmrest': {'ops': BY_BOTH}},
             'note',
-            'CUDA tensors go to torchvision where mmrest',
+            'torchvision is used for CUDA tensors if mmrest',
             'python -m mmrest.mmcv_ops --install',
         ),
-        ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'beside those of mmcv that are compiled', ''),
-        ({**CPU_BUILD, 'torch': GPU, 'mmrest': ABSENT}, 'FAIL', 'nothing serves CUDA tensors', RENEWED),
-        ({'mmcv_ops': NO_EXT}, 'note', 'where mmrest is imported first', 'python -m mmrest.mmcv_ops --install'),
+        ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'in addition to those of mmcv', ''),
+        ({**CPU_BUILD, 'torch': GPU, 'mmrest': ABSENT}, 'FAIL', 'without support for CUDA tensors', RENEWED),
+        ({'mmcv_ops': NO_EXT}, 'note', 'if mmrest is imported first', 'python -m mmrest.mmcv_ops --install'),
         (
             {'mmcv_ops': NO_EXT, 'mmrest': ABSENT},
             'FAIL',
@@ -85,7 +85,7 @@ def test_diagnosis_of_compiled_operators_needs_torchvision_only_on_gpus():
 @pytest.mark.parametrize('ops, status', [({}, 'note'), (OTHER_TORCH, 'FAIL')])
 def test_diagnosis_of_two_mmcv_distributions_says_they_share_files(ops, status):
     finding = diagnose(mmcv={'distributions': ['mmcv-lite', 'mmcv']}, mmcv_ops=ops)['mmcv-lite + mmcv']
-    assert finding.status == status and 'share their files' in finding.detail
+    assert finding.status == status and 'have the same files' in finding.detail
     assert finding.fix.startswith('python -m pip uninstall -y mmcv-lite mmcv')
 
 
@@ -105,7 +105,7 @@ def test_diagnosis_of_two_mmcv_distributions_says_they_share_files(ops, status):
         (
             {'devices': [['Tesla P100', 'sm_60', False]], 'nvidia': True},
             'note',
-            'no kernels for its architecture sm_60',
+            'no kernels for the architecture sm_60',
             'export CUDA_VISIBLE_DEVICES=',
         ),
     ],

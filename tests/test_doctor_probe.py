@@ -51,7 +51,7 @@ def test_collect_with_a_crashing_import_reports_the_others(tmp_path, monkeypatch
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     names = ['crashing', 'raising', 'fine', 'leftover']
     facts = probe['collect']({'raising': ('pytest', 'no-such-distribution')}, (dict(zip(names, names)),))
-    assert facts['crashing']['error'] == 'the import ended Python with status 3'
+    assert facts['crashing']['error'] == 'the import terminated Python with status 3'
     assert facts['raising']['error'] == 'RuntimeError: broken on purpose'
     assert facts['raising']['distributions'] == ['pytest'] and facts['raising']['version'] == pytest.__version__
     assert facts['fine'] == {'installed': True, 'version': '1.0', 'distributions': []}

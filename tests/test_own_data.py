@@ -187,7 +187,7 @@ def test_commands(project, monkeypatch):
     draw, train_command = COMMANDS
     (project / 'data/mine').unlink()
     tool, *words = shlex.split(draw)[1:]
-    monkeypatch.setattr('sys.argv', [tool, *words, '--num-train', '2', '--num-val', '2', '--size', '32', '32'])
+    monkeypatch.setattr('sys.argv', [tool, *words, '--num-train', '2', '--num-val', '2', '--shape', '32', '32'])
     runpy.run_path(str(REPO / tool), run_name='__main__')
     args = make_parser('').parse_args(shlex.split(train_command)[2:])
     cfg = load_config(str(REPO / args.config), args.cfg_options)

@@ -20,7 +20,7 @@ from mmrest.backbones.rest import ARCHS as REST
 from mmrest.backbones.restv2 import ARCHS as RESTV2
 from mmrest.checkpoints import compare_state_dict
 from mmrest.converters import convert
-from mmrest.engine.machine import replace_sync_bn
+from mmrest.engine.devices import replace_sync_bn
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')

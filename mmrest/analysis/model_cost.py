@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from mmengine.config import Config
 
-from ..apis import build_model
+from ..apis import build_backbone, build_model
 from ..engine import UsageError
-from .complexity import Cost, count_backbone, count_module
+from .complexity import Cost, add_up, count_backbone, count_module
 
 
 def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
@@ -46,3 +46,36 @@ def count_model(cfg: Config, name: str, shape: tuple[int, int]) -> list[Cost]:
                 f'of the backbone. {error}'.strip()
             ) from error
     return [cost for cost in costs if cost.params]
+
+
+def count_architecture(name: str, arch: str | None, options: dict | None, shape: tuple[int, int]) -> list[Cost]:
+    """Cost of each stage of a backbone.
+
+    Args:
+        name (str): Registered name of the backbone.
+        arch (str, optional): Name of its architecture.
+        options (dict, optional): Further arguments of the backbone.
+        shape (tuple[int, int]): (H, W) of the image in pixels.
+    """
+    with torch.device('meta'):
+        backbone = build_backbone(name, arch, options)
+    return count_backbone(backbone, shape, name)[0]
+
+
+def format_costs(costs: list[Cost], shape: tuple[int, int]) -> str:
+    """Table of the costs of the parts of a model for an image of a shape (H, W), and their sum."""
+    width = max(len(cost.name) for cost in costs)
+    lines = [
+        f'One image of {shape[0]} x {shape[1]} (height x width)\n',
+        f'{"":{width}}  {"parameters":>12}  {"GMACs: layers":>14}  {"attention":>10}  {"with attention":>14}',
+    ]
+    for cost in [*costs, add_up(costs)]:
+        macs = (
+            ['not counted', '', '']
+            if cost.layers is None
+            else [f'{value / 1e9:.4f}' for value in (cost.layers, cost.attention, cost.total)]
+        )
+        lines.append(f'{cost.name:{width}}  {cost.params:12,}  {macs[0]:>14}  {macs[1]:>10}  {macs[2]:>14}')
+    if any(cost.layers is None for cost in costs):
+        lines.append('\nnot counted: depends on what is found in the image, or is for training only.')
+    return '\n'.join(lines)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ..backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
 from ..checkpoints import load_pretrained
-from ..datasets.images import check_ends
+from ..datasets.images import find_truncation
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
-from ..engine.machine import replace_sync_bn
+from ..engine.devices import replace_sync_bn
 
 BACKBONES = dict(ResT=ResT, ResTv2=ResTv2, ResTAblation=ResTAblation, ResTv2Ablation=ResTv2Ablation)
 
@@ -66,7 +66,7 @@ class LoadedModel:
         Raises:
             UsageError: It cannot be read, or the pipeline cannot deal with it.
         """
-        fault = check_ends(path) if Path(path).is_file() else None
+        fault = find_truncation(path) if Path(path).is_file() else None
         if fault:
             raise UsageError(f'{path} cannot be read as an image: it {fault}.')
         data, image = dict(img_path=str(path), img_id=0), None

@@ -1,3 +1,4 @@
-from .shapes import CLASSES, ShapeImage, ShapeInstance, draw_image, draw_shapes
+from .shapes import CLASSES, ShapeImage, ShapeInstance, draw_image
+from .shapes_dataset import draw_shapes
 
 __all__ = ['CLASSES', 'ShapeImage', 'ShapeInstance', 'draw_image', 'draw_shapes']

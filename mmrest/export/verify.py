@@ -109,3 +109,13 @@ def _runner(path: str | Path) -> Callable[[Tensor], list[Tensor]]:
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     return lambda images: [torch.from_numpy(out) for out in session.run(None, {'images': images.numpy()})]
+
+
+def format_differences(differences: dict[str, Difference]) -> str:
+    """Text of what :func:`compare` returns, a line for each output."""
+    lines = [
+        "Largest differences from the model in float64, relative to an output's largest value; in brackets the "
+        "model's own in float32:"
+    ]
+    lines += [f'  {output}: {found.file:.1e} ({found.model:.1e})' for output, found in differences.items()]
+    return '\n'.join(lines)

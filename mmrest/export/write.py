@@ -54,10 +54,10 @@ def export(
     if target.windowed and static_shape is None:
         raise UsageError(
             f"{target.name} has windows (style 'win', 'cwin' or 'hwin'), whose number and shapes depend on the size of "
-            "the image: a graph holds them at one size only. Give --static-shape HEIGHT WIDTH, or use style='global'."
+            "the image: a graph holds them at one size only. Give --shape H W, or use style='global'."
         )
     if static_shape is not None and min(static_shape) < 1:
-        raise UsageError(f'--static-shape takes two positive numbers, got {static_shape}.')
+        raise UsageError(f'--shape takes two positive numbers, got {static_shape}.')
     _check_opset(opset, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.unfinished-{os.getpid()}-{out.name}')

@@ -4,7 +4,7 @@ from .embed import PatchEmbed, PatchEmbedV2, Stem, StemV2
 from .position import PixelAttention
 from .sequential import LayerSequence
 from .tokens import to_map, to_tokens
-from .window import CrossWindowConv, windowed
+from .window import CrossWindowConv, attend_in_windows
 
 __all__ = [
     'EMSA',
@@ -21,7 +21,7 @@ __all__ = [
     'StemV2',
     'TransformerBlock',
     'WindowEMSAv2',
+    'attend_in_windows',
     'to_map',
     'to_tokens',
-    'windowed',
 ]

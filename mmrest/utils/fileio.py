@@ -1,4 +1,4 @@
-"""Writing files so that each is there whole or not at all, whatever interrupts it."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import BinaryIO
 
 from mmengine.fileio import LocalBackend, register_backend
 
-# For the backend_args of mmengine's functions.
+# Name of the storage backend for the backend_args of mmengine's functions.
 ATOMIC_BACKEND = 'mmrest.atomic'
-# What exhausted disks, quotas and limits on the size of a file are reported as.
+# Errors of full disks, exhausted quotas and file size limits.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = '.partial'
 
 
 def partial_path(path: Path) -> Path:
-    """Return the temporary name that this process writes a file under before it is whole."""
+    """Return the temporary path of a file that this process is writing."""
     return path.with_name(f'.{path.name}.{os.getpid()}{_PARTIAL}')
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then give it its own, in one step of the file system.
+    """Write a file atomically: to a temporary file in the same folder, which is then renamed.
 
-    Whoever opens ``path`` at whatever moment finds the old content or the new one.
+    Readers see either the old or the new content.
 
     Args:
-        path (str | Path): A local file; its folder is made if need be.
-        content (bytes): What to write.
+        path (str | Path): Local file; its folder is created if missing.
+        content (bytes): Content of the file.
 
     Raises:
-        OSError: It could not be written; ``filename`` is ``path``, which is as it was, and nothing else is left.
+        OSError: The file could not be written. ``path``, the ``filename`` of the error, is not changed, and the
+            temporary file is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ def atomic_write(path: str | Path, content: bytes) -> None:
         os.replace(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # an error of write() names no file
+        if isinstance(error, OSError):  # errors of write() have no filename
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     _flush_folder(path.parent)
@@ -55,7 +56,7 @@ def _write(file: BinaryIO, content: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the new name on the disk as well; some file systems refuse, and then it comes when it comes."""
+    """Flush the renaming to the disk, if the file system supports it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -69,13 +70,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 def remove_partial_files(folder: str | Path) -> list[Path]:
-    """Remove what writers that were killed have left in a folder.
+    """Remove the temporary files of killed processes in a folder.
 
     Args:
-        folder (str | Path): With no other run writing into it.
+        folder (str | Path): Folder that no other process is writing to.
 
     Returns:
-        list[Path]: What was removed.
+        list[Path]: Removed files.
     """
     stale = sorted(Path(folder).glob(f'.*{_PARTIAL}'))
     for path in stale:
@@ -84,7 +85,7 @@ def remove_partial_files(folder: str | Path) -> list[Path]:
 
 
 class AtomicFileBackend(LocalBackend):
-    """mmengine's local storage, writing with :func:`atomic_write`."""
+    """Local storage backend of mmengine that writes with :func:`atomic_write`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes to a file."""

@@ -24,7 +24,11 @@ MAX_ON_SHEET = 36
 
 
 def browse_dataset(
-    cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse', show: bool = False
+    cfg: Config,
+    phase: str = 'train',
+    num_samples: int = 16,
+    out_dir: str | Path = 'work_dirs/browse',
+    show: bool = False,
 ) -> Painted:
     """Draw samples of a dataset as its pipeline gives them, evenly spread over it.
 
@@ -34,7 +38,7 @@ def browse_dataset(
     Args:
         cfg (Config): From :func:`mmrest.engine.load_config`, of mmdet, mmseg or mmpretrain.
         phase (str): 'train', 'val' or 'test'.
-        number (int): How many.
+        num_samples (int): Number of samples to draw, 1 or more.
         out_dir (str | Path): Gets a picture of each, and ``contact_sheet.png`` with up to 36 of them.
         show (bool): Show each in a window until the space bar is pressed.
 
@@ -44,8 +48,8 @@ def browse_dataset(
     Raises:
         UsageError: There is no such phase in the config, data are missing, or no sample can be drawn.
     """
-    if number < 1:
-        raise UsageError('--number must be 1 or more.')
+    if num_samples < 1:
+        raise UsageError('num_samples must be 1 or more.')
     has_display = not sys.platform.startswith('linux') or {'DISPLAY', 'WAYLAND_DISPLAY'} & set(os.environ)
     if show and not has_display:
         raise UsageError(
@@ -53,7 +57,7 @@ def browse_dataset(
         )
     dataset = build_dataset(cfg, phase)
     _warn_of_other_classes(dataset)
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(num_samples, len(dataset))).round().astype(int))
     out_dir = Path(out_dir)
     painted, tiles = Painted(), []
     print(f'Drawing {len(indices)} of {len(dataset)} samples ({phase})')

@@ -1,12 +1,10 @@
 """Runs of the benchmark in this process."""
 
-import argparse
-
-from mmrest.benchmark.cli import add_arguments, run
+from mmrest.benchmark.run import run
+from mmrest.benchmark.settings import Settings
+from mmrest.commands.benchmark import build_parser
 
 
 def run_benchmark(*words) -> list[dict]:
     """Return the rows that the benchmark measures with these command-line words."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return run(parser.parse_args([str(word) for word in words]))
+    return run(Settings(**vars(build_parser().parse_args([str(word) for word in words]))))

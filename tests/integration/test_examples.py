@@ -156,7 +156,9 @@ runpy.run_path(sys.argv.pop(1), run_name='__main__')
 
 def test_plain_pytorch_example_runs_without_openmmlab(tmp_path):
     script = copy_example('plain_pytorch', tmp_path)
-    out = run_process([sys.executable, '-c', ALONE, script, '--steps', 2, '--size', 32, '--batch-size', 2], tmp_path)
+    out = run_process(
+        [sys.executable, '-c', ALONE, script, '--num-steps', 2, '--shape', 32, 32, '--batch-size', 2], tmp_path
+    )
     losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith('step')]
     assert len(losses) == 2
     assert [loss for loss in losses if not 0 < loss < 10] == []

@@ -57,6 +57,10 @@ def code(path: Path) -> None:
     load_pretrained(ResT(TINY), path)
 
 
+def unknown_scheme(path: Path) -> None:
+    load_pretrained(ResT(TINY), 'htps://host/file.pth')
+
+
 def web_page(path: Path) -> None:
     path.write_text('<!DOCTYPE html>')
     load_pretrained(ResT(TINY), path)
@@ -125,6 +129,7 @@ def reduced_twice(path: Path) -> None:
         (arch, ValueError, "Unknown arch 'smal': choose from lite, small, base, large", None),
         (other_model, RuntimeError, 'The checkpoint does not fit the model; another architecture?', None),
         (code, RuntimeError, 'is refused: loading it would run code from the file', None),
+        (unknown_scheme, RuntimeError, 'has the unknown scheme htps://', None),
         (web_page, RuntimeError, 'is a web page, not a checkpoint', None),
         (one_image, ValueError, 'Expected more than 1 value per channel when training', None),
         (bfloat16, RuntimeError, "not implemented for 'BFloat16'", 'mmcv._ext'),
@@ -206,17 +211,18 @@ def test_unused_output_leaves_its_norm_without_gradient():
 @pytest.mark.parametrize(
     'quoted',
     [
-        'is no setting of',
+        'is not a setting of',
         'which is not registered in',
-        'is no hook that mmengine has by default',
-        'train_cfg does not say which loop to use',
+        'is not a default hook of mmengine',
+        'train_cfg has no loop type',
         'Nothing reads',
+        'No parameter name contains',
         'needs worker processes, and',
         'and the backbone takes',
         'visualizer.vis_backends has',
         'which cannot be downloaded',
         'cannot be resumed with this config',
-        'A resumed run keeps the settings that it was started with',
+        'A resumed run keeps the settings of its checkpoint',
         'The run is finished',
         'There is nothing left to train',
     ],

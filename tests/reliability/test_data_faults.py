@@ -123,12 +123,12 @@ def test_faults_of_label_maps(try_fault, name):
 @pytest.mark.parametrize(
     'segmentation, fault',
     [
-        ([[1, 2, 3, 4]], 'polygon of less than three points (left out)'),
-        ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor a run-length code'),
-        ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor a run-length code'),
-        ('none', 'segmentation is neither polygons nor a run-length code'),
-        (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor a run-length code'),
-        (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor a run-length code'),
+        ([[1, 2, 3, 4]], 'polygon with fewer than three points (skipped)'),
+        ([[1, 2, 3, 4, 5, '6']], 'segmentation is neither polygons nor RLE'),
+        ([1, 2, 3, 4, 5, 6], 'segmentation is neither polygons nor RLE'),
+        ('none', 'segmentation is neither polygons nor RLE'),
+        (dict(size=[64], counts=[1]), 'segmentation is neither polygons nor RLE'),
+        (dict(size=[64, 64], counts=[1.5]), 'segmentation is neither polygons nor RLE'),
     ],
 )
 def test_segmentations_where_masks_are_used(damaged, segmentation, fault):
@@ -217,7 +217,9 @@ def test_one_message_out_of_a_worker_process(config, damaged, capsys, own_proces
         runner.train()
     stop_workers(runner)
     message = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line][-1]
-    assert status.value.code == 2 and re.match(rf'error: {image_of(damaged)} cannot be loaded: it is no image', message)
+    assert status.value.code == 2 and re.match(
+        rf'error: {image_of(damaged)} cannot be loaded: it is not an image', message
+    )
     assert 'Traceback' not in message and 'check_dataset.py' in message
 
 
@@ -237,7 +239,7 @@ def test_a_pipeline_that_is_put_in_between_epochs(config, damaged, own_process_s
             IMAGES['text'].damage(damaged)
 
     runner.register_hook(Damage())
-    with pytest.raises(DataError, match=f'{image_of(damaged)} cannot be loaded: it is no image'):
+    with pytest.raises(DataError, match=f'{image_of(damaged)} cannot be loaded: it is not an image'):
         runner.train()
     stop_workers(runner)
     assert runner.epoch == 1
@@ -281,12 +283,12 @@ def test_folders_without_a_config(damaged):
     (damaged / 'labels/train/extra.png').write_bytes(label_of(damaged).read_bytes())
     pairs = pair_label_maps(damaged / 'images/train', damaged / 'labels/train', report)
     check_label_maps(pairs, 5, report)
-    assert report.errors['label map with values that are no class']['count'] == 1
-    assert report.warnings['label map without an image (left out)']['count'] == 1
+    assert report.errors['label map with invalid labels']['count'] == 1
+    assert report.warnings['label map without an image (skipped)']['count'] == 1
     report = Report()
     check_label_maps(pairs, 4, report, reduce_zero_label=True)
-    assert list(report.errors['label map with values that are no class']['examples']) == [
-        f'{label_of(damaged)} has the values 8: there are 4 classes, 0 to 3, and 255 for pixels to ignore'
+    assert list(report.errors['label map with invalid labels']['examples']) == [
+        f'{label_of(damaged)} has the values 8: there are 4 classes, 0 to 3, and 255 for ignored pixels'
     ]
     report = Report()
     check_coco_files(damaged / 'annotations/instances_val.json', damaged / 'images/val', report)
@@ -306,7 +308,7 @@ def test_the_tool(repo, config, damaged, monkeypatch, capsys):
     assert status.value.code == 1
     out = ''.join(capsys.readouterr())
     assert f'error: image cannot be read (1)\n    {image_of(damaged)} is empty' in out
-    assert 'warning: box outside the image (left out) (1)' in out
+    assert 'warning: box outside the image (skipped) (1)' in out
     assert '13 images read' in out, 'what is tested is what is validated with'
     assert json.loads(result.read_text())['errors']['image cannot be read']['count'] == 1
 
@@ -316,14 +318,16 @@ def test_the_tool_on_folders_and_mistakes(repo, damaged, tmp_path):
     tool = [sys.executable, repo / 'tools/check_dataset.py']
     folders = [damaged / 'images/val', damaged / 'labels/val']
     assert '0 errors' in run_process([*tool, '--label-maps', *folders, '--num-classes', 5], tmp_path)
-    assert 'that are no class' in run_process([*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process(
+        [*tool, '--label-maps', *folders, '--num-classes', 2], tmp_path, status=1
+    )
     shifted = tmp_path / 'shifted'
     shutil.copytree(folders[1], shifted)
     for path in shifted.iterdir():  # 0 is not labelled, classes begin at 1
         Image.fromarray(np.asarray(Image.open(path)) + 1).save(path)
     shifted = ['--label-maps', folders[0], shifted, '--num-classes', 5]
     assert '0 errors' in run_process([*tool, *shifted, '--reduce-zero-label'], tmp_path)
-    assert 'that are no class' in run_process([*tool, *shifted], tmp_path, status=1)
+    assert 'label map with invalid labels' in run_process([*tool, *shifted], tmp_path, status=1)
     out = run_process([*tool, '--coco', damaged / 'annotations/instances_val.json', folders[0]], tmp_path)
     assert '0 errors' in out and 'warning: image without objects' in out
     for wrong, message in [
@@ -346,9 +350,9 @@ def test_images_of_two_suffixes(load_samples, found, damaged, suffix, monkeypatc
         path.rename(path.with_suffix(suffix))
     assert len(load_samples('iterations')) == 6
     (text,) = said
-    assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are left out')
+    assert text.startswith(f'4 images, such as {images[0].with_suffix(suffix)}, are skipped')
     report = found('iterations')
-    assert report.warnings['image whose name does not end with .png (left out)']['count'] == 4
+    assert report.warnings['image whose name does not end with .png (skipped)']['count'] == 4
     assert not load_samples('iterations', 'val') == [] and len(said) == 1
 
 

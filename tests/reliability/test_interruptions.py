@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmrest.checkpoints import CheckpointError, states
-from mmrest.checkpoints.states import check_state, find_last_state
+from mmrest.checkpoints.states import check_state, find_latest_checkpoint
 from mmrest.utils import fileio
 from mmrest.utils.fileio import atomic_write, remove_partial_files
 
@@ -108,7 +108,7 @@ def test_the_last_whole_checkpoint_is_found(tmp_path, monkeypatch, said, tally, 
     assert damaged != newest.read_bytes()
     newest.write_bytes(damaged)
     (tmp_path / 'last_checkpoint').write_text(str(newest))
-    path, meta = find_last_state(tmp_path)
+    path, meta = find_latest_checkpoint(tmp_path)
     assert path.name == 'epoch_9.pth' and meta['iter'] == 45  # by number: 9 comes before 10, after 2
     assert 'Not resuming from epoch_10.pth' in said[0]
     assert newest.read_bytes() == damaged, 'it stays'
@@ -138,11 +138,11 @@ def test_every_flipped_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path, tal
 
 
 def test_no_checkpoint_and_no_whole_one(tmp_path):
-    assert find_last_state(tmp_path) is None and find_last_state(tmp_path / 'none') is None
+    assert find_latest_checkpoint(tmp_path) is None and find_latest_checkpoint(tmp_path / 'none') is None
     save_state(tmp_path, 1).write_bytes(b'x')
     (tmp_path / 'best_epoch_7.pth').write_bytes(b'x')  # no checkpoint of the series
-    with pytest.raises(CheckpointError, match='(?s)No checkpoint in .* is whole.*epoch_1.pth') as error:
-        find_last_state(tmp_path)
+    with pytest.raises(CheckpointError, match='(?s)No checkpoint in .* is valid.*epoch_1.pth') as error:
+        find_latest_checkpoint(tmp_path)
     assert 'best' not in str(error.value)
 
 
@@ -151,14 +151,14 @@ def test_the_note_of_the_last_checkpoint_is_not_followed(tmp_path, said, note):
     save_state(tmp_path, 1)
     save_state(tmp_path, 2)
     (tmp_path / 'last_checkpoint').write_text(note)
-    assert find_last_state(tmp_path)[0].name == 'epoch_2.pth'
+    assert find_latest_checkpoint(tmp_path)[0].name == 'epoch_2.pth'
     assert 'last_checkpoint' in said[0] and len(said[0]) < 600
 
 
 def test_names_of_another_pattern(tmp_path):
     save_state(tmp_path, 1).rename(tmp_path / 'iter_500.pth')
     save_state(tmp_path, 3)
-    assert find_last_state(tmp_path, 'iter_{}.pth')[0].name == 'iter_500.pth'
+    assert find_latest_checkpoint(tmp_path, 'iter_{}.pth')[0].name == 'iter_500.pth'
 
 
 def fail_after(part, error):

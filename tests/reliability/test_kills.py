@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 from conftest import run_process
 
-from mmrest.checkpoints.states import find_last_state
+from mmrest.checkpoints.states import find_latest_checkpoint
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -191,7 +191,7 @@ def test_killed_at_random_moments(repo, shapes, tmp_path, tally, kind, workers):
         killed += 1
         writing += run.partial()
         # What there is under the name of a checkpoint is whole, and so is the newest.
-        found = find_last_state(run.folder / 'run', run.template)
+        found = find_latest_checkpoint(run.folder / 'run', run.template)
         files = list((run.folder / 'run').glob(run.template.format('*')))
         assert (found is None) == (not files)
         if found:

@@ -10,7 +10,7 @@ from mmrest.benchmark.profiling import _kind
 
 def test_operator_shares_of_a_backbone_name_every_kind(monkeypatch):
     monkeypatch.setattr(sys.modules['mmrest.ops.linear'], 'MIN_PRODUCTS', 0)
-    rows = run_benchmark('rest-lite:chunked', '--shape', '64x64', '--profile')
+    rows = run_benchmark('rest-lite:chunked', '--shape', 64, 64, '--profile')
     for row in rows:
         assert sum(row['shares'].values()) == pytest.approx(1)
         assert {
@@ -27,12 +27,12 @@ def test_operator_shares_of_a_backbone_name_every_kind(monkeypatch):
 @pytest.mark.parametrize('batch', [1, 2])
 def test_operator_shares_of_attention_alone_have_mixing_and_no_linear_layers(model, batch):
     # Of 5 x 5 tokens at the end, more than heads.
-    for row in run_benchmark(model, '--part', 'attention', '--shape', '160x160', '--batch', batch, '--profile'):
+    for row in run_benchmark(model, '--part', 'attention', '--shape', 160, 160, '--batch-size', batch, '--profile'):
         assert row['shares']['mixing of heads'] > 0 and 'linear layers' not in row['shares']
 
 
 def test_operator_shares_without_head_mixing_have_none_of_it():
-    for row in run_benchmark('restv2-tiny:chunked', '--part', 'attention', '--shape', '160x160', '--profile'):
+    for row in run_benchmark('restv2-tiny:chunked', '--part', 'attention', '--shape', 160, 160, '--profile'):
         assert {'mixing of heads', 'linear layers'}.isdisjoint(row['shares'])
 
 

@@ -87,7 +87,7 @@ TOOLS = {
     ),
     'test': lambda run, config, file, folder: run('test', config, file, '--work-dir', folder / 'run'),
     'convert': lambda run, config, file, folder: run('convert_checkpoint', file, folder / 'converted.pth'),
-    'demo': lambda run, config, file, folder: run('demo', folder, '--config', config, '--checkpoint', file),
+    'demo': lambda run, config, file, folder: run('demo', folder, config, file),
     'export': lambda run, config, file, folder: run(
         'export_onnx', config, '--checkpoint', file, '--out', folder / 'model.onnx'
     ),

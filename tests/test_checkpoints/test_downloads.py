@@ -15,6 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, DownloadError, check_url, download, downloads, load_pretrained, resolve
+from mmrest.engine.paths import check_checkpoint
 
 
 def content():
@@ -70,17 +71,19 @@ def closed():
 
 FAILURES = [
     ('none.pth', 'the server answers 404 Not Found'),
-    ('page.pth', 'the server answers with a web page, which may want a login'),
+    ('page.pth', 'the server answers with a web page, perhaps a login form'),
     ('silent.pth', 'no answer for 0.3 seconds'),
-    ('', 'the URL names no file'),
-    ('cut.pth', r'the answer ended after [\d,]+ of [\d,]+ bytes'),
+    ('', 'the URL has no file name'),
+    ('cut.pth', r'the download ended after [\d,]+ of [\d,]+ bytes'),
 ]
 
 
 @pytest.mark.parametrize('name, reason', FAILURES)
 def test_what_is_no_file(server, monkeypatch, name, reason):
     monkeypatch.setattr(downloads, 'TIMEOUT', 0.3)
-    with pytest.raises(DownloadError, match=f'^{server}/{name} cannot be downloaded: {reason}. Without network: '):
+    with pytest.raises(
+        DownloadError, match=f'^{server}/{name} cannot be downloaded: {reason}. Without network access, '
+    ):
         download(f'{server}/{name}')
     if name != 'cut.pth':  # only known at its end
         with pytest.raises(DownloadError, match=reason):
@@ -115,7 +118,7 @@ def test_a_damaged_file_in_the_cache_says_where_it_comes_from(server):
     path = download(f'{server}/good.pth')
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(
-        CheckpointError, match=f'{path} is cut off .* It comes from {server}/good.pth; once it is removed'
+        CheckpointError, match=f'{path} is cut off .* It was downloaded from {server}/good.pth; delete it'
     ):
         load_pretrained(ResT(TINY), f'{server}/good.pth')
 
@@ -127,6 +130,28 @@ def test_names_of_mmengine():
     for name in ('open-mmlab://none', 'mmcls://none'):
         with pytest.raises(CheckpointError, match=f'^{name} is not in mmengine'):
             resolve(name)
+
+
+@pytest.mark.parametrize(
+    'name, hint',
+    [
+        ('htps://host/file.pth', 'Did you mean https://'),
+        ('open-mmlabs://resnet50', 'Did you mean open-mmlab://'),
+        ('gopher://host/file.pth', 'Known schemes are .*http, https, .*s3'),
+        ('file:///tmp/file.pth', 'Give a local file by its path'),
+    ],
+)
+@pytest.mark.parametrize(
+    'load', [resolve, CheckpointLoader.load_checkpoint, lambda url: load_pretrained(ResT(TINY), url), check_checkpoint]
+)
+def test_unknown_scheme_raises_error_with_hint(load, name, hint):
+    with pytest.raises(CheckpointError, match=f'^{name} has the unknown scheme {name.split(":")[0]}://.*{hint}'):
+        load(name)
+
+
+@pytest.mark.parametrize('name', ['s3://bucket/file.pth', 'openmmlab:s3://bucket/file.pth', 'pavi://file.pth'])
+def test_schemes_of_storage_services_are_known(name):
+    assert resolve(name) == name
 
 
 def test_errors_go_from_process_to_process():

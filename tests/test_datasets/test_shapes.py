@@ -11,7 +11,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mmrest.datasets import CLASSES, draw_image, draw_shapes, shapes
+from mmrest.datasets import CLASSES, draw_image, draw_shapes, shapes, shapes_dataset
 
 SPLITS = ('train', 'val')
 ARGUMENTS = {'num_train': 14, 'num_val': 5, 'size': (96, 128), 'seed': 3}
@@ -159,7 +159,7 @@ def test_crowd_images_have_shapes_beside_the_crowd():
 def disc(centre: tuple[int, int], radius: int, category: int) -> shapes._Layer:
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     outline = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1) + np.array(centre)
-    return shapes._rasterise((64, 64), category, [outline], iscrowd=False)
+    return shapes._rasterize((64, 64), category, [outline], iscrowd=False)
 
 
 def test_later_shapes_cover_earlier_ones():
@@ -228,11 +228,11 @@ def test_polygons_and_rle_of_odd_masks(name):
         mask[:] = True
     else:
         mask[2:38, 2:28] = np.random.RandomState(0).rand(36, 26) < 0.6
-    polygons = shapes._to_polygons(mask)
+    polygons = shapes_dataset._to_polygons(mask)
     assert polygons and all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
     for rle in (
         coco_mask.merge(coco_mask.frPyObjects(polygons, 40, 30)),
-        coco_mask.frPyObjects(shapes._to_rle(mask), 40, 30),
+        coco_mask.frPyObjects(shapes_dataset._to_rle(mask), 40, 30),
     ):
         assert np.array_equal(coco_mask.decode(rle).astype(bool), mask)
 
@@ -281,7 +281,7 @@ def test_interrupted_drawing_is_repaired(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw_shapes(root, 3, 2, (32, 32), overwrite=True, progress=interrupt)
     assert not (root / 'shapes.json').exists()
-    (root / 'annotations/instances_val.json.tmp').write_text('{"info"')
+    (root / 'annotations/.instances_val.json.123.partial').write_text('{"info"')
     (root / 'images/train/000007.png').write_bytes(b'')
     assert read_files(draw_shapes(root, 3, 2, (32, 32))) == whole
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrest.datasets.validation import DataError
-from mmrest.engine.batches import OneSize, require_one_size
+from mmrest.engine.batches import SameSizeCollate, check_image_sizes
 
 SIZES = [(8, 8)] * 4 + [(8, 12)] * 2
 
@@ -30,7 +30,7 @@ def loader_of(sizes, phase, model, batch_size=4, collate=pseudo_collate, views=N
     config = dict(name=phase)
     runner = SimpleNamespace(model=model, _train_dataloader=None, _val_dataloader=None, _test_dataloader=None)
     setattr(runner, f'_{phase}_dataloader', config)
-    require_one_size(loader, runner, config)
+    check_image_sizes(loader, runner, config)
     return loader
 
 
@@ -84,16 +84,16 @@ def test_stacking_loaders_take_one_size_whatever_the_model():
 def test_models_that_pad_are_left_alone():
     for phase in ('train', 'val'):
         loader = loader_of([(8, 8), (8, 12)], phase, nn.Identity())
-        assert not isinstance(loader.collate_fn, OneSize) and len(list(loader)) == 1
+        assert not isinstance(loader.collate_fn, SameSizeCollate) and len(list(loader)) == 1
 
 
 def test_worker_processes_say_the_same():
     dataset = [sample((8, 8), 0), sample((8, 12), 1)]
-    loader = DataLoader(dataset, 2, num_workers=1, collate_fn=OneSize(pseudo_collate, (0, 0), 'Do this.'))
+    loader = DataLoader(dataset, 2, num_workers=1, collate_fn=SameSizeCollate(pseudo_collate, (0, 0), 'Do this.'))
     with pytest.raises(DataError) as error:
         list(loader)
     assert (
         str(error.value) == 'The images of a batch differ in size after the pipeline: 0.png has 8x8 px, 1.png has '
         '12x8. Do this.'
     )
-    assert OneSize(len, (0, 0), '')([1, 2]) == 2  # of datasets of one's own
+    assert SameSizeCollate(len, (0, 0), '')([1, 2]) == 2  # of datasets of one's own

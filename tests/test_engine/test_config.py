@@ -87,7 +87,7 @@ def test_only_torchrun_distributes_on_cpus(monkeypatch):
 
 def test_data_root_of_a_config_that_has_none(tmp_path):
     path = write(tmp_path / 'c.py', "train_dataloader = dict(dataset=dict(data_root='a/'))")
-    with pytest.raises(UsageError, match='no data_root of its own'):
+    with pytest.raises(UsageError, match='no data_root to override'):
         load_config(path, dict(data_root='/elsewhere'))
 
 
@@ -344,7 +344,7 @@ def test_testing_options_of_segmentation(tmp_path):
 @pytest.mark.parametrize(
     'options, message',
     [
-        ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is no setting of EpochBasedTrainLoop'),
+        ({'train_cfg.max_epoch': 3}, 'train_cfg.max_epoch is not a setting of EpochBasedTrainLoop'),
         (
             {'train_dataloader.prefetch_factor': 2, 'train_dataloader.num_workers': 0},
             'train_dataloader.prefetch_factor=2',
@@ -364,7 +364,7 @@ def test_a_config_is_validated_before_training(shapes, tmp_path, options, messag
 @pytest.mark.parametrize(
     'options, message',
     [
-        ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is no setting of TestLoop'),
+        ({'test_cfg.fp_16': True}, 'test_cfg.fp_16 is not a setting of TestLoop'),
         ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
         ({'test_dataloader.persistent_workers': True, 'test_dataloader.num_workers': 0}, 'test_dataloader.persistent_'),
     ],

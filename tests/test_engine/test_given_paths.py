@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mmrest.engine import UsageError, check_target, exit_on_user_error, load_config, prepare_train
 from mmrest.engine.resume import prepare_resume
+from mmrest.engine.validation import check_downloads
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,13 @@ def test_a_config_without_training(tmp_path):
     path.write_text('model = dict(type="A")')
     with pytest.raises(UsageError, match='has no train_dataloader, train_cfg, optim_wrapper to train with'):
         prepare_train(load_config(str(path)))
+
+
+def test_unknown_scheme_in_init_cfg_names_its_key():
+    weights = dict(type='Pretrained', checkpoint='htps://host/file.pth')
+    cfg = Config(dict(model=dict(backbone=dict(type='ResT', init_cfg=weights))))
+    with pytest.raises(UsageError, match=r'^model\.backbone\.init_cfg\.checkpoint: .*unknown scheme htps://'):
+        check_downloads(cfg)
 
 
 def test_targets(tmp_path):

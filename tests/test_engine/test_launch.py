@@ -40,7 +40,7 @@ def test_programs_load_safely(monkeypatch):
         ('get_flops', ['none.py']),
         ('check_dataset', ['none.py']),
         ('browse_dataset', ['none.py']),
-        ('demo', ['none.jpg', '--config', 'none.py', '--checkpoint', 'none']),
+        ('demo', ['none.jpg', 'none.py', 'none']),
     ],
 )
 def test_tools_load_safely(run, tool, args):

@@ -12,10 +12,12 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Subset
 
+from mmrest import ResT
 from mmrest.engine import UsageError, build_runner
 from mmrest.engine.hooks import AtomicCheckpointHook, InvalidLossHook, RandomStateHook
 from mmrest.engine.runner import CheckedRunner, find_runner
 from mmrest.engine.seeding import SeededBatchSampler, SeededDataLoader
+from mmrest.engine.validation.optimizers import find_unmatched_keys
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 
@@ -159,7 +161,7 @@ def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
 def test_other_runners_and_unknown_ones(tmp_path):
     assert find_runner(Config(dict(runner_type='FlexibleRunner'))) is None
     cfg = config(tmp_path, runner_type='OwnRuner')
-    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check its spelling"):
+    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check the spelling"):
         build_runner(cfg)
     assert not Path(cfg.work_dir).exists()
 
@@ -204,3 +206,50 @@ def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.logger, 'warning', said.append)
     assert type(runner.build_train_loop(runner._train_loop).dataloader) is DataLoader
     assert len(said) == 1 and 'cannot be restored when it is resumed' in said[0]
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(model=dict(type='RunnerModel', depth=3)), 'unexpected keyword argument .depth'),
+        (
+            dict(
+                optim_wrapper=dict(
+                    optimizer=dict(type='SGD', lr=0.1),
+                    constructor='LayerDecayOptimWrapperConstructor',
+                    paramwise_cfg=dict(layer_decay_rate=0.9),
+                )
+            ),
+            'Layer decay needs a model with a part that has get_layer_depth',
+        ),
+    ],
+    ids=['model', 'optimizer'],
+)
+@pytest.mark.parametrize('existing', [[], ['epoch_1.pth']])
+def test_refused_run_leaves_nothing_in_its_work_dir(tmp_path, change, message, existing):
+    cfg = config(tmp_path)
+    cfg.update(change)
+    for name in existing:
+        (tmp_path / 'run').mkdir()
+        (tmp_path / 'run' / name).touch()
+    with pytest.raises(UsageError, match=message):
+        build_runner(cfg, train=True)
+    assert [path.name for path in (tmp_path / 'run').rglob('*')] == existing
+    assert (tmp_path / 'run').exists() == bool(existing)
+
+
+@pytest.mark.parametrize('unmatched', [[], ['layers'], ['layers', 'head']])
+def test_custom_keys_without_a_parameter_are_logged_once(tmp_path, unmatched):
+    cfg = config(tmp_path)
+    cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={key: dict(lr_mult=0.1) for key in ['layer.weight', *unmatched]})
+    runner = build_runner(cfg, train=True)
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    assert log.count('No parameter name contains') == bool(unmatched)
+    assert f'contains {", ".join(map(repr, unmatched))} of optim_wrapper.paramwise_cfg' in log or not unmatched
+
+
+def test_unmatched_keys_of_a_backbone_are_found_by_substring(tiny):
+    keys = dict(stage1=dict(lr_mult=0.1), norm=dict(decay_mult=0.0), relative_position_bias_table=dict(decay_mult=0.0))
+    wrapper = dict(constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(custom_keys=keys))
+    assert find_unmatched_keys(wrapper, ResT(tiny)) == ['relative_position_bias_table']
+    assert find_unmatched_keys(dict(paramwise_cfg=None), ResT(tiny)) == find_unmatched_keys(None, ResT(tiny)) == []

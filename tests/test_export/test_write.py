@@ -91,7 +91,7 @@ def test_onnx_graph_of_a_segmentor_equals_the_model(onnx, upernet, tmp_path):
 def test_export_of_windows_needs_a_static_shape(tmp_path, style):
     options = dict(ONE_STAGE, style=style, window_sizes=(8,), hwin_global_stages=())
     target = randomize_weights(backbone_target('ResTv2', options=options))
-    with pytest.raises(UsageError, match="windows.*--static-shape HEIGHT WIDTH, or use style='global'"):
+    with pytest.raises(UsageError, match="windows.*--shape H W, or use style='global'"):
         export(target, tmp_path / 'backbone.pt2')
     assert not list(tmp_path.iterdir())
     differences = export(target, tmp_path / 'backbone.pt2', static_shape=(75, 141))

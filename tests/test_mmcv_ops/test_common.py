@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmrest.mmcv_ops.common import as_compiled, widen
+from mmrest.mmcv_ops.common import as_compiled, upcast
 
 
 @pytest.mark.parametrize(
@@ -15,10 +15,10 @@ from mmrest.mmcv_ops.common import as_compiled, widen
         (torch.float64, torch.float64),
     ],
 )
-def test_widen_on_cpu_makes_half_precision_float32(dtype, expected):
+def test_upcast_on_cpu_makes_half_precision_float32(dtype, expected):
     x = torch.rand(3).to(dtype)
-    assert widen(x).dtype == expected
-    torch.testing.assert_close(widen(x).to(dtype), x, rtol=0, atol=0)
+    assert upcast(x).dtype == expected
+    torch.testing.assert_close(upcast(x).to(dtype), x, rtol=0, atol=0)
 
 
 def test_as_compiled_keeps_gradients_and_autocast_outside():

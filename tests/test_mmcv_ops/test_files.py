@@ -15,7 +15,7 @@ def test_installed_file_serves_any_import_order_until_removed(mmcv_lite, monkeyp
     for option, said in (
         ('--status', 'compiled:  no'),
         ('--install', 'Written'),
-        ('--install', 'Already there'),
+        ('--install', 'Already installed'),
         ('--status', '_ext.py'),
     ):
         main([option])

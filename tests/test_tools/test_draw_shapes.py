@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-SMALL = ('--num-train', 2, '--num-val', 2, '--size', 32, 32)
+SMALL = ('--num-train', 2, '--num-val', 2, '--shape', 32, 32)
 
 
 def files(folder):
@@ -16,9 +16,8 @@ def files(folder):
     [
         (['file'], 'root file: .*file is no folder'),
         (['file/below/it'], 'root file/below/it: .*file is no folder'),
-        (['new', '--seed', '-1'], 'seed must be an integer of at least 0'),
-        (['drawn', '--seed', '1'], 'drawn holds a data set drawn with .* not with'),
-        (['foreign'], 'mine.txt is no file of a shapes data set'),
+        (['drawn', '--seed', '1'], 'drawn holds a dataset drawn with .* not with'),
+        (['foreign'], 'mine.txt is not a file of a shapes dataset'),
         (['blocked'], 'blocked/images'),
     ],
 )

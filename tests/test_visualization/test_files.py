@@ -62,7 +62,7 @@ def test_browse_of_lazy_dataset_draws_it(run, configs, shapes, tmp_path, wrap):
     cfg.train_dataloader.dataset.update(lazy_init=True, data_root=str(shapes))
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset)
     cfg.dump(tmp_path / 'lazy.py')
-    run('browse_dataset', 'lazy.py', '--number', 3, '--out-dir', 'out')
+    run('browse_dataset', 'lazy.py', '--num-samples', 3, '--out-dir', 'out')
     assert len(list((tmp_path / 'out').glob('*.png'))) == 4
 
 

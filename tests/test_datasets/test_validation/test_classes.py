@@ -96,7 +96,7 @@ def test_parts_of_the_training_data_have_the_same_classes_in_the_same_order(clas
 @pytest.mark.parametrize(
     'dataset, scope, said',
     [
-        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* needs its comma"),
+        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* write a tuple"),
         (
             dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))),
             'mmseg',
@@ -136,7 +136,7 @@ def test_classes_that_it_has(dataset):
         (('cat', 'dog', 'cow'), 'the 3 classes cat, dog, cow .* has 2 folders: cat, dog'),
         (
             ('dog', 'cat'),
-            r"is dog, cat, and labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
+            r"is dog, cat, but labels are the folders of .*: write metainfo = dict\(classes=\('cat', 'dog'",
         ),
         (('cat', 'hound'), r"write metainfo = dict\(classes=\('cat', 'dog'\)\)"),
         (('cat', 'dog'), None),
@@ -210,4 +210,4 @@ def test_no_images_in_a_folder(shapes, tmp_path):
     report = Report()
     cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=coco(data, ('disc',)))))
     check_config(cfg, ['train'], report)
-    assert 'data set without images' in report.errors
+    assert 'dataset without images' in report.errors

@@ -142,7 +142,7 @@ def test_before_the_first_step_and_in_the_check(repo, data, tmp_path):
         prepare_test(load_config(str(path), options, str(tmp_path / 'run')), str(tmp_path / 'a.pth'))
     report = Report()
     check_config(cfg, ['val'], report)
-    assert list(report.errors) == ['evaluator with other annotations than the dataset']
+    assert list(report.errors) == ['evaluator with annotations of another dataset']
     cfg.check_samples = False
     prepare_train(cfg)
 

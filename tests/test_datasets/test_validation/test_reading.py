@@ -78,6 +78,6 @@ def test_what_is_no_json(tmp_path, text):
     path.write_text(text)
     with pytest.raises((ValueError, RecursionError)):
         parse_json(text, lambda steps: None, 3)
-    with pytest.raises(DataError, match='a.json is not a JSON file'):
+    with pytest.raises(DataError, match='a.json is not a valid JSON file'):
         read_json(path)
     assert gc.isenabled()

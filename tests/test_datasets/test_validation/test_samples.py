@@ -253,7 +253,7 @@ def test_label_maps_of_ones_own(data):
     np.save(path, np.full((64, 64), 7))
     with pytest.raises(DataError, match=f'{path} has the values 7'):
         run(dataset, 'mmseg')
-    assert list(check(dataset, 'mmseg').errors) == ['label map with values that are no class']
+    assert list(check(dataset, 'mmseg').errors) == ['label map with invalid labels']
 
 
 def test_classification_folders(data):

@@ -101,7 +101,7 @@ def test_another_part_and_wrappers():
     model = Model()
     CompileBackboneHook('backbone.stem', backend='eager').before_test(fake(Flips(model)))
     assert model.backbone.stem._compiled_call_impl is not None and model.backbone._compiled_call_impl is None
-    with pytest.raises(ValueError, match='Model has no neck; its parts are data_preprocessor, backbone, head'):
+    with pytest.raises(ValueError, match='Model has no neck; its modules are data_preprocessor, backbone, head'):
         CompileBackboneHook('neck').before_train(fake(model))
 
 

@@ -30,7 +30,7 @@ def test_packages_that_are_not_installed(framework_config, nothing_installed, ki
     with pytest.raises(
         UsageError,
         match=f'^visualizer.vis_backends has {kind}, which needs .*'
-        f'pip install {" ".join(PACKAGES[kind].values())}, or take it out',
+        f'pip install {" ".join(PACKAGES[kind].values())}, or remove the backend',
     ):
         validate(cfg, phases)
 
@@ -72,5 +72,5 @@ def test_backends_as_text(framework_config, backends):
     """What the command line makes of dicts in a list."""
     cfg = framework_config('mmdet')
     cfg.visualizer.vis_backends = backends
-    with pytest.raises(UsageError, match='vis_backends holds the text .*visualizer.vis_backends.0.type='):
+    with pytest.raises(UsageError, match='vis_backends contains the string .*visualizer.vis_backends.0.type='):
         validate(cfg, PHASES)

@@ -8,8 +8,8 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmrest.engine import UsageError
 from mmrest.engine import validation as validation_package
 from mmrest.engine.validation import validate
-from mmrest.engine.validation.keys import find_ignored_keys, find_near_names
-from mmrest.engine.validation.signatures import arguments
+from mmrest.engine.validation.keys import find_ignored_keys, find_misspelled_names
+from mmrest.engine.validation.signatures import get_parameters
 
 PHASES = ('train', 'val', 'test')
 # Part, misspelled key, and what it is meant to be.
@@ -54,7 +54,7 @@ def test_misspelled_keys(framework_config, framework, path, key, near):
     with pytest.raises(UsageError) as error:
         validate(cfg, PHASES)
     message = str(error.value)
-    assert message.startswith(f'{path}.{key} is no setting of ') and '\n' not in message
+    assert message.startswith(f'{path}.{key} is not a setting of ') and '\n' not in message
     assert near is None or message.endswith(f'Did you mean {near}?')
 
 
@@ -63,18 +63,18 @@ def test_misspelled_keys(framework_config, framework, path, key, near):
     [
         (
             dict(type='EpochBasedTrainLoop', max_epoch=2),
-            'train_cfg.max_epoch is no setting of EpochBasedTrainLoop. Did you mean max_epochs?',
+            'train_cfg.max_epoch is not a setting of EpochBasedTrainLoop. Did you mean max_epochs?',
         ),
         (
             dict(by_epoch=True, max_epochs=2, val_intervall=1),
-            'train_cfg.val_intervall is no setting of EpochBasedTrainLoop. Did you mean val_interval?',
+            'train_cfg.val_intervall is not a setting of EpochBasedTrainLoop. Did you mean val_interval?',
         ),
-        (dict(type='IterBasedTrainLoop', max_epochs=2), 'train_cfg.max_epochs is no setting of IterBasedTrainLoop.'),
+        (dict(type='IterBasedTrainLoop', max_epochs=2), 'train_cfg.max_epochs is not a setting of IterBasedTrainLoop.'),
         (
             dict(by_epoch=False, max_iter=2),
-            'train_cfg.max_iter is no setting of IterBasedTrainLoop. Did you mean max_iters?',
+            'train_cfg.max_iter is not a setting of IterBasedTrainLoop. Did you mean max_iters?',
         ),
-        (dict(max_epochs=2), 'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop'),
+        (dict(max_epochs=2), 'train_cfg has no loop type: set train_cfg.type=EpochBasedTrainLoop'),
         (dict(type='EpochBasedTrainLoop', by_epoch=True, max_epochs=2), 'train_cfg has both type and by_epoch'),
         (
             dict(type='EpochBasedTrainLop', max_epochs=2),
@@ -113,7 +113,7 @@ def test_default_hooks(framework_config, framework, hooks, message):
     [
         (
             dict(type='EMAHook', momentm=0.1),
-            r'custom_hooks.0.momentm is no setting of EMAHook. Did you mean momentum\?',
+            r'custom_hooks.0.momentm is not a setting of EMAHook. Did you mean momentum\?',
         ),
         (dict(type='EMAHook', ema_type='ExpMomentumEMA', gama=100), r'custom_hooks.0.gama is .* Did you mean gamma\?'),
         (dict(type='EarlyStoppingHook', moniter='x'), r'custom_hooks.0.moniter .* Did you mean monitor\?'),
@@ -132,7 +132,9 @@ def test_custom_hooks(framework_config, hook, message):
 def test_a_metric_with_a_misspelled_key(framework_config):
     cfg = framework_config('mmdet')
     cfg.val_evaluator = dict(type='CocoMetric', ann_file='a.json', metrics='bbox')
-    with pytest.raises(UsageError, match=r'val_evaluator.metrics is no setting of CocoMetric. Did you mean metric\?'):
+    with pytest.raises(
+        UsageError, match=r'val_evaluator.metrics is not a setting of CocoMetric. Did you mean metric\?'
+    ):
         validate(cfg, PHASES)
 
 
@@ -168,8 +170,8 @@ def test_schedules(framework_config, framework):
     with pytest.raises(UsageError) as error:
         validate(cfg)
     assert str(error.value).splitlines() == [
-        'param_scheduler.0.start_facto is no setting of LinearLR. Did you mean start_factor?',
-        'param_scheduler.1.milestone is no setting of MultiStepLR. Did you mean milestones?',
+        'param_scheduler.0.start_facto is not a setting of LinearLR. Did you mean start_factor?',
+        'param_scheduler.1.milestone is not a setting of MultiStepLR. Did you mean milestones?',
     ]
     validate(cfg, ('test',))
 
@@ -252,14 +254,14 @@ def test_misspelled_names(framework_config, framework, name, near, there):
         cfg[near] = dict(type='B')
     elif near in cfg:
         cfg.pop(near)
-    (warning,) = find_near_names(cfg)
+    (warning,) = find_misspelled_names(cfg)
     assert warning.startswith(f'Nothing reads {name} of the config') and warning.endswith(f'Did you mean {near}?')
-    assert (f'{near} of this config counts' in warning) == there
+    assert (f'{near} of this config is used' in warning) == there
 
 
 def test_variables_of_a_config_are_its_own_affair(framework_config, framework):
     cfg = framework_config(framework, dict(test_pipeline=[], train_dataset={}, num_classes=3, arch={}, model_name='x'))
-    assert not find_near_names(cfg)
+    assert not find_misspelled_names(cfg)
 
 
 def test_arguments_along_the_bases():
@@ -275,8 +277,8 @@ def test_arguments_along_the_bases():
         def __init__(self, d, **kwargs):
             pass
 
-    assert arguments(Base) == ({'a', 'b'}, False)
-    assert arguments(Open) == ({'a', 'b', 'c'}, False)
-    assert arguments(Swallows) == ({'d'}, True)
-    assert arguments(type('Empty', (), {})) == (set(), False)
-    assert arguments(lambda x, *, y: None) == ({'x', 'y'}, False)
+    assert get_parameters(Base) == ({'a', 'b'}, False)
+    assert get_parameters(Open) == ({'a', 'b', 'c'}, False)
+    assert get_parameters(Swallows) == ({'d'}, True)
+    assert get_parameters(type('Empty', (), {})) == (set(), False)
+    assert get_parameters(lambda x, *, y: None) == ({'x', 'y'}, False)

@@ -18,7 +18,7 @@ def place(cfg):
         ([1.0] * 4, [1.0] * 4, r'\.mean has 4 values and std has 4, and the backbone takes 3 channels'),
         ([1.0] * 2, [1.0] * 3, r'\.mean has 2 values and std has 3, and the backbone takes 3 channels'),
         ([1.0] * 3, [1.0] * 4, r'\.mean has 3 values and std has 4, and the backbone takes 3 channels'),
-        ([1.0] * 3, [1.0, 0.0, 1.0], r'\.std has a 0 among its values \[1.0, 0.0, 1.0\]'),
+        ([1.0] * 3, [1.0, 0.0, 1.0], r'\.std contains a 0: \[1.0, 0.0, 1.0\]'),
         ([1.0] * 3, ['a', 1.0, 1.0], r'\.std must be numbers'),
         ([1.0] * 3, None, r'\.mean is set and .*\.std is not'),
         (None, [1.0] * 3, r'\.std is set and .*\.mean is not'),

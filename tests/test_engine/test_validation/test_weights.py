@@ -27,8 +27,8 @@ def test_where_it_stands_and_what_to_do(framework_config, framework, closed, mon
     with pytest.raises(UsageError) as error:
         check_downloads(cfg)
     assert str(error.value) == (
-        f'{path} is {closed}, which cannot be downloaded: Connection refused. To go on without '
-        'network, download it elsewhere and give the path of the file: --cfg-options '
+        f'{path} is {closed}, which cannot be downloaded: Connection refused. Without network '
+        'access, download it elsewhere and give the path of the file: --cfg-options '
         f'{path}=/path/to/file.pth'
     )
     if path == 'load_from':

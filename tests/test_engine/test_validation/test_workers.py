@@ -41,7 +41,9 @@ def test_numbers_that_torch_refuses(framework_config, key, value):
 
 @pytest.mark.parametrize('key, near', [('num_worker', 'num_workers'), ('batchsize', 'batch_size')])
 def test_misspelled_settings(framework_config, framework, key, near):
-    with pytest.raises(UsageError, match=f'^train_dataloader.{key} is no setting of DataLoader. Did you mean {near}?'):
+    with pytest.raises(
+        UsageError, match=f'^train_dataloader.{key} is not a setting of DataLoader. Did you mean {near}?'
+    ):
         cfg = framework_config(framework, {f'train_dataloader.{key}': 2})
         cfg.train_dataloader.pop(near)
         validate(cfg)
@@ -56,6 +58,6 @@ def test_an_option_that_takes_the_workers_away(repo, monkeypatch):
     cfg = load_config(path, {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': True})
     assert cfg.train_dataloader.persistent_workers and not said
     cfg = load_config(path, {'train_dataloader.num_workers': 0})
-    assert said == ['train_dataloader has no worker processes now: persistent_workers, which needs them, is off.']
+    assert said == ['Disabled persistent_workers of train_dataloader, since num_workers is 0.']
     assert not cfg.train_dataloader.persistent_workers
     validate(cfg)

@@ -1,4 +1,4 @@
-"""Fitting a config to the processes and devices it is run on."""
+"""Adaptation of a config to the processes and devices of a run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from mmengine.logging import print_log
 
 from ..doctor_probe import has_kernels
 
-AMP_ONLY = ('loss_scale', 'dtype', 'use_fsdp')
+AMP_KEYS = ('loss_scale', 'dtype', 'use_fsdp')
 
 
 def replace_sync_bn(cfg: Config) -> None:
-    """Make SyncBN BN where batches are not spread over GPUs, and say so.
-
-    Alone it computes the same, and between CPUs PyTorch has none.
+    """Replace SyncBN by BN in runs that are not distributed or on CPUs, where PyTorch has no SyncBN.
 
     Args:
-        cfg (Config): With its ``launcher`` set; changed in place.
+        cfg (Config): Full config with ``launcher``; changed in place.
     """
     has_gpu = torch.cuda.is_available()
     if cfg.get('launcher', 'none') == 'none' or not has_gpu:
@@ -32,28 +30,28 @@ def replace_sync_bn(cfg: Config) -> None:
                 part['type'] = 'BN'
                 count += 1
         if count:
-            why = 'this run is not distributed' if has_gpu else 'there is no GPU'
-            print_log(f'SyncBN became BN in {count} places of the model: {why}.', logger='current')
+            reason = 'this run is not distributed' if has_gpu else 'there is no GPU'
+            print_log(f'Replaced SyncBN by BN in {count} places of the model: {reason}.', logger='current')
 
 
 def replace_amp(cfg: Config) -> None:
-    """Train in full precision what asks for mixed precision where there is no GPU, and say so; changes ``cfg``."""
+    """Replace mixed by full precision in a config, in place, if there is no GPU."""
     wrapper = cfg.get('optim_wrapper') or {}
     if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
         wrapper['type'] = 'OptimWrapper'
-        for key in AMP_ONLY:
+        for key in AMP_KEYS:
             wrapper.pop(key, None)
         print_log(
-            'The config trains in mixed precision, which mmengine has on GPUs only: training in full precision.',
+            'The config trains in mixed precision, which mmengine supports on GPUs only: training in full precision.',
             logger='current',
             level=logging.WARNING,
         )
 
 
 def find_gpu_problem() -> str:
-    """Return why torch cannot compute on a GPU of this machine; '' where it can, or where there is none to use.
+    """Return the reason why torch cannot use the GPU of this machine; empty if it can, or if there is none.
 
-    torch may have no kernels for the architecture, or the driver may be too old. No memory of a GPU is taken.
+    torch may lack kernels for the architecture, or the driver may be too old. No GPU memory is allocated.
     """
     if torch.cuda.is_available():
         for device in range(torch.cuda.device_count()):
@@ -65,14 +63,14 @@ def find_gpu_problem() -> str:
                 )
     elif torch.version.cuda and glob.glob('/dev/nvidia[0-9]*') and os.environ.get('CUDA_VISIBLE_DEVICES') != '':
         try:
-            torch.cuda.init()  # says why there is none
+            torch.cuda.init()  # raises with the reason
         except (RuntimeError, AssertionError) as error:
             return str(error).strip().splitlines()[0]
     return ''
 
 
 def nested_dicts(value: Any) -> Iterator[dict]:
-    """All dicts in a nest of dicts and lists, the outermost first."""
+    """Yield all dicts in nested dicts and lists, outermost first."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())

@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrest.engine import launch, machine
+from mmrest.engine import devices, launch
+from mmrest.engine.devices import replace_amp, replace_sync_bn
 from mmrest.engine.hooks import keep_mmcv_in_float32
-from mmrest.engine.machine import replace_amp, replace_sync_bn
 
 SYNC = dict(type='SyncBN', requires_grad=True)
 
@@ -108,8 +108,8 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, ex
         raise error
 
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
-    monkeypatch.setattr(machine.torch.version, 'cuda', '13.0')
-    monkeypatch.setattr(machine.glob, 'glob', lambda pattern: ['/dev/nvidia0'] if seen or error else [])
+    monkeypatch.setattr(devices.torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(devices.glob, 'glob', lambda pattern: ['/dev/nvidia0'] if seen or error else [])
     for name, value in dict(
         is_available=lambda: seen > 0,
         device_count=lambda: seen,
@@ -118,8 +118,8 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, ex
         get_device_name=lambda device: 'A GPU',
         init=init,
     ).items():
-        monkeypatch.setattr(machine.torch.cuda, name, value)
-    assert machine.find_gpu_problem().endswith(expected) and bool(machine.find_gpu_problem()) == bool(expected)
+        monkeypatch.setattr(devices.torch.cuda, name, value)
+    assert devices.find_gpu_problem().endswith(expected) and bool(devices.find_gpu_problem()) == bool(expected)
     started = []
     monkeypatch.setattr(launch.os, 'execve', lambda *args: started.append(args))
     monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py'])
@@ -131,5 +131,5 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, ex
         assert started[0][1] == [sys.executable, '-X', 'dev', 'train.py', 'config.py']
         assert started[0][2]['CUDA_VISIBLE_DEVICES'] == ''
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')  # as then, where torch sees none
-        monkeypatch.setattr(machine.torch.cuda, 'is_available', lambda: False)
-        assert not machine.find_gpu_problem()
+        monkeypatch.setattr(devices.torch.cuda, 'is_available', lambda: False)
+        assert not devices.find_gpu_problem()

@@ -12,7 +12,7 @@ from mmrest.engine import UsageError
 @pytest.fixture
 def nothing_measured(monkeypatch):
     for name in ('compare_times', 'operator_shares', 'peak_memory'):
-        monkeypatch.setattr(f'mmrest.benchmark.cli.{name}', lambda *_, **__: pytest.fail('measured'))
+        monkeypatch.setattr(f'mmrest.benchmark.run.{name}', lambda *_, **__: pytest.fail('measured'))
 
 
 def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
@@ -20,9 +20,12 @@ def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
         'rest-lite:released',
         'rest-lite:chunked,with_cp',
         '--shape',
-        '32x40',
-        '33x33',
-        '--rounds',
+        32,
+        40,
+        '--shape',
+        33,
+        33,
+        '--num-rounds',
         2,
         '--no-memory',
         '--out',
@@ -44,7 +47,7 @@ def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
 @pytest.mark.slow
 def test_benchmark_with_compile_measures_the_compiled_model():
     (row,) = run_benchmark(
-        'rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory'
+        'rest-lite', '--compile', '--mode', 'forward', '--shape', 64, 64, '--num-rounds', 1, '--no-memory'
     )
     assert row['compiled'] and row['seconds'] > 0
 
@@ -56,8 +59,9 @@ def test_benchmark_of_attention_alone_measures_every_model():
         '--part',
         'attention',
         '--shape',
-        '64x64',
-        '--rounds',
+        64,
+        64,
+        '--num-rounds',
         1,
         '--no-memory',
         '--dtype',
@@ -73,7 +77,7 @@ def test_benchmark_of_shapes_config_measures_both_modes(repo, name):
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     rows = run_benchmark(
-        repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', '64x96', '--rounds', 1, '--no-memory'
+        repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', 64, 96, '--num-rounds', 1, '--no-memory'
     )
     assert len(rows) == 2
     assert [row for row in rows if not row['seconds'] > 0] == []
@@ -91,7 +95,7 @@ def test_benchmark_of_peers_measures_every_model(part):
     except ImportError:  # mmpretrain itself, or torchvision, which it needs
         with pytest.raises(UsageError, match='needs mmpretrain'):
             run_benchmark('convnext-t', '--no-memory')
-    rows = run_benchmark('rest-lite', *peers, '--part', part, '--shape', '64x96', '--rounds', 1, '--no-memory')
+    rows = run_benchmark('rest-lite', *peers, '--part', part, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
     assert [row for row in rows if not row['seconds'] > 0] == []
 
 
@@ -102,30 +106,29 @@ def test_benchmark_of_peers_measures_every_model(part):
         (['rest-lite:fast'], "unknown option 'fast'"),
         (['swin-t:with_cp'], 'options are for backbones of this package only'),
         (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
-        (['rest-lite', '--shape', '800'], 'height x width'),
-        (['rest-lite', '--shape', '0x5'], 'height x width'),
-        (['rest-lite', '--batch', '0'], '--batch must be 1'),
         (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
         (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
         (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
-        (['rest-lite', '--profile', '--rounds', '5'], '--profile .*: leave --rounds out'),
+        (['rest-lite', '--profile', '--num-rounds', '5'], '--profile .*: leave --num-rounds out'),
         (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
         (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
         (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
-        (['rest-lite', '--rounds', '0', '--no-memory'], 'nothing to measure'),
-        (['rest-lite', '--rounds', '-1'], '--rounds 0 or more'),
+        (['rest-lite', '--num-rounds', '0', '--no-memory'], 'nothing to measure'),
         (['rest-lite', '--memory-limit', '0'], 'more than 0'),
         (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
         (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
-        (['rest-lite', '--sweep', '--shape', '800x1344'], '--sweep .*: leave --shape out'),
-        (['rest-lite', '--sweep', '--rounds', '0', '--no-memory'], 'leave --rounds and --no-memory out'),
+        (['rest-lite', '--sweep', '--shape', '800', '1344'], '--sweep .*: leave --shape out'),
+        (['rest-lite', '--sweep', '--num-rounds', '0', '--no-memory'], 'leave --num-rounds and --no-memory out'),
         (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
         (['rest-lite', '--plot', 'x'], 'ends in .png'),
         (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
         (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
         (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
         (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
-        (['rest-lite', 'rest-lite:released', '--shape', '64x64', '32x32'], 'rest-lite:released, 32x32: .* larger maps'),
+        (
+            ['rest-lite', 'rest-lite:released', '--shape', '64', '64', '--shape', '32', '32'],
+            'rest-lite:released, 32x32: .* larger maps',
+        ),
         (['a.py:with_cp'], 'options are for backbones of this package only'),
         (['a.py', '--part', 'attention'], 'attention alone'),
     ],
@@ -135,11 +138,27 @@ def test_benchmark_with_bad_arguments_raises_and_names_them(words, message, noth
         run_benchmark(*words)
 
 
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--shape', '800'], '--shape: expected 2 arguments'),
+        (['--shape', '0', '5'], '--shape: 0 is not an integer of at least 1'),
+        (['--shape', '800x1344', '5'], '--shape: 800x1344 is not an integer of at least 1'),
+        (['--batch-size', '0'], '--batch-size: 0 is not an integer of at least 1'),
+        (['--num-rounds', '-1'], '--num-rounds: -1 is not an integer of at least 0'),
+    ],
+)
+def test_benchmark_with_number_out_of_range_ends_with_status_two(words, message, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run_benchmark('rest-lite', *words)
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('option', ['--out', '--plot'])
 def test_benchmark_with_unwritable_target_is_refused(tmp_path, option, nothing_measured):
     (tmp_path / 'file').touch()
     (tmp_path / 'folder_2.png').mkdir()
-    with pytest.raises(UsageError, match=f'{option} .*no folder that can be written'):
+    with pytest.raises(UsageError, match=f'{option} .*not a writable folder'):
         run_benchmark('rest-lite', option, tmp_path / 'file' / 'x.png')
     with pytest.raises(UsageError, match=f'{option} .*is a folder'):
         run_benchmark('rest-lite', option, tmp_path / ('folder_2.png' if option == '--out' else 'folder.png'))
@@ -157,7 +176,7 @@ def test_benchmark_of_config_measures_the_whole_model(tmp_path, monkeypatch, cap
     config = tmp_path / 'config.py'
     config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
     monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
-    words = ('--mode', 'forward', '--rounds', 1, '--no-memory')
+    words = ('--mode', 'forward', '--num-rounds', 1, '--no-memory')
     assert run_benchmark(config, *words)[0]['part'] == 'model'
     assert '\nmodel, forward' in capsys.readouterr().out
     assert [row['part'] for row in run_benchmark('rest-lite', config, *words)] == ['backbone', 'model']
@@ -168,7 +187,7 @@ def test_benchmark_of_config_measures_the_whole_model(tmp_path, monkeypatch, cap
     'modes, files', [(['train'], ['sweep.png']), (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])]
 )
 def test_benchmark_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
-    monkeypatch.setattr('mmrest.benchmark.cli.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
+    monkeypatch.setattr('mmrest.benchmark.run.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
     run_benchmark('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')
     assert sorted(path.name for path in tmp_path.iterdir()) == files
 

@@ -1,19 +1,17 @@
-"""tools/demo.py and tools/browse_dataset.py: pictures of what a model finds, and of what a pipeline feeds."""
+"""tools/demo.py: pictures of what a model finds."""
 
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import need_mmpretrain
+from helpers.painted import listed, write_classifier
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 cv2 = pytest.importorskip('cv2')
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 SEGMENTOR = """
 _base_ = '{repo}/configs/upernet_rest_lite_shapes.py'
 head = dict(channels=8, norm_cfg=dict(_delete_=True, type='GN', num_groups=4))
@@ -22,17 +20,6 @@ model = dict(
                             sr_ratios=(8, 4, 2, 1))),
     decode_head=dict(in_channels=[8, 16, 24, 32], **head),
     auxiliary_head=dict(in_channels=24, **head))
-"""
-CLASSIFIER = """
-_base_ = ['{repo}/configs/_base_/models/imagenet_rest.py', '{repo}/configs/_base_/cls_runtime.py']
-arch = dict(_delete_=True, embed_dims=(8, 16), depths=(1, 1), num_heads=(1, 2), sr_ratios=(2, 1))
-model = dict(backbone=dict(arch=arch, out_indices=(1, )), head=dict(num_classes=2, in_channels=16))
-data_preprocessor = dict(num_classes=2, mean=[127.5] * 3, std=[64.0] * 3, to_rgb=True)
-pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=48), dict(type='PackInputs')]
-train_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                        dataset=dict(type='CustomDataset', data_prefix='{data}', pipeline=pipeline))
-test_dataloader = train_dataloader
-test_evaluator = dict(type='Accuracy')
 """
 
 
@@ -56,17 +43,11 @@ def folder(shapes, tmp_path):
     return tmp_path / 'images'
 
 
-def listed(folder):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob('*') if path.is_file())
-
-
-def test_a_folder(run, configs, checkpoint, folder, tmp_path, capsys):
+def test_demo_folder_paints_every_image(run, configs, checkpoint, folder, tmp_path, capsys):
     run(
         'demo',
         folder,
-        '--config',
         configs['ResT'],
-        '--checkpoint',
         checkpoint,
         '--out-dir',
         folder / 'out',
@@ -85,23 +66,23 @@ def test_a_folder(run, configs, checkpoint, folder, tmp_path, capsys):
     assert 0.02 < (painted != plain).any(-1).mean() < 0.9
     # Once more: what was painted is neither taken for input nor painted over, as it might be somebody's images.
     with pytest.raises(SystemExit):
-        run('demo', folder, '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', folder / 'out')
+        run('demo', folder, configs['ResT'], checkpoint, '--out-dir', folder / 'out')
     assert 'out lies in' in capsys.readouterr().err
 
 
-def test_a_segmentor_paints_every_pixel(run, segmentor, folder, tmp_path):
-    run('demo', folder / 'a/1.png', '--config', segmentor, '--checkpoint', 'none', '--out-dir', 'new/out')
+def test_demo_segmentor_paints_every_pixel(run, segmentor, folder, tmp_path):
+    run('demo', folder / 'a/1.png', segmentor, 'none', '--out-dir', 'new/out')
     painted, image = cv2.imread(str(tmp_path / 'new/out/1.png')), cv2.imread(str(folder / 'a/1.png'))
     assert (painted != cv2.resize(image, (512, 512), interpolation=cv2.INTER_CUBIC)).any(-1).mean() > 0.9
 
 
-def test_a_video(run, configs, checkpoint, shapes, tmp_path, capsys):
+def test_demo_video_keeps_frames_and_rate(run, configs, checkpoint, shapes, tmp_path, capsys):
     writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (74, 58))
     frames = [cv2.resize(cv2.imread(str(path)), (74, 58)) for path in sorted((shapes / 'images/val').iterdir())]
     for frame in frames:
         writer.write(frame)
     writer.release()
-    run('demo', 'in.avi', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
+    run('demo', 'in.avi', configs['ResT'], checkpoint, '--out-dir', 'out')
     assert f'{len(frames)} frames painted: out/in.mp4' in capsys.readouterr().out and listed('out') == ['in.mp4']
     video = cv2.VideoCapture('out/in.mp4')
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(7) and video.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames)
@@ -110,9 +91,9 @@ def test_a_video(run, configs, checkpoint, shapes, tmp_path, capsys):
         assert read and painted.shape == (58 * 7, 74 * 7, 3)
         small = cv2.resize(painted, (74, 58), interpolation=cv2.INTER_AREA)
         assert np.abs(small.astype(int) - frame).mean() < 30  # the same scene, in the same colours
-    run('demo', 'out/in.mp4', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'again')
+    run('demo', 'out/in.mp4', configs['ResT'], checkpoint, '--out-dir', 'again')
     with pytest.raises(SystemExit):
-        run('demo', 'out/in.mp4', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
+        run('demo', 'out/in.mp4', configs['ResT'], checkpoint, '--out-dir', 'out')
     assert 'would overwrite out/in.mp4' in capsys.readouterr().err and listed('out') == ['in.mp4']
 
 
@@ -133,22 +114,22 @@ GRAY = [
         ['test_dataloader.dataset.pipeline.0.imdecode_backend=pillow'],
     ],
 )
-def test_frames_are_read_as_the_pipeline_reads_images(run, configs, shapes, tmp_path, capsys, options):
+def test_demo_video_frames_are_read_as_the_pipeline_reads_images(run, configs, shapes, tmp_path, capsys, options):
     writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (64, 64))
     for path in sorted((shapes / 'images/val').iterdir())[:2]:
         writer.write(cv2.imread(str(path)))
     writer.release()
-    run('demo', 'in.avi', '--config', configs['ResT'], '--checkpoint', 'none', '--cfg-options', *options)
+    run('demo', 'in.avi', configs['ResT'], 'none', '--cfg-options', *options)
     assert '2 frames painted: outputs/in.mp4' in capsys.readouterr().out
 
 
-def test_one_image_does_not_end_a_folder(run, configs, checkpoint, shapes, tmp_path, capsys):
+def test_demo_unusable_image_is_skipped(run, configs, checkpoint, shapes, tmp_path, capsys):
     """Elongated images, of which nothing is left where they are made smaller."""
     (tmp_path / 'images').mkdir()
     shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'images/b.png')
     for name, shape in (('a.png', (1, 4000, 3)), ('c.png', (4000, 1, 3))):
         cv2.imwrite(str(tmp_path / 'images' / name), np.zeros(shape, np.uint8))
-    arguments = '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out'
+    arguments = configs['ResT'], checkpoint, '--out-dir', 'out'
     run('demo', 'images', *arguments)
     out = capsys.readouterr().out
     assert '1 of 3 images painted' in out and listed('out') == ['b.png']
@@ -159,7 +140,7 @@ def test_one_image_does_not_end_a_folder(run, configs, checkpoint, shapes, tmp_p
     assert status.value.code == 2 and 'images/a.png cannot be' in capsys.readouterr().err
 
 
-def test_files_that_are_no_images_are_named(run, configs, checkpoint, shapes, tmp_path, capsys):
+def test_demo_files_that_are_no_images_are_named(run, configs, checkpoint, shapes, tmp_path, capsys):
     source = shapes / 'images/val/000000.png'
     (tmp_path / 'images/folder.jpg').mkdir(parents=True)
     for name in ('a b#100%.png', 'ü日本.PNG', 'folder.jpg/in.png'):
@@ -173,7 +154,7 @@ def test_files_that_are_no_images_are_named(run, configs, checkpoint, shapes, tm
     ):
         (tmp_path / 'images' / name).write_bytes(content)
     (tmp_path / 'images/link.png').symlink_to(tmp_path / 'nowhere')
-    run('demo', 'images', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'o ut/ü')
+    run('demo', 'images', configs['ResT'], checkpoint, '--out-dir', 'o ut/ü')
     printed = capsys.readouterr().out
     assert '3 of 8 images painted: o ut/ü' in printed
     assert listed('o ut/ü') == ['a b#100%.png', 'folder.jpg/in.png', 'ü日本.PNG']
@@ -207,18 +188,18 @@ test_dataloader = dict(dataset=dict(pipeline=pipeline))
     return tmp_path / 'five.py'
 
 
-def test_a_loader_of_ones_own(run, five_channels, shapes, tmp_path, capsys):
+def test_demo_custom_loader_reads_its_files(run, five_channels, shapes, tmp_path, capsys):
     (tmp_path / 'arrays/a').mkdir(parents=True)
     image = cv2.imread(str(shapes / 'images/val/000000.png'))
     np.save(tmp_path / 'arrays/a/1.npy', np.concatenate([image, image], -1)[..., :5].astype(np.float32) / 255)
     (tmp_path / 'arrays/notes.txt').write_text('nothing')
-    run('demo', 'arrays', '--config', 'five.py', '--checkpoint', 'none', '--out-dir', 'out', '--score-thr', 1.0)
+    run('demo', 'arrays', 'five.py', 'none', '--out-dir', 'out', '--score-thr', 1.0)
     assert 'Skipped: arrays/notes.txt cannot be read' in capsys.readouterr().out and listed('out') == ['a/1.npy.png']
     painted = cv2.resize(cv2.imread('out/a/1.npy.png'), (64, 64), interpolation=cv2.INTER_AREA)
     assert np.median(np.abs(painted.astype(int) - image)) <= 2
 
 
-def test_frames_that_cannot_be_decoded(run, configs, checkpoint, shapes, tmp_path, capsys):
+def test_demo_undecodable_frames_are_skipped(run, configs, checkpoint, shapes, tmp_path, capsys):
     writer = cv2.VideoWriter(str(tmp_path / 'in.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 7, (64, 64))
     for path in sorted((shapes / 'images/val').iterdir()) * 2:
         writer.write(cv2.imread(str(path)))
@@ -229,19 +210,17 @@ def test_frames_that_cannot_be_decoded(run, configs, checkpoint, shapes, tmp_pat
     (tmp_path / 'bad.avi').write_bytes(content[: places[3] + 8] + bytes(size) + content[places[3] + 8 + size :])
     (tmp_path / 'cut.avi').write_bytes(content[: places[5]])
     for name, painted, lost in (('bad', 7, 1), ('cut', 4, 4)):
-        run('demo', f'{name}.avi', '--config', configs['ResT'], '--checkpoint', checkpoint, '--out-dir', 'out')
+        run('demo', f'{name}.avi', configs['ResT'], checkpoint, '--out-dir', 'out')
         printed = capsys.readouterr().out
         assert f'{painted} frames painted' in printed and f'Skipped: {lost} of 8 frames. Frame ' in printed
 
 
-def test_a_checkpoint_of_other_classes_is_not_shown(run, configs, checkpoint, folder, capsys):
+def test_demo_checkpoint_of_other_classes_is_refused(run, configs, checkpoint, folder, capsys):
     with pytest.raises(SystemExit) as status:
         run(
             'demo',
             folder / 'a/1.png',
-            '--config',
             configs['ResT'],
-            '--checkpoint',
             checkpoint,
             '--cfg-options',
             'model.bbox_head.num_classes=7',
@@ -260,90 +239,26 @@ def test_a_checkpoint_of_other_classes_is_not_shown(run, configs, checkpoint, fo
         (['{images}', '--device', 'nothing'], 'The device nothing cannot be used'),
     ],
 )
-def test_mistakes_are_one_message(run, configs, checkpoint, folder, tmp_path, capsys, args, message):
+def test_demo_bad_input_is_one_message(run, configs, checkpoint, folder, tmp_path, capsys, args, message):
     (tmp_path / 'broken.mp4').write_bytes(b'nothing')
     args = [arg.format(images=folder, broken=tmp_path / 'broken.mp4') for arg in args]
     with pytest.raises(SystemExit) as exit_status:
-        run('demo', *args[:1], '--config', configs['ResT'], '--checkpoint', checkpoint, *args[1:])
+        run('demo', *args[:1], configs['ResT'], checkpoint, *args[1:])
     assert exit_status.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
-def test_an_untrusted_checkpoint_runs_no_code(run, configs, folder, tmp_path, capsys):
+def test_demo_untrusted_checkpoint_runs_no_code(run, configs, folder, tmp_path, capsys):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / 'ran'), 'w'))
 
     torch.save(dict(state_dict=Evil()), tmp_path / 'evil.pth')
     with pytest.raises(SystemExit):
-        run('demo', folder, '--config', configs['ResT'], '--checkpoint', tmp_path / 'evil.pth')
+        run('demo', folder, configs['ResT'], tmp_path / 'evil.pth')
     assert 'error: ' in capsys.readouterr().err and not (tmp_path / 'ran').exists()
 
 
-@pytest.mark.parametrize('phase, number, expected', [('train', 3, 3), ('val', 99, 4)])
-def test_browsing_masks(run, repo, shapes, tmp_path, capsys, phase, number, expected):
-    pytest.importorskip('mmdet')
-    run(
-        'browse_dataset',
-        repo / 'configs/mask_rcnn_rest_lite_fpn_shapes.py',
-        '--phase',
-        phase,
-        '--number',
-        number,
-        '--out-dir',
-        'new/out',
-        '--cfg-options',
-        f'data_root={shapes}',
-    )
-    assert f'Drawing {expected} of {9 if phase == "train" else 4} samples ({phase})' in capsys.readouterr().out
-    sheet, *pictures = sorted(Path('new/out').iterdir(), key=lambda path: path.name[0] != 'c')
-    assert sheet.name == 'contact_sheet.png' and len(pictures) == expected
-    assert cv2.imread(str(pictures[0])).shape == (512, 512, 3)  # of 128 x 128, to which the pipeline resizes
-    assert len(np.unique(cv2.imread(str(sheet)).reshape(-1, 3), axis=0)) > 1000
-
-
-def test_browsing_label_maps(run, repo, shapes, tmp_path):
-    pytest.importorskip('mmseg')
-    run(
-        'browse_dataset',
-        repo / 'configs/upernet_rest_lite_shapes.py',
-        '--number',
-        2,
-        '--cfg-options',
-        f'data_root={shapes}',
-    )
-    assert len(listed('work_dirs/browse/upernet_rest_lite_shapes_train')) == 3
-
-
-def test_classifiers(run, repo, shapes, tmp_path):
-    need_mmpretrain()
-    for name in ('disc', 'star'):
-        (tmp_path / 'data' / name).mkdir(parents=True)
-        shutil.copy(shapes / 'images/val/000000.png', tmp_path / 'data' / name)
-    (tmp_path / 'classifier.py').write_text(CLASSIFIER.format(repo=repo, data=tmp_path / 'data'))
-    run('browse_dataset', 'classifier.py', '--out-dir', 'browsed')
-    assert listed('browsed') == ['000000_000000.png', '000001_000000.png', 'contact_sheet.png']
-    run('demo', 'data/disc/000000.png', '--config', 'classifier.py', '--checkpoint', 'none', '--out-dir', 'painted')
+def test_demo_classifier_paints_an_image(run, shapes, tmp_path):
+    write_classifier(tmp_path, shapes / 'images/val/000000.png')
+    run('demo', 'data/disc/000000.png', 'classifier.py', 'none', '--out-dir', 'painted')
     assert listed('painted') == ['000000.png']
-
-
-@pytest.mark.parametrize(
-    'args, message',
-    [
-        (['missing.py'], 'There is no config missing.py'),
-        (['{config}', '--cfg-options', 'data_root=nowhere'], 'Data of this config are missing'),
-        (['{config}', '--number', '0', '--cfg-options', 'data_root={shapes}'], '--number must be 1 or more'),
-        (['{config}', '--show', '--cfg-options', 'data_root={shapes}'], '--show needs a display'),
-        (['{config}', '--cfg-options', 'train_dataloader=None'], 'no dataset for train: it has val, test'),
-        (
-            ['{config}', '--cfg-options', 'data_root={shapes}', 'train_dataloader.dataset.pipeline="[]"'],
-            'gives no single image with annotations',
-        ),
-    ],
-)
-def test_mistakes_in_browsing_are_one_message(run, configs, shapes, monkeypatch, capsys, args, message):
-    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(SystemExit) as exit_status:
-        run('browse_dataset', *(arg.format(config=configs['ResT'], shapes=shapes) for arg in args))
-    assert exit_status.value.code == 2 and re.search(message, capsys.readouterr().err)
-    assert not Path('work_dirs').exists()
