@@ -40,8 +40,8 @@ RENEWED = (
             'no compiled operators',
             'python -m mmrest.mmcv_ops --install',
         ),
-        ({'mmcv': COMPILED, 'mmcv_ops': OTHER_TORCH}, 'FAIL', 'another torch', RENEWED),
-        ({'mmcv': COMPILED, 'mmcv_ops': NO_LIBRARY}, 'FAIL', 'another torch', RENEWED),
+        ({'mmcv': COMPILED, 'mmcv_ops': OTHER_TORCH}, 'FAIL', 'another version of torch', RENEWED),
+        ({'mmcv': COMPILED, 'mmcv_ops': NO_LIBRARY}, 'FAIL', 'another version of torch', RENEWED),
         ({'mmcv_ops': NO_MMREST, 'mmrest': ABSENT}, 'FAIL', 'mmcv takes its operators from mmrest', 'pip install -e .'),
         (
             {'mmcv_ops': NO_EXT, 'mmrest': {'ops': {'error': 'RuntimeError: something else'}}},
@@ -93,8 +93,8 @@ def test_diagnosis_of_two_mmcv_distributions_says_they_share_files(ops, status):
     'torch, status, detail, fix',
     [
         (GPU, 'ok', 'NVIDIA H200; torch is built for CUDA 13.0', ''),
-        ({}, 'note', 'none seen', ''),
-        ({'nvidia': True, 'hidden': True}, 'note', 'none seen', ''),
+        ({}, 'note', 'none found', ''),
+        ({'nvidia': True, 'hidden': True}, 'note', 'none found', ''),
         (
             {'nvidia': True, 'reason': 'RuntimeError: The NVIDIA driver on your system is too old'},
             'note',
