@@ -1,7 +1,8 @@
-"""Readable ids for parameters of tests that pytest only numbers: tuples, dicts, dtypes, classes, modules, arrays."""
+"""Readable ids of parametrized tests: for long texts, and for what pytest only numbers, e.g. tuples and dtypes."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ def pytest_make_parametrize_id(config: Any, val: Any, argname: str) -> str | Non
     if isinstance(val, str) and len(val) <= MAX_LENGTH and val.isprintable():
         return None
     text = short_id(val)
-    return None if text is None else text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2] + '..'
+    return text and text[:MAX_LENGTH].strip('-,')
 
 
 def short_id(val: Any) -> str | None:
     """Return a value as a word, e.g. '64x96' for (64, 96) and 'style=win' for a dict; None if it has no such form."""
     if isinstance(val, str):
-        return ' '.join(val.split())
+        return '-'.join(re.findall(r'[\w.=]+', val)) if len(val) > MAX_LENGTH or '\n' in val else val
     if isinstance(val, dict):
         return ','.join(f'{key}={_part(item)}' for key, item in val.items()) or 'default'
     if isinstance(val, (tuple, list, set, frozenset)):
