@@ -26,12 +26,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--quick', action='store_true', help='parts 1 and 2 without torch.compile and other backbones, within 3 minutes'
     )
-    parser.add_argument('--out', type=Path, default=Path('gpu_check.json'), help='file of results (default: %(default)s)')
+    parser.add_argument(
+        '--out', type=Path, default=Path('gpu_check.json'), help='file of results (default: %(default)s)'
+    )
     parser.add_argument('--device', default='cuda', help='cuda, cuda:1 ...; cpu with --dry-run (default: %(default)s)')
     parser.add_argument('--dry-run', action='store_true', help='everything at tiny sizes, whose times mean nothing')
     parser.add_argument('--golden', type=Path, help='folder with the values of the published models')
     parser.add_argument(
-        '--wheels', type=Path, help=f'folder of wheels to install in any case (default: {wheels.FOLDER.name}, if need be)'
+        '--wheels',
+        type=Path,
+        help=f'folder of wheels to install in any case (default: {wheels.FOLDER.name}, if need be)',
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Fetch the wheels that .dev_scripts/gpu_check.py installs on a machine without a network: Python 3.12, Linux, x86-64."""
+"""Fetch the wheels that gpu_check.py installs on a machine without a network: Python 3.12, Linux, x86-64."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ except ModuleNotFoundError as error:
         f'mmrest needs torch and mmengine, and {error.name} is not installed: python -m pip install '
         f'{command}. For all that is missing, run: python {Path(__file__).with_name("doctor.py")}'
     ) from error
-from .installed import get_config_path, list_configs
 from .mmcv_ops import add_finder
+from .utils.resources import get_config_path, list_configs
 from .version import __version__
 
 # mmengine loads checkpoints without running code from them, also in other projects' tools.

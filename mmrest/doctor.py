@@ -100,14 +100,17 @@ def version_key(version: str) -> tuple:
 
 
 def present(facts: dict, name: str) -> bool:
+    """Return True if a package is installed."""
     return facts[name]['installed']
 
 
 def works(facts: dict, name: str) -> bool:
+    """Return True if a package is installed and can be imported."""
     return present(facts, name) and not facts[name].get('error')
 
 
 def distributions(facts: dict, name: str) -> list[str]:
+    """Return the names of the distributions that a module may come from."""
     return facts[name].get('distributions') or []
 
 

@@ -47,7 +47,7 @@ def site(wheel) -> Path:
 
 
 def test_editable_installation_finds_the_configs_of_the_sources(source):
-    found = runpy.run_path(str(source / 'mmrest' / 'installed.py'))['get_config_path']('upernet_rest_lite_shapes')
+    found = runpy.run_path(str(source / 'mmrest/utils/resources.py'))['get_config_path']('upernet_rest_lite_shapes')
     assert found == str(source / 'configs' / 'upernet_rest_lite_shapes.py')
 
 

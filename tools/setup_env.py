@@ -154,6 +154,7 @@ def is_ready(venv: Path, expected: str) -> bool:
 
 
 def venv_python(venv: Path) -> Path:
+    """Return the path of the Python in an environment."""
     return venv / 'bin' / 'python'
 
 
@@ -200,6 +201,7 @@ def child_environment(variables: dict) -> dict:
 
 
 def last_line(text: str) -> str:
+    """Return the last line of a text, '' if it is empty."""
     return (text.strip().splitlines() or [''])[-1]
 
 
@@ -217,9 +219,11 @@ class Installer:
         return [self.python, '-m', 'pip', verb] + ['-y'] * (verb == 'uninstall') + list(arguments)
 
     def run(self, label: str, command: list) -> None:
+        """Run a command and show its progress under a label; its output goes to a log in the environment."""
         run_logged(label, command, self.venv / 'logs' / (label.replace(' ', '-') + '.log'), self.environ)
 
     def add(self, label: str, *arguments: str) -> None:
+        """Install packages in the versions of constraints.txt."""
         self.run(label, self.command('install', '-c', str(CONSTRAINTS), *arguments))
 
     def run_python(self, code: str) -> tuple:

@@ -81,6 +81,7 @@ def classify(model: nn.Module, image: Tensor, weights: dict[str, Tensor]) -> dic
         tokens = F.layer_norm(raw[-1], raw[-1].shape[-1:], weights['norm.weight'], weights['norm.bias'], eps=1e-6)
         last = tokens.transpose(1, 2).unflatten(2, last.shape[2:])
     named = {
-        f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, x.shape[2:]) for i, (tokens, x) in enumerate(zip(raw, maps))
+        f'stage{i + 1}': tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+        for i, (tokens, x) in enumerate(zip(raw, maps))
     }
     return {**named, 'logits': last.mean(dim=(2, 3)) @ weights['head.weight'].T + weights['head.bias']}

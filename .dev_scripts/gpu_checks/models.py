@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmrest.benchmark.baselines import BASELINES, Baseline
-from mmrest.benchmark.models import OWN, PEERS
+from mmrest.benchmark.models import OWN_BACKBONES, PEER_BACKBONES
 from mmrest.ops import IMPLS
 
 from .cases import Skip
@@ -52,13 +52,13 @@ def build_own(name: str, dry: bool, form: str = 'auto', **options: object) -> nn
     """Build a backbone of this package.
 
     Args:
-        name (str): One of :data:`BACKBONES`, or another key of ``mmrest.benchmark.models.OWN``.
+        name (str): One of :data:`BACKBONES`, or another key of ``mmrest.benchmark.models.OWN_BACKBONES``.
         dry (bool): A tiny one in its place.
         form (str): Implementation of the attention, 'released' or 'matmul'.
         **options: Of the backbone.
     """
     torch.manual_seed(0)
-    cls, arch = OWN[name]
+    cls, arch = OWN_BACKBONES[name]
     impl = None if form in BASELINES else form
     model = cls(TINY if dry else arch, attn_impl=impl, **options)
     return Baseline(model, form) if form in BASELINES else model
@@ -71,7 +71,7 @@ def build_peer(name: str) -> nn.Module:
         Skip: Its library is not installed.
     """
     torch.manual_seed(0)
-    cfg = PEERS[name][0]
+    cfg = PEER_BACKBONES[name][0]
     try:
         from mmdet.registry import MODELS
         from mmdet.utils import register_all_modules

@@ -13,7 +13,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mmrest.benchmark.numerics import NAMES, SHARPNESS, make_inputs, run
+from mmrest.benchmark.numerics import NAMES, SHARPNESS, make_inputs, output_and_gradients
 from mmrest.ops import emsa, emsa_reference
 
 from .cases import Case, first_line, is_lost
@@ -55,7 +55,7 @@ def check_attention(settings: Settings, impl: str, precision: str) -> dict:
                 inputs, plain, exact = _formula(settings.device, precision, size, mixing, sharpness, seed)
                 try:
                     with tf32(PRECISIONS[precision][1]):
-                        own = run(functools.partial(emsa, impl=impl), inputs)
+                        own = output_and_gradients(functools.partial(emsa, impl=impl), inputs)
                 except Exception as error:
                     if is_lost(settings.device):
                         raise
@@ -78,8 +78,8 @@ def _formula(
     inputs = make_inputs(SHARPNESS[sharpness], keys, 2, heads, queries, channels, dtype, mixing, seed)
     inputs = [_token_major(x.to(device)) for x in inputs]
     with tf32(uses_tf32):
-        plain = run(emsa_reference, inputs)
-    return inputs, plain, run(emsa_reference, [x.double() for x in inputs])
+        plain = output_and_gradients(emsa_reference, inputs)
+    return inputs, plain, output_and_gradients(emsa_reference, [x.double() for x in inputs])
 
 
 def _token_major(x: Tensor) -> Tensor:

@@ -24,7 +24,9 @@ def describe(state: dict) -> str:
     """Return one line about the machine."""
     machine = state.get('machine') or {}
     keys = ('name', 'memory_gb', 'torch', 'cuda', 'cudnn', 'triton', 'numpy', 'python')
-    words = [f'{key} {machine[key]:.0f}' if key == 'memory_gb' else f'{key} {machine[key]}' for key in keys if key in machine]
+    words = [
+        f'{key} {machine[key]:.0f}' if key == 'memory_gb' else f'{key} {machine[key]}' for key in keys if key in machine
+    ]
     return ('Dry run at tiny sizes: its times mean nothing. ' if state.get('dry') else '') + ', '.join(words)
 
 
@@ -41,7 +43,7 @@ def shares(row: dict, limits: dict[str, float]) -> str:
         return ''
     nested = all('ms' not in value and 'failed' not in value for value in groups.values())
     texts = []
-    for name, figures in (groups.items() if nested else [('', groups)]):
+    for name, figures in groups.items() if nested else [('', groups)]:
         known = {key: value for key, value in figures.items() if value.get('flops') and 'ms' in value}
         own = {key: value for key, value in known.items() if key != 'sdpa'}
         if own:

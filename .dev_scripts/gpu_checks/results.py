@@ -1,4 +1,4 @@
-"""What the processes of the check tell each other: settings, and files of results. Needs the standard library to read."""
+"""Settings and files of results, which the processes of the check exchange; reading needs no other module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUT_OF_TIME = 'out of time'
 
 @dataclass(frozen=True)
 class Settings:
-    """What all parts are told.
+    """Settings of all parts.
 
     Attributes:
         device (str): As torch names it.
@@ -31,7 +31,7 @@ class Settings:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the device is a GPU."""
+        """True if the device is a GPU."""
         return self.device.startswith('cuda')
 
 

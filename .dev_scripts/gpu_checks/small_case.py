@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from mmrest.benchmark.numerics import make_inputs, run
+from mmrest.benchmark.numerics import make_inputs, output_and_gradients
 from mmrest.ops import emsa
 
 from .models import CHECKED_IMPLS
@@ -18,7 +18,7 @@ def main() -> None:
     for impl in CHECKED_IMPLS:
         for dtype in (torch.float32, torch.bfloat16):
             inputs = make_inputs(1.0, 37, heads=4, queries=101, channels=64, dtype=dtype)
-            run(functools.partial(emsa, impl=impl), [x.to(sys.argv[1]) for x in inputs])
+            output_and_gradients(functools.partial(emsa, impl=impl), [x.to(sys.argv[1]) for x in inputs])
     if sys.argv[1].startswith('cuda'):
         torch.cuda.synchronize()
 

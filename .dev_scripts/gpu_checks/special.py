@@ -69,7 +69,8 @@ def check_kernels(settings: Settings, dtype: torch.dtype) -> dict:
         tokens = torch.randn(2, 1000, 4 * channels, device=settings.device, dtype=dtype)
         pairs = torch.randn(2, 260, 8 * channels, device=settings.device, dtype=dtype)
         q, k, v = (
-            x.unflatten(-1, (4, -1)).transpose(1, 2).detach().requires_grad_() for x in (tokens, *pairs.chunk(2, dim=-1))
+            x.unflatten(-1, (4, -1)).transpose(1, 2).detach().requires_grad_()
+            for x in (tokens, *pairs.chunk(2, dim=-1))
         )
         kernels = []
         for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION):

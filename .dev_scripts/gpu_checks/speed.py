@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrest.benchmark.baselines import BASELINES
-from mmrest.benchmark.models import AttentionAlone
+from mmrest.benchmark.models import AttentionOnly
 from mmrest.ops import emsa
 
 from .cases import Case, Skip, need_gpu
@@ -43,7 +43,9 @@ def cases(settings: Settings) -> list[Case]:
             run = functools.partial(measure_attention, settings, name, shape, precision, mode)
             found.append(Case(f'attention {name} {label(shape)} {precision} {mode}', run, seconds=2, limit=30))
     if not settings.quick:
-        for name, form in itertools.product(BACKBONES[: 1 if settings.dry else None], ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))):
+        for name, form in itertools.product(
+            BACKBONES[: 1 if settings.dry else None], ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))
+        ):
             run = functools.partial(measure_compiled, settings, name, form, shapes[0])
             found.append(Case(f'compiled {name} {form} {label(shapes[0])} bf16 train', run, seconds=15, limit=90))
     return found
@@ -172,21 +174,17 @@ def measure_compiled(settings: Settings, name: str, form: str, shape: tuple[int,
     return dict(figures=results, precision='bf16', summary=summarize(results), problems=failures(results))
 
 
-def measure_attention(
-    settings: Settings, name: str, shape: tuple[int, int, int], precision: str, mode: str
-) -> dict:
+def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int], precision: str, mode: str) -> dict:
     """Measure the attention of one block of each stage, in all forms."""
     if precision == 'tf32':
         need_gpu(settings, 'TF32')
     dtype, uses_tf32 = PRECISIONS[precision]
     height, width, batch = shape
-    alone = AttentionAlone(build_own(name, settings.dry), (height, width), batch, None)
+    alone = AttentionOnly(build_own(name, settings.dry), (height, width), batch, None)
     figures, texts, problems = {}, [], []
     for i, (heads, _, mixing, _) in enumerate(alone.settings):
         tokens, pairs, weight, bias = (alone.stages[4 * i + j].detach().to(settings.device) for j in range(4))
-        q, k, v = (
-            x.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (tokens, *pairs.chunk(2, dim=-1))
-        )
+        q, k, v = (x.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (tokens, *pairs.chunk(2, dim=-1)))
         inputs = [q, k, v, *([weight, bias] if mixing else [])]
         builders = {
             form: functools.partial(attention_step, settings, form, inputs, dtype, mode) for form in (*FORMS, 'sdpa')

@@ -138,7 +138,13 @@ class StopAfterEpoch(Hook):
 
 
 def train(
-    settings: Settings, config: str, name: str, options: dict, amp: bool = False, resume: bool = False, stop: bool = False
+    settings: Settings,
+    config: str,
+    name: str,
+    options: dict,
+    amp: bool = False,
+    resume: bool = False,
+    stop: bool = False,
 ) -> Runner:
     """Train as tools/train.py does, and return the runner.
 
@@ -263,7 +269,9 @@ def train_distributed(settings: Settings) -> dict:
         port = found.getsockname()[1]
     # What torchrun would set, without its own report of an error around that of the run.
     alone = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **alone})
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **alone}
+    )
     if result.returncode:
         return dict(output=result.stdout[-4000:], problems=[last_line(result.stdout)])
     return dict(summary='one process of a distributed run')

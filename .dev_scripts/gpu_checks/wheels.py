@@ -90,9 +90,7 @@ def fetch_command(folder: Path, text: str) -> list[str]:
     lacking = [name for name in CARRIED if name not in versions]
     if lacking:
         raise WheelError(f'constraints.txt has no version of {", ".join(lacking)}.')
-    platforms = [
-        part for tag in PLATFORMS for part in ('--platform', f'manylinux{"_" * ("_" in tag)}{tag}_x86_64')
-    ]
+    platforms = [part for tag in PLATFORMS for part in ('--platform', f'manylinux{"_" * ("_" in tag)}{tag}_x86_64')]
     return [
         *(sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:'),
         *('--python-version', PYTHON, '--implementation', 'cp', *platforms, '-d', str(folder)),

@@ -1,11 +1,10 @@
-"""Small ablations: trainings of variants of a backbone with several seeds, and a table of their results.
+"""Ablations: trainings of variants of a backbone with several seeds each, and a table of the results.
 
 A variant is a text with arguments of the backbone, as in 'head_interaction=conv,position=none', or 'default'.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from pathlib import Path
@@ -14,16 +13,18 @@ from typing import Sequence
 from mmengine.config import Config
 
 from ..engine import UsageError, run_tool
+from ..utils.fileio import write_json
+from ..utils.tables import format_table
 from .curves import METRICS, read_scalars
 
 Results = dict[str, dict[int, float | None]]
 
 
 def variant_options(variant: str) -> list[str]:
-    """Return what a variant sets, as ``--cfg-options`` takes it.
+    """Return the settings of a variant for ``--cfg-options``.
 
     Raises:
-        UsageError: The text is no variant.
+        UsageError: The text is not a variant.
     """
     if variant == 'default':
         return []
@@ -46,7 +47,7 @@ def last_step(cfg: Config, name: str) -> int:
     """
     unit = next((unit for unit in ('epochs', 'iters') if (cfg.get('train_cfg') or {}).get(f'max_{unit}')), None)
     if unit is None:
-        raise UsageError(f'{name} has no train_cfg with max_epochs or max_iters: how long trainings are is not known.')
+        raise UsageError(f'{name} has no train_cfg with max_epochs or max_iters, so their length is not known.')
     logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     by_epoch = unit == 'epochs'
     if logger.get('log_metric_by_epoch', True) != by_epoch:
@@ -77,7 +78,7 @@ def read_results(
 
 
 def train(config: str, work_dir: str | Path, variant: str, seed: int, cfg_options: Sequence[str]) -> None:
-    """Train a variant in a process of its own, going on from the last checkpoint if there is one.
+    """Train a variant in a new process, resuming from its last checkpoint if there is one.
 
     Raises:
         UsageError: The training failed.
@@ -91,16 +92,15 @@ def train(config: str, work_dir: str | Path, variant: str, seed: int, cfg_option
 
 def write_results(results: Results, metric: str, work_dir: str | Path) -> str:
     """Write the results as JSON, and return them as a table."""
-    Path(work_dir).mkdir(parents=True, exist_ok=True)
-    (Path(work_dir) / 'results.json').write_text(json.dumps(dict(metric=metric, results=results), indent=1))
-    lines = [f'| variant | {METRICS[metric]}, mean | standard deviation | each seed |', '|---|---|---|---|']
+    write_json(Path(work_dir) / 'results.json', dict(metric=metric, results=results))
+    rows = []
     for variant, of_seeds in results.items():
         done = [value for value in of_seeds.values() if value is not None]
         mean = f'{statistics.mean(done):.3f}' if done else ''
         spread = f'{statistics.stdev(done):.3f}' if len(done) > 1 else ''
         each = ', '.join('not trained' if value is None else f'{value:.3f}' for value in of_seeds.values())
-        lines.append(f'| `{variant}` | {mean} | {spread} | {each} |')
-    return '\n'.join(lines)
+        rows.append([f'`{variant}`', mean, spread, each])
+    return format_table(['variant', f'{METRICS[metric]}, mean', 'standard deviation', 'each seed'], rows)
 
 
 def run_ablation(
@@ -113,26 +113,26 @@ def run_ablation(
     num_trainings: int | None = None,
     cfg_options: Sequence[str] = (),
 ) -> str:
-    """Train what is not finished yet, write the results, and return them as a table.
+    """Run the unfinished trainings, write the results, and return them as a table.
 
     Args:
-        cfg (Config): The config as the trainings will read it.
-        config (str): Its path.
+        cfg (Config): Config with all options, as the trainings read it.
+        config (str): Path of the config.
         variants (Sequence[str]): Variants of the backbone.
-        seeds (Sequence[int]): Seeds to train each with; all variants are trained with the first one first.
+        seeds (Sequence[int]): Seeds of each variant. All variants are trained with one seed before the next.
         work_dir (str | Path): Folder of all trainings and of ``results.json``.
         metric (str): One of :data:`~mmrest.analysis.METRICS`.
-        num_trainings (int, optional): Stop after that many trainings.
-        cfg_options (Sequence[str]): 'key=value' texts that are handed on to the trainings.
+        num_trainings (int, optional): Maximum number of trainings; default: all.
+        cfg_options (Sequence[str]): Options 'key=value' for all trainings.
 
     Raises:
-        UsageError: A text is no variant, the config does not say how long to train, or a training failed.
+        UsageError: A text is not a variant, the length of the trainings is not known, or a training failed.
     """
     for variant in variants:
-        variant_options(variant)  # so that mistakes show before the first training
+        variant_options(variant)  # check all before the first training
     last = last_step(cfg, config)
     results = read_results(work_dir, variants, seeds, metric, last)
-    # Seed by seed, so that a table of fewer seeds is there early.
+    # Seed by seed, for an early table of fewer seeds.
     todo = [(variant, seed) for seed in seeds for variant in variants if results[variant][seed] is None]
     for i, (variant, seed) in enumerate(todo[:num_trainings], 1):
         print(f'\nTraining {i} of {len(todo)}: {variant}, seed {seed}', flush=True)

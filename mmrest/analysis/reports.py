@@ -9,22 +9,24 @@ import torch
 
 from ..apis import LoadedModel, init_model
 from ..engine import UsageError
+from ..utils.fileio import write_json
 from .cam import measure_cam, plot_cam
 from .curves import compare_curves, plot_comparison
 from .diversity import measure_diversity, plot_diversity
-from .figures import save_numbers
 from .fourier import NUM_FREQUENCIES, measure_fourier, plot_fourier
-from .receptive_field import SHARES, area_holding, measure_receptive_field, plot_receptive_fields
+from .receptive_field import SHARES, measure_receptive_field, plot_receptive_fields, smallest_area
+
+DIGITS = 6  # after the decimal point, of the numbers in JSON files
 
 
 def load_models(
     given: Sequence[Sequence[str]], cfg_options: dict | None = None, device: str = 'cpu'
 ) -> dict[str, LoadedModel]:
-    """Load models, and return them by a name that tells them apart.
+    """Load models, and return them by unique names.
 
     Args:
-        given (Sequence[Sequence[str]]): Config and checkpoint of each; the checkpoint 'none' means initial weights.
-        cfg_options (dict, optional): Settings that override those of all configs.
+        given (Sequence[Sequence[str]]): Config and checkpoint of each model; 'none' for initial weights.
+        cfg_options (dict, optional): From dotted keys to values, merged into every config.
         device (str): Device of the models.
 
     Raises:
@@ -44,11 +46,11 @@ def load_models(
 
 
 def write_diversity(models: dict[str, LoadedModel], images: Sequence[Path], out_dir: str | Path) -> tuple[Path, Path]:
-    """Write the similarity of the heads of each attention (Figure 5 of ResT)."""
+    """Write the similarity of the heads of each attention (ResT, Figure 5)."""
     measured = {name: measure_diversity(loaded, images) for name, loaded in models.items()}
     return (
         plot_diversity(measured, Path(out_dir) / 'diversity.png', len(images)),
-        save_numbers(dict(num_images=len(images), models=measured), Path(out_dir) / 'diversity.json'),
+        write_json(Path(out_dir) / 'diversity.json', dict(num_images=len(images), models=measured), digits=DIGITS),
     )
 
 
@@ -70,7 +72,7 @@ def write_cam(
             'models': {
                 name: dict(
                     score=found.score,
-                    share_inside=found.inside,
+                    share_inside=found.share_inside,
                     area_inside=float('nan') if found.region is None else float(found.region.mean()),
                 )
                 for name, found in zip(models, record['activations'])
@@ -80,7 +82,7 @@ def write_cam(
     ]
     return (
         plot_cam(records, list(models), Path(out_dir) / 'cam.png', method),
-        save_numbers(dict(method=method, stages=stages, images=numbers), Path(out_dir) / 'cam.json'),
+        write_json(Path(out_dir) / 'cam.json', dict(method=method, stages=stages, images=numbers), digits=DIGITS),
     )
 
 
@@ -90,9 +92,10 @@ def write_fourier(models: dict[str, LoadedModel], images: Sequence[Path], out_di
     frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
     return (
         plot_fourier(measured, Path(out_dir) / 'fourier.png', len(images)),
-        save_numbers(
-            dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
+        write_json(
             Path(out_dir) / 'fourier.json',
+            dict(num_images=len(images), frequencies_in_pi=frequencies, relative_log_amplitude=measured),
+            digits=DIGITS,
         ),
     )
 
@@ -104,14 +107,14 @@ def write_receptive_fields(
     measured = {name: measure_receptive_field(loaded, images, shape) for name, loaded in models.items()}
     areas = {
         name: {
-            f'output {i + 1}': {f'area of {share:.0%}': area_holding(field, share) for share in SHARES}
+            f'output {i + 1}': {f'area of {share:.0%}': smallest_area(field, share) for share in SHARES}
             for i, field in fields.items()
         }
         for name, fields in measured.items()
     }
     return (
         plot_receptive_fields(measured, Path(out_dir) / 'erf.png', len(images)),
-        save_numbers(dict(num_images=len(images), shape=shape, models=areas), Path(out_dir) / 'erf.json'),
+        write_json(Path(out_dir) / 'erf.json', dict(num_images=len(images), shape=shape, models=areas), digits=DIGITS),
     )
 
 
@@ -129,5 +132,5 @@ def write_curves(
         raise UsageError(str(error)) from error
     return (
         plot_comparison(compared, Path(out_dir) / 'curves.png', smooth),
-        save_numbers(compared, Path(out_dir) / 'curves.json'),
+        write_json(Path(out_dir) / 'curves.json', compared, digits=DIGITS),
     )

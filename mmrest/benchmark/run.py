@@ -1,15 +1,14 @@
-"""The run of a benchmark: measures, prints tables, writes files."""
+"""Run of a benchmark: measurement, printed tables, and files."""
 
 from __future__ import annotations
 
-import json
 import platform
 from pathlib import Path
 
 import torch
 
 from ..engine.paths import check_target
-from ..utils.fileio import atomic_write
+from ..utils.fileio import write_json
 from .measure import compare_times, peak_memory
 from .models import parse_model
 from .profiling import operator_shares
@@ -55,7 +54,7 @@ def run(args: Settings) -> list[dict]:
 
 
 def _plot_files(plot: str | None, names: list[str | int]) -> list[Path]:
-    """A file for each picture: the one that was given, or with several of them that with a name added."""
+    """Return a file for each plot: the given one or, for several plots, the given one with a name added to its stem."""
     if not plot:
         return []
     path = Path(plot)
@@ -101,7 +100,7 @@ def _add_memory(rows, mode, shape, limit, process, settings) -> None:
 
 def _columns(rows: list[dict]) -> list[str]:
     keys = ('model', 'seconds', 'images/s', 'speedup', 'quartiles', 'MB', 'MB, process', 'less memory')
-    # Kinds of operators are columns too, in the order of the first row.
+    # The kinds of operators are columns as well, in the order of the first row.
     keys = (*keys, *dict.fromkeys(kind for row in rows for kind in row.get('shares', {})))
     return [key for key in keys if any(key in row for row in rows)]
 
@@ -125,7 +124,7 @@ def _print_fits(rows: list[dict]) -> None:
 def _write(args: Settings, rows: list[dict], titles: list[str], plots: list[Path]) -> None:
     if args.out:
         machine = dict(machine=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
-        atomic_write(args.out, json.dumps(dict(**machine, rows=rows), indent=1).encode())
+        write_json(args.out, dict(**machine, rows=rows))
     size = len(rows) // max(len(plots), 1)
     for i, path in enumerate(plots):
         part = rows[i * size : (i + 1) * size]

@@ -1,4 +1,4 @@
-"""What a benchmark measures, and how: the settings of its command line, and the check that they go together."""
+"""Settings of a benchmark, and the check that they fit together."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Settings:
     """Settings of a benchmark, named as the options of ``tools/benchmark.py``.
 
     Attributes:
-        models (Sequence[str]): Texts that :func:`~mmrest.benchmark.parse_model` takes; the first is the one that the
-            others are compared with.
+        models (Sequence[str]): Models, as :func:`~mmrest.benchmark.parse_model` takes them; the others are compared
+            with the first.
         part (str): Part of a model to measure.
-        mode (Sequence[str]): Of :data:`MODES`.
-        shape (Sequence[Sequence[int]], optional): (H, W) of images in pixels; None: :data:`SHAPES`.
-        batch_size (int): Images at a time.
-        dtype (str): Name of the data type.
-        device (str): A CPU or a GPU.
-        compile (bool): Measure through ``torch.compile``.
-        num_rounds (int, optional): How often each model is timed; 0: memory only; None: :data:`NUM_ROUNDS`.
+        mode (Sequence[str]): Entries of :data:`MODES`.
+        shape (Sequence[Sequence[int]], optional): (H, W) of the images in pixels; default: :data:`SHAPES`.
+        batch_size (int): Number of images.
+        dtype (str): A key of :data:`~mmrest.benchmark.models.DTYPES`.
+        device (str): CPU or GPU, as torch names it.
+        compile (bool): Run the models through ``torch.compile``.
+        num_rounds (int, optional): Number of timed rounds, 0 for memory alone; default: :data:`NUM_ROUNDS`.
         no_memory (bool): Measure time only.
         sweep (bool): Measure memory alone, at the shapes of :data:`SWEEP`.
-        profile (bool): Measure the share of operators in the time on a CPU instead.
-        memory_limit (float, optional): Gigabytes of a process in which memory is measured.
-        out (str, optional): JSON file for all that was measured.
-        plot (str, optional): File for pictures.
+        profile (bool): Measure the shares of operators in the CPU time instead.
+        memory_limit (float, optional): Limit in GiB of a process that measures memory.
+        out (str, optional): JSON file for all results.
+        plot (str, optional): File for plots.
     """
 
     models: Sequence[str]
@@ -58,7 +58,7 @@ class Settings:
 
     @property
     def modes(self) -> list[str]:
-        """Modes to measure, each once."""
+        """Modes to measure, without duplicates."""
         return list(dict.fromkeys(self.mode))
 
     @property
@@ -68,14 +68,15 @@ class Settings:
 
     @property
     def rounds(self) -> int:
-        """How often each model is timed."""
+        """Number of timed rounds."""
         return NUM_ROUNDS if self.num_rounds is None else self.num_rounds
 
     def check(self) -> None:
-        """Refuse what cannot work, or would be ignored, whatever the models.
+        """Check the settings without regard to the models.
 
         Raises:
-            UsageError: Settings that do not go together, a device that is not there, or a file that cannot be written.
+            UsageError: Settings exclude each other or would be ignored, a device does not exist, or a file cannot be
+                written.
         """
         if self.memory_limit is not None and not 0 < self.memory_limit < math.inf:
             raise UsageError(f'--memory-limit {self.memory_limit:g}: give the gigabytes of a process, more than 0.')

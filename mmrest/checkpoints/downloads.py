@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..utils.fileio import partial_path
+from ..utils.fileio import atomic_path
 from .errors import CheckpointError
 
 TIMEOUT = 20  # seconds, of the connection and of each read
@@ -128,17 +128,15 @@ def download(url: str) -> Path:
     path = cached_path(url)
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     try:
-        with _open(url) as response, partial.open('wb') as file:
-            print_log(f'Downloading {url} to {path}', logger='current')
-            while chunk := response.read(_CHUNK_SIZE):
-                file.write(chunk)
-            expected, received = int(response.headers.get('Content-Length') or 0), file.tell()
-        if received < expected or not received:
-            raise DownloadError(url, f'the download ended after {received:,} of {expected:,} bytes')
-        os.replace(partial, path)
+        with atomic_path(path) as partial:
+            with _open(url) as response, partial.open('wb') as file:
+                print_log(f'Downloading {url} to {path}', logger='current')
+                while chunk := response.read(_CHUNK_SIZE):
+                    file.write(chunk)
+                expected, received = int(response.headers.get('Content-Length') or 0), file.tell()
+            if received < expected or not received:
+                raise DownloadError(url, f'the download ended after {received:,} of {expected:,} bytes')
     except (
         urllib.error.URLError,
         ConnectionError,
@@ -148,8 +146,6 @@ def download(url: str) -> Path:
         ValueError,
     ) as error:
         raise DownloadError(url, _reason(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Sequence
 
 from ..analysis import METRICS, reports
-from ..analysis.cam import METHODS, load_methods
+from ..analysis.cam import METHODS, import_grad_cam
 from ..apis import find_images
 from ..checkpoints import use_safe_loading
 from ..engine import check_target, exit_on_user_error
@@ -88,7 +88,7 @@ def draw(args: argparse.Namespace) -> tuple[Path, Path]:
     if args.command == 'curves':
         return reports.write_curves(args.work_dirs, args.out_dir, args.metric, args.smooth)
     if args.command == 'cam':
-        load_methods()  # what is missing shows before models are loaded
+        import_grad_cam()  # what is missing shows before models are loaded
     images = find_images(args.images, args.num_images)  # first, because it is quick to fail
     models = reports.load_models([(args.config, args.checkpoint), *args.versus], args.cfg_options, args.device)
     if args.command == 'diversity':

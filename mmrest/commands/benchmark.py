@@ -6,7 +6,7 @@ import argparse
 from typing import Sequence
 
 from ..benchmark.baselines import BASELINES
-from ..benchmark.models import DTYPES, FLAGS, IMPLS, OWN, PARTS, PEERS
+from ..benchmark.models import DTYPES, FLAGS, IMPLS, OWN_BACKBONES, PARTS, PEER_BACKBONES
 from ..benchmark.run import run
 from ..benchmark.settings import MODES, NUM_ROUNDS, SHAPES, SWEEP, Settings
 from ..checkpoints import use_safe_loading
@@ -20,8 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'models',
         nargs='+',
-        help=f'models to compare, the first with each of the others: {", ".join([*OWN, *PEERS])}, or a config file of '
-        f'mmdet; our own with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
+        help='models to compare, the first with each of the others: '
+        f'{", ".join([*OWN_BACKBONES, *PEER_BACKBONES])}, or a config file of mmdet; '
+        f'our own with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
         f'rest-small:{",".join(FLAGS)}',
     )
     parser.add_argument(

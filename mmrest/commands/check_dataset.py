@@ -6,7 +6,6 @@ Exit status: 0 without errors, 1 with errors in the data, 2 if the check cannot 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 from typing import Sequence
 
@@ -15,7 +14,7 @@ from ..datasets.validation import Report
 from ..datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from ..engine import UsageError, check_data, check_target, exit_on_user_error, load_config
 from ..utils.cli import ArgumentParser, add_cfg_options, add_config, add_num, add_out
-from ..utils.fileio import atomic_write
+from ..utils.fileio import write_json
 from ..utils.progress import show_progress
 
 PHASES = ('train', 'val', 'test')
@@ -97,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise SystemExit(130) from None
         print(report)
         if args.out:
-            atomic_write(args.out, json.dumps(report.as_dict(), indent=2).encode())
+            write_json(args.out, report.as_dict(), indent=2)
     raise SystemExit(1 if report.errors else 0)
 
 

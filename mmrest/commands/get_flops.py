@@ -7,7 +7,6 @@ products of attention as well. Nothing is computed, so any size is counted in a 
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Sequence
 
 from ..analysis.model_cost import count_architecture, count_model, format_costs
@@ -25,7 +24,7 @@ from ..utils.cli import (
     check_choice,
     refuse_idle,
 )
-from ..utils.fileio import atomic_write
+from ..utils.fileio import write_json
 
 SHAPE = (224, 224)
 
@@ -67,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(format_costs(costs, shape))
         if args.out:
             numbers = dict(shape=shape, parts=[vars(cost) for cost in costs])
-            atomic_write(args.out, json.dumps(numbers, indent=1).encode())
+            write_json(args.out, numbers)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,6 @@ from ..analysis import METRICS
 from ..analysis.ablation_runs import run_ablation
 from ..checkpoints import use_safe_loading
 from ..engine import exit_on_user_error, load_config
-from ..installed import get_config_path
 from ..utils.cli import (
     ArgumentParser,
     add_cfg_options,
@@ -22,6 +21,7 @@ from ..utils.cli import (
     integer,
     read_options,
 )
+from ..utils.resources import get_config_path
 
 CONFIG = 'ablations/retinanet_rest_lite_fpn_shapes-96'
 VARIANTS = ('default', 'head_interaction=conv', 'head_interaction=none', 'position=none')

@@ -14,10 +14,11 @@ from typing import Sequence
 
 from mmengine.fileio import load
 
-from ..analysis import plot_curves, plot_predictions
+from ..analysis import plot_curves
 from ..engine import UsageError, exit_on_user_error, run_tool
-from ..installed import get_config_path
 from ..utils.cli import ArgumentParser, add_cfg_options, add_work_dir
+from ..utils.resources import get_config_path
+from ..visualization import plot_predictions
 
 CONFIG = 'retinanet_rest_lite_fpn_shapes'
 DATA = Path('data/shapes')

@@ -1,3 +1,5 @@
+"""Drawn data set, and validation of data sets."""
+
 from .shapes import CLASSES, ShapeImage, ShapeInstance, draw_image
 from .shapes_dataset import draw_shapes
 

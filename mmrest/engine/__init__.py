@@ -1,3 +1,5 @@
+"""Configs and runs: loading, checks, the runner, resuming and the command line of a run."""
+
 from .config import load_config, prepare_test, prepare_train
 from .data import base_datasets, check_data
 from .errors import RunFinished, UsageError, exit_on_user_error

@@ -9,7 +9,7 @@ from typing import Any, Iterator
 from mmengine.config import Config
 
 from ..datasets.validation import SWITCH, find_inconsistencies, nested_datasets, nested_metrics
-from ..installed import tool_command
+from ..utils.resources import tool_command
 from .errors import UsageError
 
 # mmengine runs code contained in files of these formats.

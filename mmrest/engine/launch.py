@@ -16,8 +16,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from ..checkpoints import use_safe_loading
-from ..installed import relative_to_here, resources
 from ..utils.cli import ArgumentParser, add_cfg_options, add_config, add_work_dir
+from ..utils.resources import relative_to_here, resources
 from .devices import find_gpu_problem
 from .errors import UsageError
 

@@ -1,3 +1,5 @@
+"""Layers of ResT and ResTv2."""
+
 from .attention import EMSA, EMSAv2, HeadAttention, WindowEMSAv2
 from .block import FFN, DropPath, TransformerBlock
 from .embed import PatchEmbed, PatchEmbedV2, Stem, StemV2

@@ -84,7 +84,7 @@ def resolve_form(form: str | None, q: Tensor, mixing: bool) -> str:
 
 
 def _map_dtype(q: Tensor) -> torch.dtype:
-    """Dtype that maps and sums are kept in."""
+    """Return the dtype of attention maps and sums."""
     return torch.promote_types(q.dtype, torch.float32)
 
 

@@ -52,7 +52,7 @@ def show_progress(task: str, total: int, unit: str) -> Iterator[Callable[[int], 
 
 
 class _Lines:
-    """Progress as lines of text; none for tasks shorter than ``DELAY``."""
+    """Progress as lines of text, as rich prints nothing before the end without a terminal; none for short tasks."""
 
     def __init__(self, task: str, total: int, unit: str, stream: TextIO) -> None:
         self.task, self.total, self.unit, self.stream = task, total, unit, stream

@@ -6,7 +6,7 @@ from typing import Callable, Iterable, NamedTuple
 
 import torch
 
-from mmrest.benchmark.numerics import NAMES, errors, make_inputs
+from mmrest.benchmark.numerics import NAMES, make_inputs, rms_errors
 from mmrest.ops import emsa_reference
 
 
@@ -35,7 +35,7 @@ def compare(function: Callable, case: Case, batch: int = 2, draws: int = 2) -> d
             dtype=getattr(torch, case.dtype),
             seed=seed,
         )
-        own, plain = errors(function, inputs), errors(emsa_reference, inputs)
+        own, plain = rms_errors(function, inputs), rms_errors(emsa_reference, inputs)
         for name in NAMES:
             found[name].append((own[name], plain[name]))
     return {

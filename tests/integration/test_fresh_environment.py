@@ -77,7 +77,7 @@ def test_installed_demo_in_any_folder_writes_only_there(python, tmp_path):
     """The demo of a small network writes only to the current folder."""
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
-    tools = run_process([python, '-m', 'mmrest.config_path', '--tools'], tmp_path, clean_environment()).strip()
+    tools = run_process([python, '-m', 'mmrest', 'configs', '--tools'], tmp_path, clean_environment()).strip()
     options = [
         'train_cfg.max_epochs=1',
         'train_dataloader.dataset.indices=16',

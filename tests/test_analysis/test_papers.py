@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed
+from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed_figures
 
 
 def test_figures_equal_the_tables_of_the_papers(external):
@@ -51,7 +51,7 @@ def test_figures_on_docs_pages_equal_the_papers(repo, page, column):
         if stem.endswith(('_in1k', '_coco', '_ade20k')):
             found += 1
             stated = [float(number) for number in re.findall(r'\d+\.\d+', cells[3])]
-            main = [value for name, value in printed(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
+            main = [value for name, value in printed_figures(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
             assert stated == main, stem
     assert found == (22 if 'checkpoints' in page else 12)
 
@@ -66,4 +66,4 @@ def test_figures_on_docs_pages_equal_the_papers(repo, page, column):
     ],
 )
 def test_printed_figures_of_a_config_are_those_of_its_recipe(name, recipe):
-    assert printed(name) == FIGURES.get(recipe, {})
+    assert printed_figures(name) == FIGURES.get(recipe, {})

@@ -8,7 +8,7 @@ from mmrest.benchmark import numerics
 
 
 def test_numerics_with_arguments_is_refused(monkeypatch):
-    monkeypatch.setattr('mmrest.benchmark.numerics.mean_errors', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr('mmrest.benchmark.numerics.mean_rms_errors', lambda *_: pytest.fail('measured'))
     monkeypatch.setattr(sys, 'argv', ['numerics', '--nonsense'])
     with pytest.raises(SystemExit, match='2'):
         numerics.main()

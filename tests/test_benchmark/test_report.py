@@ -3,7 +3,8 @@
 import pytest
 
 from mmrest.benchmark import format_table
-from mmrest.benchmark.report import FORMATS, fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.benchmark.report import fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.utils.figures import FORMATS
 
 
 @pytest.mark.parametrize('ending', FORMATS)
@@ -23,7 +24,7 @@ def test_plot_bars_with_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
 def test_table_and_plots_take_missing_numbers(tmp_path):
     rows = [dict(model='rest-a', shape=(10, 10), MB=1.0, seconds=123.4), dict(model='b', shape=(10, 10), MB='timeout')]
     table = format_table(rows, ('model', 'MB', 'seconds')).splitlines()
-    assert table[2].split('|')[1:4] == [' rest-a ', ' 1       ', ' 123     '] and 'timeout' in table[3]
+    assert table[2].split('|')[1:4] == [' rest-a ', '       1 ', '     123 '] and 'timeout' in table[3]
     assert plot_bars(rows, ('MB', 'seconds'), 'title', tmp_path / 'a' / 'bars.png').stat().st_size > 1000
     assert plot_sweep(rows, 'title', tmp_path / 'sweep.png').stat().st_size > 1000
 

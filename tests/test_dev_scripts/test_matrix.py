@@ -25,7 +25,7 @@ more</error></testcase></testsuite></testsuites>"""
 def test_constraints_of_a_cell_apply_its_pins():
     cell = matrix.Cell('3.11', pins=('numpy==1.26.4', 'mmcv==2.1.0'), free=('Opencv_Python',))
     text = "# numpy==0\ntorch==2\nmmcv-lite==2.1.0\nnumpy==2; python_version < '3.11'\nnumpy==3\nopencv-python==5\n"
-    assert matrix.constraints_of(cell, text).split('\n') == [
+    assert matrix.make_constraints(cell, text).split('\n') == [
         'torch==2',
         'mmcv-lite==2.1.0',
         'numpy==1.26.4',
@@ -38,9 +38,9 @@ def test_constraints_of_a_cell_apply_its_pins():
 def test_cell_packages_all_have_a_version(name):
     """Versions come from constraints.txt or the cell."""
     cell = matrix.CELLS[name]
-    text = matrix.constraints_of(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8'))
-    pinned = {matrix.name_of(line) for line in text.splitlines()} | set(cell.free)
-    assert [name for name in cell.packages if '==' not in name and matrix.name_of(name) not in pinned] == []
+    text = matrix.make_constraints(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8'))
+    pinned = {matrix.package_name(line) for line in text.splitlines()} | set(cell.free)
+    assert [name for name in cell.packages if '==' not in name and matrix.package_name(name) not in pinned] == []
     assert re.match(r'py3\d\d-', name) and name[2:].startswith(cell.python.replace('.', ''))
 
 
@@ -67,7 +67,7 @@ def test_find_python_skips_interpreters_that_do_not_run(tmp_path):
 
 def test_results_of_a_junit_report_are_counted(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
-    assert matrix.results(tmp_path / 'junit.xml') == dict(
+    assert matrix.read_results(tmp_path / 'junit.xml') == dict(
         passed=1,
         failed=2,
         skipped=1,
@@ -77,7 +77,9 @@ def test_results_of_a_junit_report_are_counted(tmp_path):
 
 def test_entry_of_this_environment_has_its_versions(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
-    entry = matrix.entry(matrix.CELLS['py311-default'], sys.executable, tmp_path / 'junit.xml', tmp_path, 12.3, True)
+    entry = matrix.make_entry(
+        matrix.CELLS['py311-default'], sys.executable, tmp_path / 'junit.xml', tmp_path, 12.3, True
+    )
     assert entry['versions']['python'].startswith('%d.%d.' % sys.version_info[:2])
     assert entry['versions']['torch'].startswith('torch 2.') and entry['tests'] == 'make test'
     assert (entry['passed'], entry['install_seconds'], entry['megabytes']) == (1, 12, 0)
@@ -110,8 +112,8 @@ ENTRY = dict(
 
 def test_written_entry_replaces_its_predecessor(tmp_path):
     path = tmp_path / 'compatibility.json'
-    matrix.write('py312-default', dict(ENTRY, passed=1), path)
-    matrix.write('py311-default', ENTRY, path)
-    matrix.write('py312-default', ENTRY, path)
-    assert list(matrix.read(path).items()) == [('py311-default', ENTRY), ('py312-default', ENTRY)]
+    matrix.write_entry('py312-default', dict(ENTRY, passed=1), path)
+    matrix.write_entry('py311-default', ENTRY, path)
+    matrix.write_entry('py312-default', ENTRY, path)
+    assert list(matrix.read_record(path).items()) == [('py311-default', ENTRY), ('py312-default', ENTRY)]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -1,5 +1,6 @@
-"""The table of tested versions that README.md has."""
+"""The table of tested versions in docs/installation.md, and its summary in README.md."""
 
+import re
 import sys
 
 import pytest
@@ -49,7 +50,7 @@ def test_write_replaces_only_the_table(tmp_path, capsys):
     page = tmp_path / 'README.md'
     page.write_text(f'before\n{version_table.BEGIN}\nold\n{version_table.END}\nafter\n')
     version_table.main(['--write'], page)
-    table = version_table.render(matrix.read())
+    table = version_table.render(matrix.read_record())
     assert page.read_text() == f'before\n{version_table.BEGIN}\n{table}\n{version_table.END}\nafter\n'
     page.write_text('nothing')
     with pytest.raises(SystemExit, match='needs the lines'):
@@ -59,10 +60,20 @@ def test_write_replaces_only_the_table(tmp_path, capsys):
     assert capsys.readouterr().out == table + '\n'
 
 
-def test_readme_table_is_up_to_date():
-    text = (REPO / 'README.md').read_text(encoding='utf-8')
-    if version_table.BEGIN not in text:
-        pytest.skip('README.md has no place for the table')
-    assert text == version_table.put_in(text, version_table.render(matrix.read())), (
+def test_version_table_in_installation_page_matches_the_record():
+    text = (REPO / 'docs/installation.md').read_text(encoding='utf-8')
+    assert text == version_table.insert_table(text, version_table.render(matrix.read_record())), (
         'run: python .dev_scripts/version_table.py --write'
     )
+
+
+def test_version_summary_in_readme_matches_the_record():
+    text = (REPO / 'README.md').read_text(encoding='utf-8')
+    table = re.search(r'^\| works with .*?\n\n', text, re.MULTILINE | re.DOTALL)[0]
+    torch = [re.match(r'torch ([\d.]+)', entry['versions']['torch'])[1] for entry in matrix.read_record().values()]
+    torch.sort(key=lambda version: tuple(map(int, version.split('.'))))
+    assert f'| {torch[0]} to {torch[-1]} |' in table
+    recorded = {
+        version for entry in matrix.read_record().values() for version in re.findall(r'\d+(?:\.\d+)+', str(entry))
+    }
+    assert set(re.findall(r'\d+\.\d+\.\d+', table)) - recorded == set()

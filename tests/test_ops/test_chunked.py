@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from mmrest.benchmark.numerics import KEYS, NAMES, PATHS, SHARPNESS, mean_errors, run
+from mmrest.benchmark.numerics import KEYS, NAMES, PATHS, SHARPNESS, mean_rms_errors, output_and_gradients
 from mmrest.ops import emsa, emsa_chunked, emsa_direct, emsa_reference, resolve_impl
 from mmrest.ops.chunked import blocks
 
@@ -33,7 +33,7 @@ def grid(*more):
 
 @pytest.mark.parametrize('dtype, sharpness, keys, path', list(grid(*FAST)))
 def test_exact(dtype, sharpness, keys, path):
-    found, plain = (mean_errors(f, SHARPNESS[sharpness], KEYS[keys], dtype) for f in (PATHS[path], emsa_reference))
+    found, plain = (mean_rms_errors(f, SHARPNESS[sharpness], KEYS[keys], dtype) for f in (PATHS[path], emsa_reference))
     for name in NAMES:
         assert found[name] <= (1e-9 if dtype == torch.float64 else 2 * plain[name]), name
 
@@ -41,7 +41,7 @@ def test_exact(dtype, sharpness, keys, path):
 @pytest.mark.parametrize('dtype, sharpness, keys', list(grid()))
 def test_exact_without_mixing(dtype, sharpness, keys):
     found, plain = (
-        mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing=False)
+        mean_rms_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing=False)
         for function in (emsa_chunked, emsa_reference)
     )
     assert set(found) == {'out', 'q', 'k', 'v'}
@@ -54,8 +54,10 @@ def test_exact_without_mixing(dtype, sharpness, keys):
 @pytest.mark.parametrize('batch, heads, n, m', [(1, 2, 1, 1), (2, 4, 1, 5), (3, 2, 7, 1), (1, 8, 9, 8), (3, 3, 17, 6)])
 def test_any_size_in_any_blocks(batch, heads, n, m, block_elements, form):
     inputs = [*small(batch, heads, n, m), torch.randn(batch, heads, n, 4, dtype=torch.float64)]
-    exact = run(emsa_reference, inputs)
-    for own, expected in zip(run(lambda *a: emsa_chunked(*a, block_elements=block_elements, form=form), inputs), exact):
+    exact = output_and_gradients(emsa_reference, inputs)
+    for own, expected in zip(
+        output_and_gradients(lambda *a: emsa_chunked(*a, block_elements=block_elements, form=form), inputs), exact
+    ):
         torch.testing.assert_close(own, expected, rtol=0, atol=1e-11)
 
 
@@ -64,8 +66,10 @@ def test_any_size_in_any_blocks(batch, heads, n, m, block_elements, form):
 @pytest.mark.parametrize('batch, heads, n, m', [(1, 2, 1, 1), (3, 1, 17, 6), (1, 8, 5, 1)])
 def test_any_size_without_mixing(batch, heads, n, m, block_elements, form):
     inputs = [*small(batch, heads, n, m)[:3], torch.randn(batch, heads, n, 4, dtype=torch.float64)]
-    exact = run(emsa_reference, inputs)
-    for own, expected in zip(run(lambda *a: emsa_chunked(*a, block_elements=block_elements, form=form), inputs), exact):
+    exact = output_and_gradients(emsa_reference, inputs)
+    for own, expected in zip(
+        output_and_gradients(lambda *a: emsa_chunked(*a, block_elements=block_elements, form=form), inputs), exact
+    ):
         torch.testing.assert_close(own, expected, rtol=0, atol=1e-11)
 
 

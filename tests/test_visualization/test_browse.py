@@ -18,7 +18,8 @@ pytest.importorskip('mmseg')
 
 from mmcv.transforms import BaseTransform  # noqa: E402
 
-from mmrest.visualization.browse import build_dataset, contact_sheet, draw_item, find_part  # noqa: E402
+from mmrest.visualization.browse import build_dataset, draw_item, find_part  # noqa: E402
+from mmrest.visualization.sheet import contact_sheet  # noqa: E402
 
 CLASSES = ('background', 'disc', 'square', 'triangle', 'star')
 

@@ -8,8 +8,8 @@ pytest.importorskip('cv2')
 pytest.importorskip('PIL')
 pytest.importorskip('matplotlib')
 
-from mmrest.visualization import Painting  # noqa: E402
-from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # noqa: E402
+from mmrest.visualization import Canvas  # noqa: E402
+from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colors  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -23,42 +23,42 @@ from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # 
     ],
 )
 def test_painting_of_small_image_is_enlarged(shape, expected):
-    painting = Painting(gray_image(*shape))
-    painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
-    assert painting.finish().shape == (*expected, 3) and max(expected) >= MIN_SIDE
+    canvas = Canvas(gray_image(*shape))
+    canvas.draw_box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
+    assert canvas.render().shape == (*expected, 3) and max(expected) >= MIN_SIDE
 
 
 def test_painted_box_is_where_it_should_be():
-    painting = Painting(gray_image())
-    painting.box((100, 200, 300, 400), RED)
-    picture = painting.finish()
+    canvas = Canvas(gray_image())
+    canvas.draw_box((100, 200, 300, 400), RED)
+    picture = canvas.render()
     rows, columns = np.nonzero(np.abs(picture.astype(int) - RED).max(-1) < 3)
     assert (columns.min(), columns.max()) == pytest.approx((100, 300), abs=3)
     assert (rows.min(), rows.max()) == pytest.approx((200, 400), abs=3)
     assert tuple(picture[300, 200]) == (128, 128, 128)
-    dashed = Painting(gray_image())
-    dashed.box((100, 200, 300, 400), RED, dashed=True)
-    assert 0.3 * color_share(picture, RED) < color_share(dashed.finish(), RED) < 0.8 * color_share(picture, RED)
+    dashed = Canvas(gray_image())
+    dashed.draw_box((100, 200, 300, 400), RED, dashed=True)
+    assert 0.3 * color_share(picture, RED) < color_share(dashed.render(), RED) < 0.8 * color_share(picture, RED)
 
 
 def test_painted_names_do_not_cover_each_other():
-    one, three = Painting(gray_image()), Painting(gray_image())
-    one.box((100, 200, 300, 400), RED, 'name')
+    one, three = Canvas(gray_image()), Canvas(gray_image())
+    one.draw_box((100, 200, 300, 400), RED, 'name')
     for _ in range(3):
-        three.box((100, 200, 300, 400), RED, 'name')
-    bare = Painting(gray_image())
-    bare.box((100, 200, 300, 400), RED)
-    box = color_share(bare.finish(), RED)
-    name = color_share(one.finish(), RED) - box
-    assert name > 0 and color_share(three.finish(), RED) - box > 2.7 * name
+        three.draw_box((100, 200, 300, 400), RED, 'name')
+    bare = Canvas(gray_image())
+    bare.draw_box((100, 200, 300, 400), RED)
+    box = color_share(bare.render(), RED)
+    name = color_share(one.render(), RED) - box
+    assert name > 0 and color_share(three.render(), RED) - box > 2.7 * name
 
 
 def test_painted_mask_tints_the_picture():
-    painting = Painting(gray_image())
+    canvas = Canvas(gray_image())
     mask = np.zeros((600, 800), bool)
     mask[100:200, 100:200] = True
-    painting.mask(mask, RED, alpha=0.5)
-    picture = painting.finish()
+    canvas.draw_mask(mask, RED, alpha=0.5)
+    picture = canvas.render()
     assert tuple(picture[150, 150]) == pytest.approx((192, 64, 64), abs=1)
     assert tuple(picture[50, 50]) == (128, 128, 128)
 
@@ -67,17 +67,17 @@ def test_painted_label_map_skips_unknown_classes():
     labels = np.full((60, 80), 255)
     labels[:30] = 0
     labels[30:40] = 1
-    painting = Painting(gray_image(60, 80))
-    painting.label_map(labels, ['sky', 'sea'], [RED, BLUE], alpha=1.0)
-    picture = painting.finish()
+    canvas = Canvas(gray_image(60, 80))
+    canvas.draw_label_map(labels, ['sky', 'sea'], [RED, BLUE], alpha=1.0)
+    picture = canvas.render()
     assert tuple(picture[-10, 10]) == (128, 128, 128)
     assert 0.3 < color_share(picture, RED) < 0.5 and 0.05 < color_share(picture, BLUE) < 1 / 6
 
 
 def test_colors_begin_with_the_palette_and_all_differ():
-    colours = make_colours(40, [[1, 2, 3]])
-    assert colours[0] == (1, 2, 3) and len(set(colours)) == 40
-    assert [value for colour in colours for value in colour if not 0 <= value <= 255] == []
+    colors = make_colors(40, [[1, 2, 3]])
+    assert colors[0] == (1, 2, 3) and len(set(colors)) == 40
+    assert [value for color in colors for value in color if not 0 <= value <= 255] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From the boxes of an exported detector to its detections."""
+"""Detections from the outputs of an exported detector, by non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def apply_nms(
     image_shapes: Sequence[tuple[int, int]] | None = None,
     scale_factors: Sequence[tuple[float, float]] | None = None,
 ) -> list[dict[str, torch.Tensor]]:
-    """What mmdet does after its detector: leave out low scores, suppress overlapping boxes of a class, keep the best.
+    """Apply the post-processing of mmdet's dense detectors to exported outputs.
 
-    On each level the ``nms_pre`` best boxes above ``score_thr`` go on, together they go through mmcv's ``nms``, and
-    the ``max_per_img`` best remain.
+    The ``nms_pre`` best boxes above ``score_thr`` of each level pass through the ``nms`` of mmcv together, and the
+    ``max_per_img`` best of them are returned.
 
     Args:
-        boxes (Tensor | ndarray): (B, N, 4), of the exported detector, as the next two.
-        scores (Tensor | ndarray): (B, N, classes).
-        levels (Tensor | ndarray): (N,).
-        test_cfg (dict): The detector's, or that of the file: ``read_metadata(path)['test_cfg']``.
-        image_shapes (Sequence, optional): Height and width of each image in the batch without its padding; boxes are
-            cut off there. None: nothing is padded.
-        scale_factors (Sequence, optional): By how much each image was enlarged in width and in height; boxes are given
-            in pixels of the image before that. None: they stay as they are.
+        boxes (Tensor | ndarray): Output of the exported detector, (B, N, 4) as x1 y1 x2 y2 in pixels of the input.
+        scores (Tensor | ndarray): Output, (B, N, classes).
+        levels (Tensor | ndarray): Output, (N,).
+        test_cfg (dict): Test config of the detector, e.g. ``read_metadata(path)['test_cfg']``.
+        image_shapes (Sequence, optional): Height and width of each image without padding, to clip boxes to. Default:
+            no padding.
+        scale_factors (Sequence, optional): Scale factors of each image in width and height, to return boxes in pixels
+            of the original images. Default: boxes stay in pixels of the input.
 
     Returns:
-        list[dict]: Of each image ``bboxes`` (n, 4), ``scores`` (n,) and ``labels`` (n,), the best first.
+        list[dict]: For each image ``bboxes`` (n, 4), ``scores`` (n,) and ``labels`` (n,), sorted by score.
     """
     from mmcv.ops import batched_nms
     from mmdet.models.utils import filter_scores_and_topk
@@ -52,13 +52,13 @@ def apply_nms(
             found = torch.minimum(found, found.new_tensor([width, height, width, height]))
         if scale_factors is not None:
             found = found * found.new_tensor([1 / factor for factor in scale_factors[i]]).repeat(2)
-        least = test_cfg.get('min_bbox_size', -1)
-        if least >= 0:
-            kept = ((found[:, 2:] - found[:, :2]) > least).all(dim=1)
+        min_size = test_cfg.get('min_bbox_size', -1)
+        if min_size >= 0:
+            kept = ((found[:, 2:] - found[:, :2]) > min_size).all(dim=1)
             found, best, labels = found[kept], best[kept], labels[kept]
         if len(found):
             kept_boxes, kept = batched_nms(found, best, labels, test_cfg['nms'])
-            most = test_cfg['max_per_img']
-            found, best, labels = found[kept][:most], kept_boxes[:most, -1], labels[kept][:most]
+            limit = test_cfg['max_per_img']
+            found, best, labels = found[kept][:limit], kept_boxes[:limit, -1], labels[kept][:limit]
         results.append(dict(bboxes=found, scores=best, labels=labels))
     return results

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmrest.analysis import plot_predictions
+from mmrest.visualization import plot_predictions
 
 
 def test_plotted_predictions_leave_out_low_scores(shapes, tmp_path):

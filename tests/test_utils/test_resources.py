@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mmrest
-from mmrest import config_path, installed
+from mmrest.utils import resources
 
 
 # --- names of configs ---
@@ -36,7 +36,7 @@ def test_unknown_config_name_is_one_error_with_a_hint(name, hint, capsys):
     with pytest.raises(FileNotFoundError, match=re.escape(hint)):
         mmrest.get_config_path(name)
     with pytest.raises(SystemExit) as status:
-        config_path.main([name])
+        resources.main([name])
     assert status.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith('error: mmrest has no config') and hint in error and len(error.splitlines()) == 1
@@ -45,8 +45,8 @@ def test_unknown_config_name_is_one_error_with_a_hint(name, hint, capsys):
 def test_installation_without_configs_says_so(monkeypatch, tmp_path):
     (tmp_path / 'site' / 'mmrest').mkdir(parents=True)
     (tmp_path / 'site' / 'configs').mkdir()  # another project's
-    monkeypatch.setattr(installed, 'PACKAGE', tmp_path / 'site' / 'mmrest')
-    with pytest.raises(FileNotFoundError, match='install it anew'):
+    monkeypatch.setattr(resources, 'PACKAGE', tmp_path / 'site' / 'mmrest')
+    with pytest.raises(FileNotFoundError, match='reinstall it'):
         mmrest.list_configs()
 
 
@@ -55,7 +55,7 @@ def test_config_path_command_prints_paths(repo, capsys):
         (['upernet_rest_lite_shapes'], repo / 'configs/upernet_rest_lite_shapes.py'),
         (['--tools'], repo / 'tools'),
     ):
-        config_path.main(args)
+        resources.main(args)
         assert capsys.readouterr().out == f'{expected}\n'
-    config_path.main(['--list'])
+    resources.main(['--list'])
     assert capsys.readouterr().out.split() == mmrest.list_configs()

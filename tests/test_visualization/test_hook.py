@@ -11,7 +11,7 @@ cv2 = pytest.importorskip('cv2')
 
 from mmengine.structures import BaseDataElement, InstanceData  # noqa: E402
 
-from mmrest.visualization.validation import PaintValidationHook  # noqa: E402
+from mmrest.visualization.hook import PaintValidationHook  # noqa: E402
 
 
 class FakeRunner:

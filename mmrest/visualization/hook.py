@@ -1,6 +1,7 @@
-"""Painted validation images in TensorBoard.
+"""Hook that shows predictions on validation images in TensorBoard.
 
-The visualization hooks of mmdet and mmseg are not used: they paint other images at every validation.
+The visualization hooks of mmdet and mmseg choose images by the iteration of training, so that every validation shows
+other images; this one shows the same images every time, for all three libraries.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from .samples import draw_sample
 
 
 class PaintValidationHook(Hook):
-    """Sends predictions for a few validation images to TensorBoard at every validation.
+    """Add images with predictions to TensorBoard at every validation.
 
-    They are the same images each time, spread evenly over the dataset, so that the slider of TensorBoard shows how
-    the predictions for one image develop. The libraries' own hooks paint every 50th batch, whichever images that is.
+    The images are evenly spaced over the dataset and the same every time, so that the step slider of TensorBoard shows
+    the progress on each of them.
 
     Args:
-        num_images (int): At most that many, one of a batch.
+        num_images (int): Maximum number of images; each is the first one of its batch.
         score_thr (float): Instances below this score are not painted.
     """
 
@@ -35,7 +36,7 @@ class PaintValidationHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
     ) -> None:
-        """Paint the first image of some of the batches."""
+        """Paint the first image of the chosen batches."""
         batches = len(runner.val_dataloader)
         chosen = np.unique(np.linspace(0, batches - 1, min(self.num_images, batches)).round().astype(int))
         backend = runner.visualizer.get_backend(TENSORBOARD)
@@ -45,7 +46,7 @@ class PaintValidationHook(Hook):
 
         sample, metainfo = outputs[0], runner.val_dataloader.dataset.metainfo
         image = mmcv.imfrombytes(get(sample.img_path), channel_order='bgr')
-        if image is None:  # the pipeline has a loader of its own; its image, brought back to the size of the file
+        if image is None:  # only the pipeline reads this format: use its image, in the original size
             inputs = data_batch['inputs'][0].permute(1, 2, 0).cpu().numpy()
             image = mmcv.imresize(np.ascontiguousarray(as_picture(inputs)[..., ::-1]), sample.ori_shape[1::-1])
         picture = draw_sample(
