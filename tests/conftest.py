@@ -1,4 +1,4 @@
-"""What tests share: where reference files are, weights by name, and the small network they run on."""
+"""Fixtures of the tests: reference files, a small network, drawn data, and tools run in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from copy import deepcopy
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pytest
@@ -113,13 +113,18 @@ def quick_configs():
         yield
 
 
+def load_safely(patch: pytest.MonkeyPatch) -> None:
+    """Have mmengine and torch read checkpoints as they do in the tools, until the patch is undone."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    patch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+
 @pytest.fixture
 def own_process_state(monkeypatch):
     """Safe loading of mmengine until the end of the test."""
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    load_safely(monkeypatch)
 
 
 def is_distributed(name: str) -> bool:
@@ -229,16 +234,17 @@ def grad_cam():
     return pytest.importorskip('pytorch_grad_cam')
 
 
+def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None:
+    """Call the ``main`` of a tool in this process, as if it were started in a folder."""
+    spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    patch.chdir(folder)
+    patch.setattr(sys, 'argv', [name, *map(str, args)])
+    tool.main()
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run a tool in this process, in a directory outside the repository."""
-
-    def run_tool(name, *args):
-        spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        tool.main()
-
-    return run_tool
+    """A function that runs a tool in this process, in a directory outside the repository."""
+    return partial(call_tool, monkeypatch, tmp_path)

@@ -113,7 +113,8 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
             classifier[key] = inner.pop(key)
     rest = OrderedDict((key, value) for key, value in tensors.items() if not key.startswith(prefix))
     if not prefix:  # other parts of the model have no prefix either
-        for key in [key for key in inner if _top(key) not in _tops(model)]:
+        own = _tops(model)
+        for key in [key for key in inner if _top(key) not in own]:
             rest[key] = inner.pop(key)
     model.translate_state_dict(inner)
     _check_backbone(inner, model, source, prefix)

@@ -55,7 +55,7 @@ def test_mmdet_config_and_inferencer_in_a_fresh_environment_train_and_predict(py
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     import mmdet
-    from test_end_to_end import UPSTREAM, steps, upstream_options
+    from helpers.detector_runs import UPSTREAM, steps, upstream_options
 
     (tmp_path / 'own.py').write_text(UPSTREAM)
     train = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'

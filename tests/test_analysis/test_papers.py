@@ -42,6 +42,11 @@ def test_figures_equal_the_tables_of_the_papers(external):
     assert FIGURES == expected
 
 
+def test_printed_parameters_equal_those_of_the_recipes():
+    recipes = pytest.importorskip('helpers.recipes')
+    assert {name: figures[PARAMS] for name, figures in FIGURES.items() if PARAMS in figures} == recipes.PARAMS
+
+
 @pytest.mark.parametrize('page, column', [('docs/checkpoints.md', 1), ('docs/ablations.md', 2)])
 def test_figures_on_docs_pages_equal_the_papers(repo, page, column):
     found = 0

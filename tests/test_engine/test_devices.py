@@ -1,4 +1,4 @@
-"""What is changed for the machine a config runs on."""
+"""Changes of a config for the machine it runs on."""
 
 import sys
 
@@ -34,7 +34,7 @@ def config(**kwargs):
         ('pytorch', True, 'SyncBN', 'AmpOptimWrapper'),
     ],
 )
-def test_what_cannot_be_had_is_replaced(monkeypatch, launcher, gpu, norm, wrapper):
+def test_replace_sync_bn_and_amp_by_launcher_and_gpu(monkeypatch, launcher, gpu, norm, wrapper):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
     cfg = config(launcher=launcher)
     replace_sync_bn(cfg)
@@ -45,7 +45,7 @@ def test_what_cannot_be_had_is_replaced(monkeypatch, launcher, gpu, norm, wrappe
     assert ('dtype' in cfg.optim_wrapper) == ('loss_scale' in cfg.optim_wrapper) == (wrapper == 'AmpOptimWrapper')
 
 
-def test_a_config_without_model_or_optimizer_is_left_alone():
+def test_replace_config_without_model_is_unchanged():
     cfg = Config(dict(test_cfg=dict()))
     replace_sync_bn(cfg)
     replace_amp(cfg)
@@ -53,8 +53,8 @@ def test_a_config_without_model_or_optimizer_is_left_alone():
 
 
 @pytest.mark.parametrize('name', ['mask_rcnn_rest_lite_fpn_shapes', 'retinanet_rest_lite_fpn_shapes'])
-def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
-    """As on a GPU, where mmdet takes mmcv's focal loss; here one that refuses bfloat16 stands for it."""
+def test_detector_losses_under_bfloat16_need_float32_operators(name, repo, tiny, monkeypatch):
+    """A focal loss that refuses bfloat16 stands for mmcv's, which mmdet takes on a GPU."""
     pytest.importorskip('mmdet.utils').register_all_modules(init_default_scope=True)
     pytest.importorskip('mmcv._ext')
     from mmdet.models.losses import FocalLoss
@@ -101,7 +101,7 @@ def test_detectors_train_in_bfloat16(name, repo, tiny, monkeypatch):
         (0, [], RuntimeError('The NVIDIA driver is too old\nmore'), 'The NVIDIA driver is too old'),
     ],
 )
-def test_a_gpu_that_torch_cannot_use(monkeypatch, capsys, seen, archs, error, expected):
+def test_find_gpu_problem_unusable_gpu_restarts_on_cpu(monkeypatch, capsys, seen, archs, error, expected):
     """One sentence, and the program starts once more without it."""
 
     def init():

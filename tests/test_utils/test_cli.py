@@ -48,7 +48,7 @@ from mmrest.utils.cli import (
         "('a','b')",
     ],
 )
-def test_values_without_blanks_are_those_of_mmengine(text):
+def test_parse_value_without_blanks_equals_mmengine(text):
     assert parse_value(text) == DictAction._parse_iterable(text)
     assert type(parse_value(text)) is type(DictAction._parse_iterable(text))
 
@@ -68,7 +68,7 @@ def test_values_without_blanks_are_those_of_mmengine(text):
         ('fotos/größe', 'fotos/größe'),
     ],
 )
-def test_blanks_quotes_and_homes(text, value):
+def test_parse_value_blanks_quotes_and_home_are_kept(text, value):
     assert parse_value(text) == value
 
 
@@ -81,7 +81,7 @@ def test_blanks_quotes_and_homes(text, value):
         ('a=1,2)', 'brackets do not match'),
     ],
 )
-def test_what_cannot_be_read_is_one_message(option, message, capsys):
+def test_cfg_options_unreadable_is_one_message(option, message, capsys):
     parser = ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
     with pytest.raises(SystemExit):
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_one_message(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_options_add_up_and_paths_are_expanded():
+def test_argument_parser_adds_options_and_expands_home():
     parser = ArgumentParser()
     parser.add_argument('paths', nargs='*')
     parser.add_argument('--work-dir', default='~/x')

@@ -29,6 +29,6 @@ from mmrest.engine.hooks import describe_batch
         ((1e-4, 16, 1, 2, 2, True), 'was scaled to 1.25e-05, ignoring accumulation.', False),
     ],
 )
-def test_describe_batch(args, expected, fits):
+def test_describe_batch_names_size_and_learning_rate(args, expected, fits):
     text, found = describe_batch(*args)
     assert expected in text and found == fits

@@ -1,4 +1,4 @@
-"""Every door by which a checkpoint comes in: a file that would run code is refused, whatever libraries there are."""
+"""Hostile checkpoints are refused by every tool and loader that reads one."""
 
 import os
 import sys
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPO, TINY, run_process
+from helpers.compare import assert_equal
+from helpers.hostile import RunsCommand
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
@@ -21,16 +23,6 @@ from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, load_file
 
 pytestmark = pytest.mark.matrix
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +48,7 @@ def hostile(path, witness, **parts):
             'state_dict': {'a': torch.rand(3)},
             'message_hub': {},
             'optimizer': {},
-            'x': Runs(f'touch {witness}'),
+            'x': RunsCommand(f'touch {witness}'),
             **parts,
         },
         path,
@@ -95,7 +87,7 @@ TOOLS = {
 
 
 @pytest.mark.parametrize('tool', TOOLS)
-def test_tools(tool, run, configs, checkpoint, shapes, witness, tmp_path, capsys):
+def test_tool_hostile_checkpoint_is_refused(tool, run, configs, checkpoint, shapes, witness, tmp_path, capsys):
     state_dict = torch.load(checkpoint, weights_only=True)['state_dict']
     file = hostile(tmp_path / 'hostile.pth', witness, state_dict=state_dict)
     config = tmp_path / 'config.py'
@@ -144,12 +136,12 @@ OTHERS = {
 
 
 @pytest.mark.parametrize('door', OTHERS)
-def test_mmengine(door, witness, tmp_path):
+def test_mmengine_loader_hostile_checkpoint_is_refused(door, witness, tmp_path):
     with pytest.raises(CheckpointError, match='would run code.*system'):
         OTHERS[door](hostile(tmp_path / 'hostile.pth', witness), tmp_path)
 
 
-def test_importing_mmrest_is_enough(witness, tmp_path):
+def test_import_mmrest_makes_load_checkpoint_safe(witness, tmp_path):
     hostile(tmp_path / 'hostile.pth', witness)
     program = """import mmrest, torch
 from mmengine.runner import load_checkpoint
@@ -164,14 +156,14 @@ except mmrest.checkpoints.CheckpointError as error:
     assert 'hostile.pth is refused: loading it would run code' in printed
 
 
-def test_init_detector(witness, configs, tmp_path):
+def test_init_detector_hostile_checkpoint_is_refused(witness, configs, tmp_path):
     from mmdet.apis import init_detector
 
     with pytest.raises(CheckpointError, match='would run code.*system'):
         init_detector(str(configs['ResT']), str(hostile(tmp_path / 'hostile.pth', witness)), device='cpu')
 
 
-def test_downloads(witness, tmp_path, monkeypatch):
+def test_load_checkpoint_hostile_download_is_refused(witness, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     hostile(tmp_path / 'hostile.pth', witness)
@@ -189,7 +181,7 @@ def test_downloads(witness, tmp_path, monkeypatch):
     assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '0'
 
 
-def test_storage_services(witness, tmp_path, monkeypatch):
+def test_load_checkpoint_hostile_file_in_storage_is_refused(witness, tmp_path, monkeypatch):
     """Files in them are read by mmengine's client, and then as any other."""
 
     class Disk(LocalBackend):
@@ -207,7 +199,7 @@ def test_storage_services(witness, tmp_path, monkeypatch):
         CheckpointLoader.load_checkpoint('cluster:s3://hostile.pth')
 
 
-def test_the_python_that_mmengine_runs_when_it_resumes(witness, tmp_path):
+def test_resume_config_text_in_checkpoint_is_not_run(witness, tmp_path):
     torch.save(
         {
             'meta': dict(epoch=0, iter=0, seed=3, config=f"open('{witness}', 'w').close()\n"),
@@ -218,10 +210,10 @@ def test_the_python_that_mmengine_runs_when_it_resumes(witness, tmp_path):
     )
     resumed = runner(tmp_path)
     resumed.resume(str(tmp_path / 'state.pth'), resume_optimizer=False)
-    assert torch.equal(resumed.model.a.data, torch.ones(3))
+    assert_equal(resumed.model.a.data, torch.ones(3))
 
 
-def test_what_training_saves_is_read(tmp_path):
+def test_load_file_training_state_is_read_beside_allowed_originals(tmp_path):
     """mmengine's histories and NumPy's numbers, also where other libraries allow the originals by the same names."""
     content = dict(
         state_dict=dict(a=torch.ones(3)), loss=HistoryBuffer([1.0, 2.5], [1, 1]), best=np.float64(0.5), ids=np.arange(4)

@@ -1,10 +1,8 @@
 """The tools on a segmentor of mmseg, with the label maps of the drawn shapes."""
 
 import re
-import sys
 
 import pytest
-from conftest import run_process
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmcv._ext')
@@ -28,14 +26,8 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, max_ke
 """
 
 
-def test_train_and_test(run, repo, shapes, tmp_path, own_process_state):
-    """Training and testing in processes of their own; what follows each of them in this one."""
+def test_train_resume_and_test_segmentor_prints_miou(run, repo, shapes, tmp_path, own_process_state):
     (tmp_path / 'seg.py').write_text(CONFIG.replace('{repo}', str(repo)))
-
-    def process(tool, *args):
-        return run_process(
-            [sys.executable, repo / 'tools' / tool, 'seg.py', *args, '--cfg-options', f'data_root={shapes}'], tmp_path
-        )
 
     def logged(tool, *args):
         before = set((tmp_path / 'work_dirs').glob('**/*.log'))
@@ -43,14 +35,15 @@ def test_train_and_test(run, repo, shapes, tmp_path, own_process_state):
         (log,) = set((tmp_path / 'work_dirs').glob('**/*.log')) - before
         return log.read_text()
 
-    out = process('train.py', '--auto-scale-lr')
+    options = ['--cfg-options', f'data_root={shapes}']
+    out = logged('train', '--auto-scale-lr', *options)
     assert re.findall(r'Iter\(train\).*? lr: (\S+)', out) == ['2.5000e-04'] * 2  # 1e-3 is for 8 images
     assert 'Batch: 2 images' in out and 'was scaled to 0.00025' in out and 'mIoU:' in out
-    out = logged('train', '--resume', '--cfg-options', f'data_root={shapes}', 'train_cfg.max_iters=3')
+    out = logged('train', '--resume', *options, 'train_cfg.max_iters=3')
     assert re.search(r'resumed epoch: \d+, iter: 2\b', out) and len(re.findall(r'Iter\(train\)', out)) == 1
     assert '0.00025 would fit (--auto-scale-lr)' in out
-    out = process('test.py', 'work_dirs/seg/iter_2.pth', '--out', 'maps', '--show-dir', 'painted')
+    out = logged('test', 'work_dirs/seg/iter_2.pth', '--out', 'maps', '--show-dir', 'painted', *options)
     assert 'mIoU:' in out and '100.0% of the model' in out
     assert len(list((tmp_path / 'maps').glob('*.png'))) == 4
     assert len(list((tmp_path / 'painted').glob('**/*.png'))) == 4
-    assert 'mIoU:' in logged('test', 'work_dirs/seg/iter_2.pth', '--tta', '--cfg-options', f'data_root={shapes}')
+    assert 'mIoU:' in logged('test', 'work_dirs/seg/iter_2.pth', '--tta', *options)

@@ -1,12 +1,11 @@
 """The tools on an image classifier of mmpretrain, with a folder of a few drawn images for each class."""
 
 import re
-import sys
 
 import cv2
 import numpy as np
 import pytest
-from conftest import need_mmpretrain, run_process
+from conftest import need_mmpretrain
 
 pytest.importorskip('mmcv._ext')
 
@@ -53,19 +52,20 @@ def folder(tmp_path_factory):
         pytest.param('ablations/rest_lite_8xb256-ablation_in1k', marks=pytest.mark.slow),
     ],
 )
-def test_train_and_test(repo, folder, tmp_path, name):
+def test_train_and_test_classifier_prints_accuracy_and_paints(run, repo, folder, tmp_path, own_process_state, name):
     (tmp_path / 'cls.py').write_text(CONFIG.format(repo=repo, name=name, classes=CLASSES))
 
-    def run(tool, *args):
-        return run_process(
-            [sys.executable, repo / 'tools' / tool, 'cls.py', *args, '--cfg-options', f'data_root={folder}'], tmp_path
-        )
+    def logged(tool, *args):
+        before = set((tmp_path / 'work_dirs').glob('**/*.log'))
+        run(tool, 'cls.py', *args, '--cfg-options', f'data_root={folder}')
+        (log,) = set((tmp_path / 'work_dirs').glob('**/*.log')) - before
+        return log.read_text()
 
-    out = run('train.py', '--auto-scale-lr')
+    out = logged('train', '--auto-scale-lr')
     assert len(re.findall(r'Epoch\(train\)', out)) == 4
     assert re.search(r'Batch: 4 images .* made for 2048 and was scaled to', out)
     assert len(re.findall(r'accuracy/top1: [0-9.]+', out)) == 2
-    out = run('test.py', 'work_dirs/cls/epoch_2.pth', '--out', 'scores.pkl', '--show-dir', 'painted')
+    out = logged('test', 'work_dirs/cls/epoch_2.pth', '--out', 'scores.pkl', '--show-dir', 'painted')
     assert 'accuracy/top1: ' in out and '100.0% of the model' in out
     assert (tmp_path / 'scores.pkl').stat().st_size > 0
     assert len(list((tmp_path / 'painted').glob('*.png'))) == 6

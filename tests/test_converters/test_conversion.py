@@ -2,11 +2,12 @@
 
 import re
 
-import detectron2_heads
+import numpy as np
 import published_files as files
 import pytest
 import torch
-from published_files import make, save
+from helpers.compare import assert_equal
+from published_files import LAYOUTS, TARGETS, make, save
 from torch import nn
 
 from mmrest import ResT, ResTv2
@@ -14,55 +15,18 @@ from mmrest.backbones.rest import ARCHS as REST
 from mmrest.backbones.restv2 import ARCHS as RESTV2
 from mmrest.checkpoints import CheckpointError, load_pretrained
 from mmrest.converters.conversion import convert
-from mmrest.converters.detectron2 import reorder_anchors
-from mmrest.converters.layouts import DETECTOR_LARGE, recognize
-
-ARCHS = [
-    *(('rest', name, arch) for name, arch in REST.items()),
-    *(('restv2', name, arch) for name, arch in RESTV2.items()),
-    ('restv2', 'large-detectron2', DETECTOR_LARGE),
-]
-TARGETS = {
-    'classification': 'classifier',
-    'detectron2-retinanet': 'retinanet',
-    'detectron2-mask_rcnn': 'mask_rcnn',
-    'mmseg-upernet': 'upernet',
-}
-LAYOUTS = [
-    (version, layout)
-    for version in ('rest', 'restv2')
-    for layout in TARGETS
-    if (version, layout) != ('rest', 'mmseg-upernet')
-]
-
-
-@pytest.mark.parametrize(
-    'version, name, arch, layout',
-    [
-        pytest.param(version, name, arch, layout, id=f'{version}_{name}-{layout}')
-        for version, name, arch in ARCHS
-        for layout in TARGETS
-        if (version, layout) in LAYOUTS
-    ],
-)
-def test_every_architecture_is_recognized_in_every_layout(version, name, arch, layout):
-    contents = recognize(make(layout, version, arch, device='meta'))
-    assert (contents.layout, contents.version, contents.arch) == (layout, version, name)
-    assert contents.settings == arch and contents.name == f'{version}_{name}'
-    stages = {'classification': (4,) if version == 'rest' else (), 'detectron2-retinanet': (2, 3, 4)}
-    assert contents.norms == stages.get(layout, (1, 2, 3, 4))
 
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
-def test_whole_files_are_used_up(tiny, version, layout):
-    """Every tensor goes somewhere, under a new name once; values are kept."""
+def test_convert_whole_file_uses_every_tensor(tiny, version, layout):
+    """No tensor is left over or used twice, and values are kept."""
     state_dict = make(layout, version, tiny)
     conversion = convert({'model': state_dict})
     assert conversion.target == TARGETS[layout] and not conversion.left_out
     assert len(conversion.state_dict) == len(state_dict)
     old = sorted(value.double().sum().item() for value in state_dict.values())
     assert sorted(value.double().sum().item() for value in conversion.state_dict.values()) == pytest.approx(old)
-    assert all(value.is_contiguous() for value in conversion.state_dict.values())
+    assert [key for key, value in conversion.state_dict.items() if not value.is_contiguous()] == []
     shared = {value.data_ptr() for value in state_dict.values() if value.numel()}
     assert not shared & {value.data_ptr() for value in conversion.state_dict.values() if value.numel()}
 
@@ -85,13 +49,12 @@ def expected_backbone(version: str, layout: str, state_dict: dict) -> dict:
 
 
 @pytest.mark.parametrize('version, layout', LAYOUTS)
-def test_backbones_alone(tiny, tmp_path, version, layout):
+def test_convert_to_backbone_equals_loading_the_file(tiny, tmp_path, version, layout):
     """Converted or not, through init_cfg, and at test time."""
     state_dict = make(layout, version, tiny)
     expected = expected_backbone(version, layout, state_dict)
     conversion = convert(state_dict, 'backbone')
-    assert conversion.state_dict.keys() == expected.keys()
-    assert all(torch.equal(value, expected[key]) for key, value in conversion.state_dict.items())
+    assert_equal(dict(conversion.state_dict), expected)
     assert len(conversion.left_out) == len(state_dict) - len(expected)
 
     stages = conversion.contents.norms
@@ -100,7 +63,7 @@ def test_backbones_alone(tiny, tmp_path, version, layout):
     model = backbone(version, tiny, **norms, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth')))
     model.init_weights()
     own = model.state_dict()
-    assert own.keys() == expected.keys() and all(torch.equal(own[key], value) for key, value in expected.items())
+    assert_equal(dict(own), expected)
     report = load_pretrained(backbone(version, tiny, **norms), str(tmp_path / 'file.pth'))
     assert report.complete and len(report.unexpected) == len(conversion.left_out)
 
@@ -108,28 +71,20 @@ def test_backbones_alone(tiny, tmp_path, version, layout):
     whole.backbone = backbone(version, tiny, **norms)
     whole.load_state_dict(state_dict, strict=False)
     if layout != 'classification':  # whose keys do not say that they are a backbone's
-        assert all(torch.equal(own[key], value) for key, value in whole.backbone.state_dict().items())
+        assert_equal(dict(whole.backbone.state_dict()), dict(own))
 
 
-def test_classifiers_of_the_detectors_code(tiny):
+def test_convert_prefixed_classifier_is_recognized(tiny):
     """The authors' own script only puts `backbone.bottom_up.` before a classifier's keys."""
     for version in ('rest', 'restv2'):
         state_dict = make('classification', version, tiny)
         conversion = convert({f'backbone.bottom_up.{key}': value for key, value in state_dict.items()})
         assert conversion.target == 'classifier'
-        assert torch.equal(conversion.state_dict['backbone.norm4.weight'], state_dict['norm.weight'])
-        assert torch.equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
+        assert_equal(conversion.state_dict['backbone.norm4.weight'], state_dict['norm.weight'])
+        assert_equal(conversion.state_dict['head.fc.bias'], state_dict['head.bias'])
 
 
-def test_order_of_anchors():
-    """detectron2: sizes, then ratios; mmdet: ratios, then sizes. What belongs to one anchor stays together."""
-    names = torch.tensor([[100 * size + 10 * ratio + i for i in range(4)] for size in range(3) for ratio in range(3)])
-    expected = [100 * size + 10 * ratio + i for ratio in range(3) for size in range(3) for i in range(4)]
-    assert reorder_anchors(names.flatten()).tolist() == expected
-    assert reorder_anchors(names.reshape(36, 1, 1, 1)).flatten().tolist() == expected
-
-
-def test_report(tiny, tmp_path):
+def test_conversion_report_names_layout_and_settings(tiny, tmp_path):
     state_dict = make('detectron2-retinanet', 'rest', REST['small'], device='meta')
     text = str(convert(state_dict))
     assert 'RetinaNet of detectron2 with rest_small (embed_dims 64 128 256 512' in text
@@ -140,40 +95,6 @@ def test_report(tiny, tmp_path):
     assert 'Mask R-CNN of detectron2 with restv2_tiny' in text and 'trunk' not in text
     assert 'numbers of heads leave no trace' in str(convert(make('mmseg-upernet', 'restv2', tiny)))
     assert 'averaged weights' in str(convert({'model': make('classification', 'restv2', tiny), 'model_ema': {}}))
-
-
-@pytest.mark.parametrize(
-    'version, mean, std',
-    [
-        ('rest', (103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
-        ('restv2', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    ],
-)
-def test_what_old_files_say_of_their_images(tiny, version, mean, std):
-    state_dict = make('detectron2-mask_rcnn', version, tiny)
-    state_dict['pixel_mean'] = torch.tensor(mean).view(3, 1, 1)
-    state_dict['pixel_std'] = torch.tensor(std).view(3, 1, 1)
-    conversion = convert(state_dict)
-    assert 'the published config has the same' in str(conversion) and 'WARNING' not in str(conversion)
-    assert conversion.left_out == ['pixel_mean', 'pixel_std']
-    state_dict['pixel_std'] = torch.full((3, 1, 1), 2.0)
-    assert 'WARNING: the published config has' in str(convert(state_dict))
-
-
-@pytest.mark.parametrize(
-    'layout, prefix', [('detectron2-retinanet', ''), ('detectron2-mask_rcnn', 'proposal_generator.')]
-)
-def test_anchors_in_old_files_are_checked(tiny, layout, prefix):
-    state_dict = make(layout, 'rest', tiny)
-    octaves = (1, 2 ** (1 / 3), 2 ** (2 / 3)) if 'retinanet' in layout else (1,)
-    keys = [f'{prefix}anchor_generator.cell_anchors.{i}' for i in range(5)]
-    for i, key in enumerate(keys):
-        sizes = [32 * 2**i * octave for octave in octaves]
-        state_dict[key] = detectron2_heads.anchors(3, (1, 1), sizes).float()
-    assert convert(state_dict).left_out == keys
-    for wrong in (state_dict[keys[1]] * 1.1, state_dict[keys[1]].flip(0), state_dict[keys[1]][:2]):
-        with pytest.raises(CheckpointError, match='anchors .* are not the default ones of detectron2'):
-            convert({**state_dict, keys[1]: wrong})
 
 
 def without(state_dict: dict, pattern: str) -> dict:
@@ -225,14 +146,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize('case', REFUSED)
-def test_what_is_not_recognized_is_refused_and_named(tiny, case):
+def test_convert_unrecognized_file_is_refused_and_named(tiny, case):
     change, message = REFUSED[case]
     with pytest.raises(CheckpointError, match=message) as error:
         convert(change(make('detectron2-mask_rcnn', 'rest', tiny)), source='some.pth')
     assert 'some.pth' in str(error.value)
 
 
-def test_incomplete_heads_are_refused(tiny):
+def test_convert_incomplete_head_is_refused(tiny):
     with pytest.raises(CheckpointError, match='nothing for head.fc.bias'):
         convert(without(make('classification', 'restv2', tiny), 'head.bias'))
     with pytest.raises(CheckpointError, match='nothing for backbone.norm4'):
@@ -254,18 +175,18 @@ def test_incomplete_heads_are_refused(tiny):
 
 
 @pytest.mark.parametrize('to', ['retinanet', 'upernet', 'classifier'])
-def test_only_what_is_in_the_file_can_be_had(tiny, to):
+def test_convert_to_another_target_is_refused(tiny, to):
     with pytest.raises(CheckpointError, match=f'Mask R-CNN .* converted to mask_rcnn or backbone, not to {to}'):
         convert(make('detectron2-mask_rcnn', 'rest', tiny), to)
     assert convert(make('detectron2-mask_rcnn', 'rest', tiny), 'mask_rcnn').target == 'mask_rcnn'
 
 
-def test_unknown_target(tiny):
+def test_convert_unknown_target_raises(tiny):
     with pytest.raises(ValueError, match='Unknown target'):
         convert(make('classification', 'rest', tiny), 'detector')
 
 
-def test_weights_are_those_of_the_external_reference_values(external, monkeypatch):
+def test_published_shapes_equal_external_reference_values(external, monkeypatch):
     """The rule and the lists of names restated here are the ones behind ``golden/``."""
     monkeypatch.syspath_prepend(str(external / 'golden'))
     golden = pytest.importorskip('golden')
@@ -277,4 +198,4 @@ def test_weights_are_those_of_the_external_reference_values(external, monkeypatc
         shapes = make_shapes(version, arch)
         assert shapes == {key: tuple(array.shape) for key, array in arrays.items()}
         for key in list(arrays)[::7]:
-            assert (files.weight(values['seed'], key, shapes[key]) == arrays[key]).all()
+            np.testing.assert_array_equal(files.weight(values['seed'], key, shapes[key]), arrays[key], err_msg=key)

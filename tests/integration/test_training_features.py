@@ -1,4 +1,4 @@
-"""What recipes switch on around a backbone, in a detector, a segmentor and a classifier: each with its effect."""
+"""Training options around a backbone, in a detector, a segmentor and a classifier: each with its effect."""
 
 import copy
 import logging
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import REPO, TINY, need_mmpretrain
+from helpers.compare import assert_equal, find_non_finite
 from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
@@ -131,7 +132,7 @@ def trainable(model: nn.Module) -> set[str]:
 
 @pytest.fixture(scope='module')
 def plain():
-    """What a step of the family's model gives with nothing switched on."""
+    """A function that returns loss and gradients of the family's model with nothing switched on."""
     known = {}
 
     def run(kind):
@@ -152,14 +153,14 @@ def check_same(found: tuple, expected: tuple, rtol: float = 1e-3) -> None:
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_a_step_reaches_every_parameter(plain, kind):
+def test_step_plain_gives_every_parameter_a_finite_gradient(plain, kind):
     loss, grads = plain(kind)
-    assert loss.isfinite() and all(grad.isfinite().all() for grad in grads.values())
+    assert loss.isfinite() and find_non_finite(grads) == []
     assert grads.keys() == trainable(build(kind))
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_layer_decay(kind):
+def test_step_with_layer_decay_scales_updates_by_stage(kind):
     model = build(kind)
     wrapper = build_optim_wrapper(
         model,
@@ -180,7 +181,7 @@ def test_layer_decay(kind):
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_frozen_stages(plain, kind):
+def test_step_with_frozen_stages_changes_only_the_others(plain, kind):
     model = build(kind, frozen_stages=2)
     before = copy.deepcopy(model.state_dict())
     wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)))
@@ -198,16 +199,13 @@ def test_frozen_stages(plain, kind):
     )
     for name, value in model.state_dict().items():
         if name.startswith(frozen):  # BatchNorm's statistics among them
-            assert torch.equal(value, before[name]), name
-    assert all(
-        not torch.equal(dict(model.named_parameters())[name], before[name])
-        for name, grad in grads.items()
-        if grad.abs().max() > 1e-4
-    )
+            assert_equal(value, before[name], msg=name)
+    moving = [name for name, grad in grads.items() if grad.abs().max() > 1e-4]
+    assert [name for name in moving if torch.equal(model.get_parameter(name), before[name])] == []
 
 
 def bytes_kept(model: nn.Module, data: dict) -> int:
-    """Of different tensors that the forward pass keeps for the backward pass."""
+    """Count the bytes of tensors that the forward pass keeps for the backward pass."""
     kept = {}
 
     def pack(x):
@@ -220,7 +218,7 @@ def bytes_kept(model: nn.Module, data: dict) -> int:
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_gradient_checkpointing(plain, kind):
+def test_step_with_checkpointing_is_equal_and_keeps_fewer_bytes(plain, kind):
     model, other = build(kind, with_cp=True), build(kind)
     data = batch(kind, model)
     check_same(step(model, data), plain(kind))
@@ -230,7 +228,7 @@ def test_gradient_checkpointing(plain, kind):
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('kind', FAMILIES)
-def test_autocast(plain, kind, dtype):
+def test_step_under_autocast_is_finite_and_close_to_float32(plain, kind, dtype):
     model = build(kind)
     keep_mmcv_in_float32(model)  # NMS on a CPU has no kernel for float16 either
     seen = set()
@@ -239,25 +237,25 @@ def test_autocast(plain, kind, dtype):
     model.backbone.register_forward_hook(lambda module, args, outs: maps.extend(outs))
     loss, grads = step(model, batch(kind, model), dtype)
     assert seen == {dtype}
-    assert all(out.isfinite().all() for out in maps)
-    assert loss.isfinite() and all(grad.isfinite().all() for grad in grads.values())
+    assert find_non_finite(maps) == []
+    assert loss.isfinite() and find_non_finite(grads) == []
     assert grads.keys() == trainable(model)
     assert loss == pytest.approx(plain(kind)[0].item(), rel=0.05)
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_channels_last(plain, kind):
+def test_step_in_channels_last_is_equal(plain, kind):
     model = build(kind).to(memory_format=torch.channels_last)
     assert model.backbone.stem.state_dict()  # the convolutions of its stem are what changes
-    assert any(not p.is_contiguous() for p in model.backbone.stem.parameters())
+    assert [name for name, p in model.backbone.stem.named_parameters() if not p.is_contiguous()]
     data = batch(kind, model)
     data['inputs'] = data['inputs'].contiguous(memory_format=torch.channels_last)
     check_same(step(model, data), plain(kind))
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_moving_average(kind):
-    """Of parameters and of BatchNorm's statistics, as EMAHook keeps it."""
+def test_ema_after_a_step_averages_parameters_and_statistics(kind):
+    """The average is the one that EMAHook keeps."""
     model = build(kind)
     data = batch(kind, model)
     average = ExponentialMovingAverage(model, momentum=0.25, update_buffers=True)
@@ -273,10 +271,11 @@ def test_moving_average(kind):
         if value.is_floating_point():
             torch.testing.assert_close(average.module.state_dict()[name], 0.75 * start[name] + 0.25 * value)
             moved |= {name} if not torch.equal(value, start[name]) else set()
-    assert any('running_mean' in name for name in moved) and any('stage3' in name for name in moved)
+    assert [name for name in moved if 'running_mean' in name] and [name for name in moved if 'stage3' in name]
     with torch.no_grad():
         outs, others = average.module.backbone(data['inputs']), model.backbone(data['inputs'])
-    assert all(out.isfinite().all() and not torch.equal(out, other) for out, other in zip(outs, others))
+    assert find_non_finite(outs) == []
+    assert [i for i, (out, other) in enumerate(zip(outs, others)) if torch.equal(out, other)] == []
 
 
 def check_compiled(kind: str, backend: str, expected: tuple, rtol: float = 1e-3) -> None:
@@ -292,11 +291,11 @@ def check_compiled(kind: str, backend: str, expected: tuple, rtol: float = 1e-3)
 
 
 @pytest.mark.parametrize('kind', THREE)
-def test_compiled_backbone(plain, kind):
+def test_step_with_compiled_backbone_eager_is_equal(plain, kind):
     check_compiled(kind, 'eager', plain(kind))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind, backend', [('detector', 'inductor'), ('segmentor', 'aot_eager')])
-def test_compiled_to_the_end(plain, kind, backend):
+def test_step_with_compiled_backbone_lowered_is_equal(plain, kind, backend):
     check_compiled(kind, backend, plain(kind), rtol=1e-2)
