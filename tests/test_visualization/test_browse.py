@@ -8,7 +8,6 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from helpers.pictures import color_share
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, init_default_scope
 
@@ -19,7 +18,6 @@ pytest.importorskip('mmseg')
 from mmcv.transforms import BaseTransform  # noqa: E402
 
 from mmrest.visualization.browse import build_dataset, draw_item, find_part  # noqa: E402
-from mmrest.visualization.sheet import contact_sheet  # noqa: E402
 
 CLASSES = ('background', 'disc', 'square', 'triangle', 'star')
 
@@ -191,8 +189,3 @@ def test_draw_item_with_any_channels_and_dtype_shows_the_image(detector, shapes,
 def test_browse_with_bad_palette_ends_in_one_message(segmentor, browse):
     segmentor.train_dataloader.dataset.metainfo.palette = [(1, 2, 3)]
     assert 'error: The dataset for train cannot be built: palette does not match' in browse(segmentor, status=2)[1]
-
-
-def test_contact_sheet_holds_every_picture():
-    sheet = contact_sheet([(np.full((300, 200 + i, 3), 7, np.uint8), f'{i}: name') for i in range(5)], width=100)
-    assert sheet.shape[1] == 4 * 108 + 8 and color_share(sheet, (7, 7, 7)) > 0.25
