@@ -44,7 +44,7 @@ def test_receptive_field_equals_the_norm_of_the_jacobian(loaded):
     jacobian = torch.autograd.functional.jacobian(lambda x: loaded.backbone(x)[1][0, :, 4, 4], image[None])
     expected = jacobian.square().sum(dim=(0, 1, 2)).sqrt()
     found = measure_receptive_field(loaded, ['image'] * 400, (16, 16))[1]
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.1 * expected.max().item())
+    torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=0.1 * expected.max().item())
 
 
 def test_area_holding_a_share_counts_the_fewest_pixels():
