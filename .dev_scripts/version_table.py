@@ -1,6 +1,6 @@
-"""Render the table of tested versions from docs/compatibility.json.
+"""Print the table of tested versions from docs/compatibility.json.
 
-Prints it; ``--write`` puts it into docs/installation.md, between the lines ``<!-- versions:begin -->`` and
+With ``--write`` it goes into docs/installation.md, between the lines ``<!-- versions:begin -->`` and
 ``<!-- versions:end -->``.
 """
 

@@ -60,9 +60,9 @@ class ResTv2(PyramidBackbone):
         with_cp (bool): Recompute blocks in the backward pass to save memory. Default: False.
         ffn_recompute (bool): Recompute only the FFN of each block, which takes most of the memory of a block and is
             cheap to recompute. Combined with ``with_cp`` it needs the least memory. Default: False.
-        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct' and
-            'chunked' force one, see :func:`mmrest.ops.emsa`. Default: the value of the environment variable
-            MMREST_ATTN_IMPL when the model is built, else 'auto'.
+        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct',
+            'chunked' and 'triton' ask for one, see :func:`mmrest.ops.emsa`. Default: the value of the environment
+            variable MMREST_ATTN_IMPL when the model is built, else 'auto'.
         init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads the published files or
             checkpoints of this package.
 

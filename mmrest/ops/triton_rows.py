@@ -52,18 +52,21 @@ class TritonSteps:
         q, m, weight, scale: As there.
     """
 
-    def __init__(self, q: Tensor, m: int, weight: Tensor, scale: float) -> None:
+    def __init__(self, q: Tensor, m: int, weight: Tensor | None, scale: float) -> None:
+        assert weight is not None
         self.m, self.weight, self.scale, self.operand = m, weight.contiguous(), scale, q.dtype
         self.value_scale = VALUE_SCALE.get(q.dtype, 1.0)
         self.scratch = Scratch(q)
 
-    def maps(self, logits: Tensor, norms: Tensor) -> Tensor:
+    def maps(self, logits: Tensor, norms: Tensor | None) -> Tensor:
+        assert norms is not None
         maps = self.scratch('second', tuple(logits.shape), self.operand)
         sizes = (self.m, logits.shape[-1], norms.stride(0), norms.stride(1))
         self.launch('maps_kernel', logits, logits, self.weight, maps, norms, *sizes, self.scale)
         return maps
 
-    def grads(self, logits: Tensor, factors: tuple[Tensor, Tensor], shift: Tensor) -> BlockGrads:
+    def grads(self, logits: Tensor, factors: tuple[Tensor, Tensor], shift: Tensor | None) -> BlockGrads:
+        assert shift is not None
         heads, batch, rows, columns = shape = tuple(logits.shape)
         grads = self.scratch('second', shape, logits.dtype)
         multiply(*factors, out=grads.flatten(0, 1), alpha=1 / self.value_scale)

@@ -134,10 +134,10 @@ def forward(
     m, dtype = k.shape[2], torch.promote_types(q.dtype, torch.float32)
     mixing = mix_weight is not None
     scale = MAP_SCALE.get(q.dtype, 1.0) if mixing else 1.0
-    steps = make_steps(q, m, mix_weight.to(dtype) * d**-0.5 if mixing else None, scale)
+    steps = make_steps(q, m, None if mix_weight is None else mix_weight.to(dtype) * d**-0.5, scale)
     keys, values = _keys_and_values(k, v, dtype, mixing)
     sums = q.new_empty(heads, batch, n, d, dtype=dtype)
-    norms = q.new_empty(batch, heads, n, dtype=dtype) if mixing else None
+    norms = q.new_empty(batch, heads, n if mixing else 0, dtype=dtype)
     for rows in row_blocks(n, batch * heads * keys.shape[1], block_elements):
         queries = _by_head(q[:, :, rows])
         logits = steps.scratch('first', (heads, batch, queries.shape[1], keys.shape[1]), dtype)
@@ -160,18 +160,21 @@ def backward(
     k: Tensor,
     v: Tensor,
     mix_weight: Tensor | None,
-    out: Tensor | None,
-    rstd: Tensor | None,
+    out: Tensor,
+    rstd: Tensor,
     block_elements: int,
     make_steps: Callable[..., Steps] = TorchSteps,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of q, k, v and mix_weight, which is empty without mixing."""
+    """Return the gradients of q, k, v and mix_weight, which is empty without mixing.
+
+    Arguments as in :func:`forward`, and what that returned; without mixing neither is read.
+    """
     batch, heads, n, d = q.shape
     m, dtype = k.shape[2], torch.promote_types(q.dtype, torch.float32)
     mixing = mix_weight is not None
     scale = MAP_SCALE.get(q.dtype, 1.0) if mixing else 1.0
-    steps = make_steps(q, m, mix_weight.to(dtype) * d**-0.5 if mixing else None, scale)
-    keys, values = _keys_and_values(k, v, dtype, mixing, rstd)
+    steps = make_steps(q, m, None if mix_weight is None else mix_weight.to(dtype) * d**-0.5, scale)
+    keys, values = _keys_and_values(k, v, dtype, mixing, rstd if mixing else None)
     shift = None
     if mixing:
         # The variance passes -r^2 <dO, O> / (n n') (A - 1/n') to A. The constant 1/n' drops out in the backward
@@ -192,12 +195,12 @@ def backward(
         multiply(maps.transpose(1, 2), grads, out=sum_v, alpha=1 / scale, accumulate=index > 0)
         multiply(grad_logits, keys, out=sum_q.flatten(0, 1)[:, rows], alpha=alpha)
         multiply(grad_logits.transpose(1, 2), queries, out=sum_k, alpha=alpha, accumulate=index > 0)
-        grad_weight = more if grad_weight is None else grad_weight.add_(more)
+        grad_weight = more if grad_weight is None or more is None else grad_weight.add_(more)
     sum_k, sum_v = (x.view(heads, batch, -1, d)[:, :, :m].transpose(0, 1) for x in (sum_k, sum_v))
     grad_q = token_major(q).copy_(sum_q.transpose(0, 1))
     grad_k = token_major(k).copy_(sum_k)
     grad_v = token_major(v)
-    if not mixing:
+    if mix_weight is None or grad_weight is None:
         return grad_q, grad_k, grad_v.copy_(sum_v), q.new_empty(0)
     torch.mul(sum_v, rstd, out=grad_v)
     return grad_q, grad_k, grad_v, (grad_weight * d**-0.5).to(mix_weight.dtype)

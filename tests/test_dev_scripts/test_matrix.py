@@ -151,8 +151,10 @@ def test_version_table_in_installation_page_matches_the_record():
 def test_version_summary_in_readme_matches_the_record():
     text = (REPO / 'README.md').read_text(encoding='utf-8')
     table = re.search(r'^\| works with .*?\n\n', text, re.MULTILINE | re.DOTALL)[0]
-    torch = [re.match(r'torch ([\d.]+)', entry['versions']['torch'])[1] for entry in matrix.read().values()]
+    torch = [re.match(r'torch ([\d.]+)', entry['versions']['torch'])[1] for entry in matrix.read_record().values()]
     torch.sort(key=lambda version: tuple(map(int, version.split('.'))))
     assert f'| {torch[0]} to {torch[-1]} |' in table
-    recorded = {version for entry in matrix.read().values() for version in re.findall(r'\d+(?:\.\d+)+', str(entry))}
+    recorded = {
+        version for entry in matrix.read_record().values() for version in re.findall(r'\d+(?:\.\d+)+', str(entry))
+    }
     assert set(re.findall(r'\d+\.\d+\.\d+', table)) <= recorded

@@ -72,10 +72,12 @@ def test_large_values_do_not_overflow_in_float16():
     # Where attention is flat, r is 316, and r * v is beyond float16.
     inputs = [0.01 * torch.randn(1, 2, 20, 8), torch.randn(1, 2, 6, 8), 1000 * torch.randn(1, 2, 6, 8), torch.eye(2)]
     q, k, v = (x.half().requires_grad_() for x in inputs[:3])
-    (own,) = torch.autograd.grad(emsa_chunked(q, k, v, inputs[3], form='wide').sum(), q)
+    out = emsa_chunked(q, k, v, inputs[3], form='wide')
+    (own,) = torch.autograd.grad(out, q, torch.full_like(out, 0.01))
     q64, k64, v64 = (x.detach().double().requires_grad_() for x in (q, k, v))
-    (exact,) = torch.autograd.grad(emsa_reference(q64, k64, v64, inputs[3].double()).sum(), q64)
-    assert own.isfinite().all() and (own - exact).norm() < 0.01 * exact.norm()
+    exact_out = emsa_reference(q64, k64, v64, inputs[3].double())
+    (exact,) = torch.autograd.grad(exact_out, q64, torch.full_like(exact_out, 0.01))
+    assert own.isfinite().all() and (own - exact).norm() < 0.002 * exact.norm()
 
 
 class Recorded(TorchSteps):
@@ -141,7 +143,7 @@ def test_no_pass_over_maps_is_wasted(dtype):
 
 
 # Before this form: 400 + 780, 670 + 1390 and 4450 + 9930.
-@pytest.mark.parametrize('batch, most', [(1, (225, 395)), (2, (300, 560)), (16, (1180, 2540))])
+@pytest.mark.parametrize('batch, most', [(1, (204, 372)), (2, (280, 540)), (16, (1160, 2520))])
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_launches_of_a_training_step_are_few(batch, most, dtype):
     sums = [0, 0]
