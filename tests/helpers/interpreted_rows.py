@@ -35,13 +35,22 @@ class Kernels:
 
 
 def find_errors(case: Case) -> dict:
-    """Return errors as :func:`compare` does, with two blocks of rows and uninitialized memory full of NaN."""
+    """Return errors as :func:`compare` does, with two blocks of rows and uninitialized memory full of NaN.
+
+    In one draw of a few rows luck decides by a factor of two: where it speaks against the kernels, eight are taken.
+    """
     elements = -(-case.queries // 2) * case.heads * padded(case.keys)
+
+    def attend(*args):
+        return emsa_chunked(*args, block_elements=elements, form='triton')
+
     torch.use_deterministic_algorithms(True)
     with Kernels() as kernels:
-        found = compare(lambda *a: emsa_chunked(*a, block_elements=elements, form='triton'), case, batch=1, draws=1)
-    torch.use_deterministic_algorithms(False)
+        found = compare(attend, case, batch=1, draws=1)
     assert kernels.names == ['maps_kernel'] * 2 + ['grads_kernel'] * 2, kernels.names
+    if any(own > 2 * plain for own, plain in found.values()):
+        found = compare(attend, case, batch=1, draws=8)
+    torch.use_deterministic_algorithms(False)
     return found
 
 
