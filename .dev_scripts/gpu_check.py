@@ -1,9 +1,10 @@
 """Check and measure mmrest on one NVIDIA GPU, on a machine without a network: one table, one JSON file.
 
 Four parts: 1 parity with float64, 2 time and memory, 3 short training runs, 4 the largest image that can be trained on.
-Each runs in processes of its own, within a budget of seconds; results are written as they come. The machine needs
-torch 2.11 or newer with torchvision and Triton, NumPy 2, OpenCV, SciPy and matplotlib; what else mmdet needs is installed
-from wheels, which .dev_scripts/gpu_wheels.py fetches, into a temporary folder.
+Each runs in processes of its own, within a budget of seconds, and parts that are left out leave theirs to the others.
+Results are written as they come. The machine needs torch 2.11 or newer with torchvision and Triton, NumPy 2, OpenCV,
+SciPy and matplotlib; what else mmdet needs is installed from wheels, which .dev_scripts/gpu_wheels.py fetches, into a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f'--parts: there is no part {wrong[0]}{" with --quick" * args.quick}, only {known}')
     if args.device == 'cpu' and not args.dry_run:
         parser.error('--device cpu goes with --dry-run alone: what is measured here is a GPU')
+    args.device = 'cuda:0' if args.device == 'cuda' else args.device  # torch wants a number in places
     for folder in (args.golden, args.wheels):
         if folder and not folder.is_dir():
             parser.error(f'there is no folder {folder}')
@@ -81,6 +83,15 @@ def prepare(folder: Path | None, target: Path) -> None:
         )
 
 
+def find_device_problem(device: str) -> str:
+    """Return why a device cannot be used; '' where it can."""
+    import torch
+
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        return 'torch sees no GPU here: --device cpu --dry-run runs everything at tiny sizes on the CPU.'
+    return ''
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 where nothing has failed."""
     started = time.time()
@@ -92,12 +103,18 @@ def main(arguments: list[str] | None = None) -> int:
         except wheels.WheelError as error:
             print(error, file=sys.stderr)
             return 2
+        problem = find_device_problem(args.device)
+        if problem:
+            print(problem, file=sys.stderr)
+            return 2
         settings = Settings(args.device, args.dry_run, args.quick, find_golden(args.golden), folder)
         supervisor = Supervisor(settings, args.out, started, dry=args.dry_run, quick=args.quick)
         try:
             state = supervisor.run(args.parts)
         finally:
-            print(report.render(supervisor.state), flush=True)
+            table = report.render(supervisor.state)
+            supervisor.save(table=table.splitlines())
+            print(table, flush=True)
     print(f'{time.time() - started:.0f} s in all; everything is in {args.out}.')
     return int(any(row['status'] == FAILED for part in state['parts'].values() for row in part['rows']))
 

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections import OrderedDict
 from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
@@ -74,6 +75,21 @@ def plain_loading(monkeypatch) -> None:
     """Loading of checkpoints as torch does it: the tools of an earlier test have changed it for this process."""
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
         monkeypatch.delenv(name, raising=False)
+
+
+def forget_visualizers(patch: pytest.MonkeyPatch) -> None:
+    """Hide the visualizers of earlier runs, of which mmengine keeps one of a name, with its class and folder."""
+    if 'mmengine.visualization' in sys.modules:
+        kinds = [sys.modules['mmengine.visualization'].Visualizer]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+            patch.setattr(kind, '_instance_dict', OrderedDict())
+
+
+@pytest.fixture(autouse=True)
+def no_visualizers(monkeypatch) -> None:
+    """No visualizers of earlier tests, whose folders may be gone."""
+    forget_visualizers(monkeypatch)
 
 
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
@@ -250,6 +266,7 @@ def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None
     spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    forget_visualizers(patch)
     patch.chdir(folder)
     patch.setattr(sys, 'argv', [name, *map(str, args)])
     tool.main()

@@ -24,10 +24,14 @@ ALLOWED = {torch.float64: 1e-7, torch.float32: 1e-3}
 def golden_cases(settings: Settings) -> list[Case]:
     """Return a case for each file, or one that says why there is none."""
     folder = Path(settings.golden) if settings.golden else None
-    files = sorted(folder.glob('*.json')) if folder and (folder / 'golden.py').is_file() else []
+    files = (
+        sorted(folder.glob('*.json'), key=lambda path: path.stat().st_size)
+        if folder and (folder / 'golden.py').is_file()
+        else []
+    )
     if not files:
         return [Case('values of the published models', _no_files)]
-    files = [path for path in files if 'lite' in path.name] if settings.dry else files
+    files = files[:1] if settings.dry else files
     return [Case(f'values of {path.stem}', functools.partial(check, settings, path), seconds=3) for path in files]
 
 

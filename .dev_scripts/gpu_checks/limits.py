@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import time
 from typing import Callable
 
@@ -19,7 +20,7 @@ MEMORY_GB = 24.0  # of a common card: what a larger one has more is not used
 STRIDE, ASPECT = 32, 0.6  # sides are multiples of the one, and have the other as their ratio
 START, LARGEST = 0.5e6, 200e6  # pixels
 TOLERANCE = 0.1  # of the pixels
-CASE_SECONDS = 8.0
+CASE_SECONDS = 5.0
 
 
 def cases(settings: Settings) -> list[Case]:
@@ -57,6 +58,7 @@ def find_largest(settings: Settings, form: str, options: dict) -> dict:
         finally:
             model.zero_grad(set_to_none=True)
             if settings.on_gpu:
+                gc.collect()
                 torch.cuda.empty_cache()
 
     found, whole_search = search(fits, start, largest, time.monotonic() + CASE_SECONDS)

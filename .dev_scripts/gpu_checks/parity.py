@@ -45,7 +45,7 @@ def cases(settings: Settings) -> list[Case]:
 
 
 def check_attention(settings: Settings, impl: str, precision: str) -> dict:
-    """Compare an implementation with the plain formula, at all sizes, flat, usual and sharp, with and without mixing."""
+    """Compare an implementation with the plain formula at all sizes, flat, usual and sharp, with mixing and without."""
     rows, problems = [], []
     for size, mixing in itertools.product(DRY_SIZES if settings.dry else SIZES, (True, False)):
         for sharpness in SHARPNESS:
@@ -144,7 +144,7 @@ def relative_error(own: Tensor, exact: Tensor) -> float:
 
 
 def distance(own: list[Tensor], exact: list[Tensor]) -> float:
-    """Return the root mean square of the relative errors of tensors; those that are zero but for rounding do not count."""
+    """Return the root mean square of the relative errors of tensors, without those that are zero but for rounding."""
     largest = max(x.norm() / x.numel() ** 0.5 for x in exact)
     return root_mean_square(
         [relative_error(a, b) for a, b in zip(own, exact) if b.norm() / b.numel() ** 0.5 > 1e-9 * largest]

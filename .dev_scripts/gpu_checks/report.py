@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from .results import FAILED, OK, SKIPPED
 
+LEGEND = (
+    'Part 2: 2.00x is half the time of the released form, 2.00x/0.25 in a quarter of its memory; [shares of peaks].'
+)
+
 
 def render(state: dict) -> str:
     """Return the results as a table in Markdown, one line for each case, below what they were found on."""
-    lines = [describe(state), '', '| part | case | result | |', '|---|---|---|---|']
+    lines = [describe(state), LEGEND, '', '| part | case | result | |', '|---|---|---|---|']
     for number, part in sorted(state['parts'].items()):
         for row in part['rows']:
             summary = row.get('summary', '') + shares(row, peaks(state))
@@ -37,18 +41,18 @@ def peaks(state: dict) -> dict[str, float]:
 
 
 def shares(row: dict, limits: dict[str, float]) -> str:
-    """Return what the best of a case's own forms reaches of the device's peaks, as the end of its summary."""
-    groups = row.get('figures') or {}
-    if not groups or not limits or row['status'] != OK:
+    """Return what a case's forms reach of the device's peaks, of each stage the fastest, as the end of its summary."""
+    figures = row.get('figures') or {}
+    if not limits or row['status'] != OK:
         return ''
-    nested = all('ms' not in value and 'failed' not in value for value in groups.values())
     texts = []
-    for name, figures in groups.items() if nested else [('', groups)]:
-        known = {key: value for key, value in figures.items() if value.get('flops') and 'ms' in value}
-        own = {key: value for key, value in known.items() if key != 'sdpa'}
-        if own:
-            best = min(own, key=lambda key: own[key]['ms'])
-            texts.append(f'{name + " " * bool(name)}{best} {achieved(own[best], row["precision"], limits)}')
+    for name, found in figures.items():
+        if name.startswith('stage'):
+            timed = {form: value for form, value in found.items() if 'ms' in value and form != 'sdpa'}
+            best = min(timed, key=lambda form: timed[form]['ms'], default=None)
+            name, found = f'{name} {best}', timed.get(best, {})
+        if 'ms' in found and found.get('flops') and found.get('bytes'):
+            texts.append(f'{name} {achieved(found, row["precision"], limits)}')
     return f' [{"; ".join(texts)}]' if texts else ''
 
 

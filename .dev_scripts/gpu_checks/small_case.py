@@ -15,6 +15,8 @@ from .models import CHECKED_IMPLS
 
 def main() -> None:
     """Run them on the device that the command line names."""
+    if sys.argv[1].startswith('cuda'):
+        torch.cuda.set_device(sys.argv[1])
     for impl in CHECKED_IMPLS:
         for dtype in (torch.float32, torch.bfloat16):
             inputs = make_inputs(1.0, 37, heads=4, queries=101, channels=64, dtype=dtype)

@@ -20,7 +20,7 @@ from .results import Settings
 from .timing import Step, add_ratios, count, measure, seconds_of
 
 # Height, width, batch.
-SHAPES, DRY_SHAPES = ((800, 1344, 2), (224, 224, 64)), ((64, 96, 1),)
+SHAPES, DRY_SHAPES = ((800, 1344, 2), (224, 224, 64)), ((64, 64, 1),)
 MODES = ('train', 'forward')
 MEASURED_PRECISIONS = ('bf16', 'fp32', 'tf32')
 FORMS = (*BASELINES, *MEASURED_IMPLS)
@@ -43,11 +43,10 @@ def cases(settings: Settings) -> list[Case]:
             run = functools.partial(measure_attention, settings, name, shape, precision, mode)
             found.append(Case(f'attention {name} {label(shape)} {precision} {mode}', run, seconds=2, limit=30))
     if not settings.quick:
-        for name, form in itertools.product(
-            BACKBONES[: 1 if settings.dry else None], ('auto', *(x for x in MEASURED_IMPLS if x == 'triton'))
-        ):
+        for name, form in itertools.product(BACKBONES[: 1 if settings.dry else None], ('auto', 'triton')):
             run = functools.partial(measure_compiled, settings, name, form, shapes[0])
-            found.append(Case(f'compiled {name} {form} {label(shapes[0])} bf16 train', run, seconds=15, limit=90))
+            case = f'compiled {name} {form} {label(shapes[0])} bf16 train'
+            found.append(Case(case, run, seconds=1 if settings.dry else 15, limit=90))
     return found
 
 
@@ -77,29 +76,32 @@ def measure_peaks(settings: Settings) -> dict:
 
 def measure_backbones(settings: Settings, shape: tuple[int, int, int], precision: str, mode: str) -> dict:
     """Measure both backbones in all forms, in turn with those of others."""
-    builders = {
-        f'{name}:{form}': functools.partial(backbone_step, settings, f'{name}:{form}', shape, precision, mode)
-        for name, form in itertools.product(BACKBONES, FORMS)
-    }
+    names = [f'{name}:{form}' for name, form in itertools.product(BACKBONES, FORMS)]
     if not settings.quick:
-        names = PEER_NAMES[:1] if settings.dry else PEER_NAMES
-        builders.update(
-            {name: functools.partial(backbone_step, settings, name, shape, precision, mode) for name in names}
+        names += PEER_NAMES[:1] if settings.dry else PEER_NAMES
+    builders = {
+        name: functools.partial(
+            backbone_step,
+            settings,
+            functools.partial(_backbone, settings.device, settings.dry, name),
+            shape,
+            precision,
+            mode,
         )
-    dtype, uses_tf32 = PRECISIONS[precision]
-    with tf32(uses_tf32):
+        for name in names
+    }
+    with tf32(PRECISIONS[precision][1]):
         results = measure(builders, BACKBONE_SECONDS, settings.device)
-        for name, row in results.items():
-            if 'ms' in row:
-                row.update(count(builders[name]()))
-    for name in BACKBONES:
-        own = [f'{name}:{form}' for form in FORMS]
-        add_ratios(results, f'{name}:released', own)
-        # What all forms compute; those of custom operators are not counted.
-        flops = results[f'{name}:matmul'].get('flops')
-        for key in own:
-            if 'ms' in results[key]:
-                results[key]['flops'] = flops
+        for name in BACKBONES:
+            own = [f'{name}:{form}' for form in FORMS]
+            add_ratios(results, own[0], own)
+            # Counting takes as long as many steps: the fastest form's bytes, and operations of the one without custom
+            # operators, whose own are not counted. All forms compute the same.
+            timed = [key for key in own if 'ms' in results[key]]
+            if f'{name}:matmul' in timed:
+                best = min(timed, key=lambda key: results[key]['ms'])
+                flops = count(builders[f'{name}:matmul']())['flops']
+                results[best].update(flops=flops, bytes=count(builders[best]())['bytes'])
     return dict(figures=results, precision=precision, summary=summarize(results), problems=failures(results))
 
 
@@ -113,16 +115,19 @@ def failures(results: dict[str, dict]) -> list[str]:
     ]
 
 
-def summarize(results: dict[str, dict]) -> str:
-    """Return times, speedups and memory of a group in one line."""
+def summarize(results: dict[str, dict], times: bool = True) -> str:
+    """Return times, speedups and memory of a group in one line; without ``times``, those of the first alone."""
     parts = []
-    for name, row in results.items():
+    for i, (name, row) in enumerate(results.items()):
+        words = [name]
         if 'ms' not in row:
-            parts.append(f'{name} {row["failed"].split(":")[0]}')
-            continue
-        ratio = f' {row["speedup"]:.2f}x' if 'speedup' in row and row['speedup'] != 1 else ''
-        memory = f' {row["mb"]:.0f} MB' if row['mb'] else ''
-        parts.append(f'{name} {row["ms"]:.3g} ms{ratio}{memory}')
+            words.append(row['failed'].split(':')[0])
+        elif times or i == 0 or 'speedup' not in row:
+            words += [f'{row["ms"]:.3g} ms', f'{row["mb"]:.0f} MB' if row['mb'] else '']
+        if row.get('speedup', 1) != 1:
+            memory = f'/{row["memory"]:.2f}' if 'memory' in row and not times else ''
+            words.append(f'{row["speedup"]:.2f}x{memory}')
+        parts.append(' '.join(filter(None, words)))
     return ', '.join(parts)
 
 
@@ -133,25 +138,19 @@ def _backbone(device: str, dry: bool, name: str) -> nn.Module:
 
 
 def backbone_step(
-    settings: Settings,
-    name: str,
-    shape: tuple[int, int, int],
-    precision: str,
-    mode: str,
-    wrap: Callable[[nn.Module], Callable] = lambda model: model,
+    settings: Settings, build: Callable[[], nn.Module], shape: tuple[int, int, int], precision: str, mode: str
 ) -> Step:
-    """Return a step of a backbone: forward, or forward and backward with gradients of all parameters."""
-    model = _backbone(settings.device, settings.dry, name)
+    """Return a step of the backbone that is built: forward, with gradients of all parameters in training."""
+    model, train, dtype = build(), mode == 'train', PRECISIONS[precision][0]
     height, width, batch = shape
     images = torch.rand(batch, 3, height, width, device=settings.device)
-    forward, dtype = wrap(model), PRECISIONS[precision][0]
 
     def step() -> None:
-        model.train(mode == 'train')
-        with torch.set_grad_enabled(mode == 'train'):
+        model.train(train)
+        with torch.set_grad_enabled(train):
             with autocast(settings.device, dtype):
-                maps = forward(images)
-            if mode == 'train':
+                maps = model(images)
+            if train:
                 # A gradient for every map from a loss that costs next to nothing.
                 sum(x.sum(dtype=torch.float32) for x in ([maps] if isinstance(maps, Tensor) else maps)).backward()
                 model.zero_grad(set_to_none=True)
@@ -161,13 +160,18 @@ def backbone_step(
 
 def measure_compiled(settings: Settings, name: str, form: str, shape: tuple[int, int, int]) -> dict:
     """Measure a training step through ``torch.compile`` beside the same one without."""
-    backend = 'eager' if settings.dry else 'inductor'  # what a dry run compiles, it need not translate
+
+    def build(compiled: bool) -> nn.Module:
+        # A dry run captures the graph of one stage, and does not translate it, which takes a compiler.
+        options = dict(out_indices=(0,)) if settings.dry else {}
+        model = build_own(name, settings.dry, form, **options).to(settings.device)
+        return torch.compile(model, backend='eager' if settings.dry else 'inductor') if compiled else model
+
     steps = {
-        key: functools.partial(backbone_step, settings, f'{name}:{form}', shape, 'bf16', 'train', wrap)
-        for key, wrap in (
-            ('eager', lambda model: model),
-            ('compiled', functools.partial(torch.compile, backend=backend)),
+        key: functools.partial(
+            backbone_step, settings, functools.partial(build, key == 'compiled'), shape, 'bf16', 'train'
         )
+        for key in ('eager', 'compiled')
     }
     results = measure(steps, BACKBONE_SECONDS, settings.device)
     add_ratios(results, 'eager', list(steps))
@@ -179,12 +183,13 @@ def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int]
     if precision == 'tf32':
         need_gpu(settings, 'TF32')
     dtype, uses_tf32 = PRECISIONS[precision]
-    height, width, batch = shape
-    alone = AttentionOnly(build_own(name, settings.dry), (height, width), batch, None)
+    alone = _attention(name, settings.dry, shape)
     figures, texts, problems = {}, [], []
     for i, (heads, _, mixing, _) in enumerate(alone.settings):
         tokens, pairs, weight, bias = (alone.stages[4 * i + j].detach().to(settings.device) for j in range(4))
-        q, k, v = (x.to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (tokens, *pairs.chunk(2, dim=-1)))
+        # As linear layers give them: keys and values are halves of one tensor, and heads are strides.
+        halves = (tokens.to(dtype), *pairs.to(dtype).chunk(2, dim=-1))
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in halves)
         inputs = [q, k, v, *([weight, bias] if mixing else [])]
         builders = {
             form: functools.partial(attention_step, settings, form, inputs, dtype, mode) for form in (*FORMS, 'sdpa')
@@ -195,12 +200,14 @@ def measure_attention(settings: Settings, name: str, shape: tuple[int, int, int]
         for form, row in results.items():
             row.update(flops=flops(q, k, mixing and form != 'sdpa', mode), bytes=least_bytes(q, k, mode))
         figures[f'stage {i + 1}'] = results
-        times = ' '.join(
-            f'{form} {row["speedup"]:.2f}x' for form, row in results.items() if 'speedup' in row and form != 'released'
-        )
-        texts.append(f'{i + 1}: {results["released"].get("ms", float("nan")):.3g} ms {times}')
+        texts.append(f'stage {i + 1} {summarize(results, times=False)}')
         problems += failures(results)
     return dict(figures=figures, precision=precision, summary='; '.join(texts), problems=problems)
+
+
+@functools.cache
+def _attention(name: str, dry: bool, shape: tuple[int, int, int]) -> AttentionOnly:
+    return AttentionOnly(build_own(name, dry), shape[:2], shape[2], None)
 
 
 def attention_step(settings: Settings, form: str, inputs: list[Tensor], dtype: torch.dtype, mode: str) -> Step:

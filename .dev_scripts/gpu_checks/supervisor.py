@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -37,13 +38,14 @@ class Part:
 
 
 PARTS = {
-    1: Part('parity', 'gpu_checks.parity', 60, 55),
-    2: Part('speed', 'gpu_checks.speed', 125, 105),
-    3: Part('training', 'gpu_checks.training', 115, None),
+    1: Part('parity', 'gpu_checks.parity', 55, 55),
+    2: Part('speed', 'gpu_checks.speed', 135, 110),
+    3: Part('training', 'gpu_checks.training', 110, None),
     4: Part('largest image', 'gpu_checks.limits', 35, None),
 }
 # Seconds of the whole command. A process that is told to end is given a few.
 TOTAL, QUICK_TOTAL = 350, 175
+MARGIN = 3
 DRY_TOTAL = 600  # of a dry run, for each of its parts too: a CPU may be slow, and busy
 STARTS = 6  # of processes, for one part
 START_SECONDS = 12  # less than that is not worth another start
@@ -57,27 +59,37 @@ class Supervisor:
         settings (Settings): For all parts.
         out (Path): File of results.
         started (float): When the command began, as ``time.time()`` gives it.
+        worker (str): Module that a process runs.
         **more: Written into the file beside the parts.
     """
 
-    def __init__(self, settings: Settings, out: Path, started: float, **more: object) -> None:
+    def __init__(
+        self, settings: Settings, out: Path, started: float, worker: str = 'gpu_checks.worker', **more: object
+    ) -> None:
         self.settings, self.out = settings, out
         self.deadline = started + (DRY_TOTAL if settings.dry else QUICK_TOTAL if settings.quick else TOTAL)
+        self.worker = worker
         self.lock = threading.Lock()
         self.state: dict = dict(more, machine=None, parts={})
 
     def run(self, numbers: list[int]) -> dict:
         """Run the parts in order, at the same time if they are dry, and return all results."""
+        budgets = {number: self._budget(number) for number in numbers}
+        # Parts that are left out leave their time to the others.
+        self.share = max((self.deadline - time.time() - MARGIN) / sum(budgets.values()), 0.1)
         with ThreadPoolExecutor(len(numbers) if self.settings.dry else 1) as pool:
             list(pool.map(self.run_part, numbers))
         return self.state
 
+    def _budget(self, number: int) -> float:
+        part = PARTS[number]
+        return DRY_TOTAL if self.settings.dry else part.quick_budget if self.settings.quick else part.budget
+
     def run_part(self, number: int) -> None:
         """Run a part in one process or, where a case ends that, in several."""
         part, start = PARTS[number], time.time()
-        budget = part.quick_budget if self.settings.quick else part.budget
-        budget = DRY_TOTAL if self.settings.dry else budget
-        state = dict(title=part.title, budget=budget, seconds=0.0, rows=[])
+        budget = self.share * self._budget(number)
+        state = dict(title=part.title, budget=round(budget), seconds=0.0, rows=[])
         self.state['parts'][str(number)] = state
         deadline = min(start + budget, self.deadline)
         path = Path(self.settings.folder) / f'part{number}.json'
@@ -108,7 +120,7 @@ class Supervisor:
             deadline=deadline,
             describe=self.state['machine'] is None,
         )
-        command = [sys.executable, '-W', 'ignore', '-m', 'gpu_checks.worker', json.dumps(job)]
+        command = [sys.executable, '-W', 'ignore', '-m', self.worker, json.dumps(job)]
         with path.with_suffix('.log').open('ab') as log:
             process = subprocess.Popen(
                 command,
@@ -138,9 +150,10 @@ class Supervisor:
             if is_overdue(state['rows'], time.time(), deadline):
                 break
 
-    def save(self) -> None:
-        """Write the file of results."""
+    def save(self, **more: object) -> None:
+        """Write the file of results, with more in it."""
         with self.lock:
+            self.state.update(more)
             write_results(self.out, self.state)
 
 
@@ -149,7 +162,8 @@ def environment(settings: Settings) -> dict[str, str]:
     paths = [str(ROOT), str(SCRIPTS), *(path for path in sys.path if path.startswith(settings.folder))]
     if os.environ.get('PYTHONPATH'):
         paths.append(os.environ['PYTHONPATH'])
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
+    threads = dict(OMP_NUM_THREADS='1') if settings.dry else {}  # dry parts run side by side
+    return {**os.environ, **threads, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
 
 
 def is_overdue(rows: list[dict], now: float, deadline: float) -> bool:
@@ -171,10 +185,10 @@ def ended(row: dict, status: int, now: float, deadline: float) -> dict:
 
 
 def end_process(process: subprocess.Popen) -> None:
-    """End a process and those that it has started; nothing happens to one that has ended."""
-    if process.poll() is None:
+    """End a process, and those that it has started even where it has ended itself."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def last_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from typing import Any, Callable
@@ -70,17 +71,22 @@ def measure(builders: dict[str, Callable[[], Step]], seconds: float, device: str
             steps[name] = step, seconds_of(step, device)
         except torch.OutOfMemoryError:
             results[name] = dict(failed='out of memory')
-            torch.cuda.empty_cache()
         except Exception as error:
             if is_lost(device):
                 raise
             results[name] = dict(failed=first_line(error))
-    whole = sum(max(estimate, INTERVAL) for _, estimate in steps.values())
-    rounds = min(max(int(seconds / max(whole, 1e-9)), MIN_ROUNDS), MAX_ROUNDS)
+        if 'failed' in results[name] and device.startswith('cuda'):
+            step = None  # with what it holds
+            gc.collect()
+            torch.cuda.empty_cache()
+    rounds, most = 1, 1  # on a CPU nobody reads the times
+    if device.startswith('cuda'):
+        whole = sum(max(estimate, INTERVAL) for _, estimate in steps.values())
+        rounds, most = min(max(int(seconds / max(whole, INTERVAL)), MIN_ROUNDS), MAX_ROUNDS), MAX_REPEATS
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, (step, estimate) in steps.items():
-            repeats = min(max(round(INTERVAL / max(estimate, 1e-9)), 1), MAX_REPEATS)
+            repeats = min(max(round(INTERVAL / max(estimate, 1e-9)), 1), most)
             times[name].append(1e3 * seconds_of(step, device, repeats))
     for name, values in times.items():
         results[name].update(ms=statistics.median(values), all_ms=values)

@@ -12,7 +12,6 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -104,13 +103,10 @@ def draw(settings: Settings) -> Path:
 
 def common_options(settings: Settings, config: str) -> dict:
     """Return what all runs of a config set."""
-    workers = 0 if settings.dry else 4
-    options = {
-        'data_root': f'{draw(settings)}/',
-        'train_dataloader.num_workers': workers,
-        'train_dataloader.persistent_workers': workers > 0,
-        'default_hooks.logger.interval': 10,
-    }
+    options = {'data_root': f'{draw(settings)}/', 'default_hooks.logger.interval': 10}
+    for loader in ('train_dataloader', 'val_dataloader'):
+        # Small images are read in no time, but waiting for the end of workers takes seconds a run.
+        options.update({f'{loader}.num_workers': 0, f'{loader}.persistent_workers': False})
     if config == RETINANET:
         options['model.test_cfg.score_thr'] = 0.0  # so little training finds nothing with certainty
     if settings.dry:
@@ -221,6 +217,8 @@ def train_detector(settings: Settings, config: str, precision: str, resumed: boo
         # Epochs are of one length, so a run that went on has as many steps before as after.
         if runner.iter != 2 * len(before):
             problems = [f'{runner.iter} steps after {len(before)} before the interruption']
+    if not settings.on_gpu:
+        words = ', '.join([*([words] * bool(words)), 'in float32: mmengine has no mixed precision on a CPU'])
     result = report(runner, falls=not settings.dry, words=words)
     if not result['metrics']:
         problems.append('no AP')

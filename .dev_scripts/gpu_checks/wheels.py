@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,10 @@ def install(folder: Path, target: Path) -> int:
         result = subprocess.run(command + wheels, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if result.returncode:
             raise WheelError(f'pip could not install the wheels of {folder}:\n{result.stdout[-2000:]}')
+        # Of setuptools, the file that gives Python 3.12 its distutils back, which mmengine imports, is read in folders
+        # of packages alone; the folder becomes one in every process that has it on PYTHONPATH.
+        (target / 'sitecustomize.py').write_text('import os, site\nsite.addsitedir(os.path.dirname(__file__))\n')
+        site.addsitedir(str(target))
         sys.path.insert(0, str(target))
         importlib.invalidate_caches()
     return len(wheels)

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -20,11 +21,11 @@ from .results import Settings
 def describe(device: str) -> dict:
     """Return what the figures depend on: the device and the versions of what runs on it."""
     found = dict(device=device, python=platform.python_version(), torch=torch.__version__, cuda=torch.version.cuda)
-    for name in ('triton', 'torchvision', 'numpy', 'mmdet', 'mmseg', 'mmpretrain'):
+    for name in ('triton', 'torchvision', 'numpy', 'mmengine', 'mmcv-lite', 'mmdet', 'mmsegmentation', 'mmpretrain'):
         try:
-            found[name] = importlib.import_module(name).__version__
-        except Exception as error:  # a module that cannot be imported is a fact like others
-            found[name] = f'{type(error).__name__}: {error}'[:100]
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = 'not installed'
     if device.startswith('cuda'):
         properties = torch.cuda.get_device_properties(device)
         found.update(

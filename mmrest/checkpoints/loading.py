@@ -134,7 +134,7 @@ def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> Ordere
     if all(key.startswith('module.') for key in state_dict):
         state_dict = OrderedDict((key[len('module.') :], value) for key, value in state_dict.items())
     if hasattr(inner, '_metadata'):
-        state_dict._metadata = inner._metadata  # module versions, used by load_state_dict()
+        state_dict._metadata = inner._metadata  # type: ignore[attr-defined]  # versions of modules
     return state_dict
 
 
@@ -220,7 +220,7 @@ def compare_state_dict(
     return report
 
 
-def _backbones(model: nn.Module) -> dict[str, nn.Module]:
+def _backbones(model: nn.Module) -> dict[str, Any]:
     """Return the backbones of this package in a model, by the prefix of their keys."""
     return {
         f'{name}.' if name else '': module
@@ -298,6 +298,7 @@ def load_pretrained(
 
 def inner_model(model: nn.Module) -> nn.Module:
     """Return the model inside wrappers for distributed training and test-time augmentation."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
+    inner: Any = model
+    while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
+        inner = inner.module
+    return inner

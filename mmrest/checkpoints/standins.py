@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from typing import Any, Callable
+from typing import Any, Callable, SupportsIndex
 
 import numpy as np
 from mmengine.logging.history_buffer import HistoryBuffer
@@ -60,12 +60,13 @@ class Array(np.ndarray):
         if not isinstance(dtype, DType) or not isinstance(content, bytes):
             _refuse('a NumPy array of a type other than numbers')
         # NumPy itself checks that the shape fits the number of bytes.
-        super().__setstate__((version, tuple(map(int, shape)), dtype.dtype, bool(is_fortran), content))
+        plain: Any = (version, tuple(map(int, shape)), dtype.dtype, bool(is_fortran), content)
+        super().__setstate__(plain)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return np.array(self, subok=False).__reduce__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return self.__reduce__()
 
 

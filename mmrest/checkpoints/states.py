@@ -41,7 +41,7 @@ def check_state(path: str | Path, optimizer: bool = True) -> dict[str, Any]:
     held = checkpoint if isinstance(checkpoint, dict) else {}
     parts = (*_PARTS, 'optimizer') if optimizer else _PARTS
     missing = [part for part in parts if not isinstance(held.get(part), dict)]
-    meta = held.get('meta')
+    meta: Any = held.get('meta')
     if not missing:
         missing = [f'meta.{key}' for key in ('epoch', 'iter') if type(meta.get(key)) is not int or meta[key] < 0]
     if missing:

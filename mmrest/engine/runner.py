@@ -71,6 +71,12 @@ class CheckedRunner(Runner):
             if isinstance(handler, logging.FileHandler):
                 handler.close()
                 logger.removeHandler(handler)
+        # mmengine registers both globally by name; another run in this process would write into the deleted folder.
+        for instance in (logger, getattr(self, 'visualizer', None)):
+            for cls in type(instance).__mro__:
+                registered = vars(cls).get('_instance_dict', {})
+                for name in [name for name, each in registered.items() if each is instance]:
+                    del registered[name]
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # not empty
             Path(self.work_dir).rmdir()

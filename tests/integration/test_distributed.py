@@ -219,7 +219,8 @@ def test_training_fsdp_in_two_processes_gives_the_same_losses(repo, pairs, tmp_p
 def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, shapes, tmp_path):
     """Frozen stages, gradient checkpointing and SyncBN included, without find_unused_parameters."""
     config = tmp_path / 'small.py'
-    config.write_text(SMALL.format(repo=repo, epochs=1))
+    sync_bn = "out_channels=16, norm_cfg=dict(_delete_=True, type='SyncBN')"
+    config.write_text(SMALL.format(repo=repo, epochs=1).replace('out_channels=16', sync_bn, 1))
     environment = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(free_port()), 'OMP_NUM_THREADS': '1'}
     options = [
         '--cfg-options',
@@ -228,7 +229,6 @@ def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, sha
         'model.backbone.with_cp=True',
         'model.backbone.frozen_stages=2',
         'model.backbone.norm_eval=False',
-        'model.neck.norm_cfg.type=SyncBN',
     ]
 
     def launch(script, *args):

@@ -68,12 +68,12 @@ def test_train_resumed_after_a_kill_continues_the_schedule(killed, resumed, run,
     assert {**steps(before), **steps(after)} == steps(whole)
 
 
-def test_test_trained_detector_prints_coco_metrics(killed, resumed, run, shapes, tmp_path, own_process_state):
+def test_test_trained_detector_prints_coco_metrics(killed, resumed, run, shapes, tmp_path, own_process_state, capsys):
     config, _, work_dir, _ = killed
     targets = ['--out', tmp_path / 'results.pkl', '--show-dir', tmp_path / 'painted', '--work-dir', tmp_path / 'run']
     run('test', config, work_dir / 'epoch_4.pth', *targets, '--cfg-options', f'data_root={shapes}')
     (out,) = read_logs(tmp_path / 'run').values()
-    assert len(re.findall(r'Average (?:Precision|Recall)', out)) == 12
+    assert len(re.findall(r'Average (?:Precision|Recall)', capsys.readouterr().out)) == 12
     assert [name for name in LOGGED if f'coco/{name}:' not in out] == []
     assert "of the model's values, loaded from" in out and '100.0%' in out
     assert (tmp_path / 'results.pkl').stat().st_size > 0

@@ -5,6 +5,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmrest import ResTv2, ResTv2Ablation
+from mmrest.layers import EMSAv2
 
 # With the 1000-way classifier: LayerNorm and Linear(C, 1000).
 PARAMETERS = dict(tiny=30_434_776, small=41_205_976, base=55_965_208, large=86_532_520)
@@ -64,7 +65,7 @@ def loop_over_windows(model, x):
                     for left in range(0, w, side):
                         part = normed[n : n + 1, top : top + side, left : left + side]
                         size = part.shape[1:3]
-                        out = super(type(block.attn), block.attn).forward(part.flatten(1, 2), size)
+                        out = EMSAv2.forward(block.attn, part.flatten(1, 2), size)
                         attended[n : n + 1, top : top + side, left : left + side] = out.unflatten(1, size)
             x = x.permute(0, 2, 3, 1) + attended
             x = (x + block.mlp(block.norm2(x))).permute(0, 3, 1, 2)

@@ -71,7 +71,7 @@ def closed():
 
 FAILURES = [
     ('none.pth', 'the server answers 404 Not Found'),
-    ('page.pth', 'the server answers with a web page, which may want a login'),
+    ('page.pth', 'the server answers with a web page, perhaps a login form'),
     ('silent.pth', 'no answer for 0.3 seconds'),
     ('', 'the URL has no file name'),
     ('cut.pth', r'the download ended after [\d,]+ of [\d,]+ bytes'),

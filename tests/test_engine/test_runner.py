@@ -298,6 +298,22 @@ def test_build_runner_refused_leaves_nothing_in_the_work_dir(tmp_path, change, m
     assert (tmp_path / 'run').exists() == bool(existing)
 
 
+def test_run_after_a_refused_one_logs_into_its_own_folder(tmp_path):
+    visualizer = dict(type='Visualizer', name='shared', vis_backends=[dict(type='LocalVisBackend')])
+    with pytest.raises(UsageError, match='unexpected keyword'):
+        wrong = config(tmp_path, visualizer=visualizer)
+        wrong.model.depth = 3
+        build_runner(wrong)
+    refused = config(tmp_path, visualizer=visualizer)
+    refused.optim_wrapper.constructor = 'LayerDecayOptimWrapperConstructor'
+    refused.optim_wrapper.paramwise_cfg = dict(layer_decay_rate=0.9)
+    with pytest.raises(UsageError, match='Layer decay'):
+        build_runner(refused, train=True)
+    runner = build_runner(config(tmp_path, visualizer=visualizer), train=True)
+    assert [path.name for path in (tmp_path / 'run').iterdir() if path.is_dir()] == [Path(runner.log_dir).name]
+    assert list(Path(runner.log_dir).glob('*.log')) and list(Path(runner.log_dir).glob('vis_data/config.py'))
+
+
 @pytest.mark.parametrize('unmatched', [[], ['layers'], ['layers', 'head']])
 def test_build_runner_unmatched_custom_keys_are_logged_once(tmp_path, unmatched):
     cfg = config(tmp_path)

@@ -14,8 +14,8 @@ def files(folder):
 @pytest.mark.parametrize(
     'args, message',
     [
-        (['file'], 'root file: .*file is no folder'),
-        (['file/below/it'], 'root file/below/it: .*file is no folder'),
+        (['file'], 'root file: .*file is not a writable folder'),
+        (['file/below/it'], 'root file/below/it: .*file is not a writable folder'),
         (['drawn', '--seed', '1'], 'drawn holds a dataset drawn with .* not with'),
         (['foreign'], 'mine.txt is not a file of a shapes dataset'),
         (['blocked'], 'blocked/images'),

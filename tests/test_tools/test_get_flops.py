@@ -30,7 +30,7 @@ def test_flops_of_a_backbone_are_written_by_stage(run, tmp_path, capsys):
 def test_flops_of_a_config_are_printed_by_part(run, configs, capsys):
     run('get_flops', configs['ResTv2'], '--shape', 64, 96)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[3:]] == ['backbone,'] * 4 + ['neck', 'bbox_head', 'total']
+    assert [line.split()[1] for line in lines[4:]] == ['backbone,'] * 4 + ['neck', 'bbox_head', 'total']
     assert lines[0] == 'One image of 64 x 96 (height x width)'
 
 

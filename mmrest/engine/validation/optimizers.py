@@ -60,7 +60,7 @@ def find_optimizer_errors(wrapper: Any, scope: str | None) -> list[str]:
     if isinstance(constructor, type) and issubclass(constructor, DefaultOptimWrapperConstructor):
         if 'optimizer' not in wrapper:
             close = closest_match('optimizer', wrapper)
-            return [*errors, f'{path} has no optimizer.' + (f' Did you mean it by {path}.{close}?' if close else '')]
+            return [*errors, f'{path} has no optimizer.' + (f' Is {path}.{close} misspelled?' if close else '')]
         kind = find(f'{path}.type', OPTIM_WRAPPERS, wrapper, 'OptimWrapper')
         if kind:
             errors += describe_unknown(path, wrapper, *get_parameters(kind), kind.__name__, WRAPPER_KEYS)

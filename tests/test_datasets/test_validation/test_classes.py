@@ -94,7 +94,7 @@ def test_mixed_classes_in_training_parts_raise(classes, mixed, kind, scope):
 @pytest.mark.parametrize(
     'dataset, scope, said',
     [
-        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the text 'disc'.* write a tuple"),
+        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the string 'disc'.* write a tuple"),
         (
             dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))),
             'mmseg',

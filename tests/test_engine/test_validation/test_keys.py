@@ -92,8 +92,11 @@ def test_validate_wrong_training_loop_raises(framework_config, framework, loop, 
 @pytest.mark.parametrize(
     'hooks, message',
     [
-        (dict(checkpont=dict(type='CheckpointHook')), 'default_hooks.checkpont is no hook .*Did you mean checkpoint'),
-        (dict(loggr=dict(type='LoggerHook')), 'default_hooks.loggr is no hook .*Did you mean logger'),
+        (
+            dict(checkpont=dict(type='CheckpointHook')),
+            'default_hooks.checkpont is not a default hook .*Did you mean checkpoint',
+        ),
+        (dict(loggr=dict(type='LoggerHook')), 'default_hooks.loggr is not a default hook .*Did you mean logger'),
         (dict(checkpoint=dict(interval=5)), 'default_hooks.checkpoint has no type'),
         (dict(checkpoint=dict(type='CheckpointHok')), 'is not registered in hooks. Did you mean CheckpointHook'),
     ],

@@ -31,7 +31,7 @@ def test_validate_misspelled_schedule_keys_raise(framework_config, framework):
     [
         (
             dict(type='OptimWrapper', optimzer=dict(type='SGD', lr=0.1)),
-            'has no optimizer. Is optim_wrapper.optimzer meant',
+            'has no optimizer. Is optim_wrapper.optimzer misspelled',
         ),
         (dict(optimizer=dict(lr=0.1)), 'optim_wrapper.optimizer has no type'),
         (
