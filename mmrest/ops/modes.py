@@ -78,8 +78,12 @@ def is_stock(module: nn.Module, kind: type[M]) -> TypeGuard[M]:
     """
     if type(module) is not kind or not is_unhooked(module):
         return False
-    if kind.forward is not _FORWARDS[kind] or kind.__call__ is not _CALL or 'forward' in module.__dict__:
+    if kind.forward is not _FORWARDS[kind] or 'forward' in module.__dict__:
         return False
     if module._compiled_call_impl is not None:
+        return False
+    if is_exporting():  # torch.export replaces __call__ and parameters while it records
+        return True
+    if kind.__call__ is not _CALL:
         return False
     return all(p is None or type(p) is nn.Parameter or type(p) is Tensor for p in module._parameters.values())
