@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-reliability lint doctor clean
+.PHONY: help install demo test test-all test-reliability lint docs doctor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,9 +33,15 @@ lint: install ## check style, imports between packages, types and spelling
 	@$(RUN) -m mypy
 	@$(RUN) -m codespell_lib
 
+docs: install ## build the documentation into site/; a broken link fails
+	@$(RUN) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null \
+		|| $(RUN) -m pip install -q -c constraints.txt --no-build-isolation -e ".[docs]"
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo "The site is in site/index.html."
+
 doctor: ## say what is wrong with the environment and how to mend it
 	@if [ -x $(RUN) ]; then $(RUN) tools/doctor.py; else $(PYTHON) tools/doctor.py; fi
 
 clean: ## remove .venv, build folders and caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache
 	find mmrest tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +

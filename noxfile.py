@@ -25,7 +25,7 @@ nox.options.reuse_existing_virtualenvs = False
 def install(session: nox.Session, cell: matrix.Cell) -> None:
     """Install what belongs to a cell, and mmrest as it is in the repository."""
     constraints = Path(session.create_tmp()) / 'constraints.txt'
-    constraints.write_text(matrix.constraints_of(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8')))
+    constraints.write_text(matrix.make_constraints(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8')))
     session.install('-c', str(constraints), 'pip', 'setuptools', 'wheel')
     session.install('-c', str(constraints), *cell.packages, *matrix.TESTS)
     if cell.compiled:
@@ -62,9 +62,9 @@ def run_cell(session: nox.Session, name: str) -> None:
         )
         if not report.is_file():
             session.error('pytest has written no report, so nothing is recorded.')
-        new = matrix.entry(cell, str(folder / 'bin' / 'python'), report, folder, seconds, whole)
-        matrix.write(name, new)
-        version_table.main(['--write'])  # the table in README.md says what the record says
+        new = matrix.make_entry(cell, str(folder / 'bin' / 'python'), report, folder, seconds, whole)
+        matrix.write_entry(name, new)
+        version_table.main(['--write'])  # the table in docs/installation.md says what the record says
         if new['failed'] or not new['passed']:
             session.error(f'{new["passed"]} passed, {new["failed"]} failed: {", ".join(new["failures"])}')
     finally:

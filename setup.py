@@ -36,6 +36,8 @@ ONEDL = [
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
+# What `make docs` builds the site with.
+DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings>=1,<2', 'mkdocstrings-python>=2,<3']
 # The tests build the package, too.
 DEVELOPMENT = [
     'codespell',
@@ -107,9 +109,20 @@ setup(
         'analysis': ANALYSIS,
         'export': EXPORT,
         'tensorboard': TENSORBOARD,
+        'docs': DOCS,
         'dev': DEVELOPMENT,
         'all': sorted(
-            {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *MMCV_LITE, *ANALYSIS, *EXPORT, *TENSORBOARD, *DEVELOPMENT}
+            {
+                *DETECTION,
+                *SEGMENTATION,
+                *CLASSIFICATION,
+                *MMCV_LITE,
+                *ANALYSIS,
+                *EXPORT,
+                *TENSORBOARD,
+                *DOCS,
+                *DEVELOPMENT,
+            }
         ),
     },
     classifiers=[

@@ -1,4 +1,4 @@
-"""Write configs/metafile.yml and docs/model_zoo.md of this repository from its configs and the papers' figures."""
+"""Write configs/metafile.yml and docs/model_zoo.md from the configs and the figures of the papers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
+    """Run the command line."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('--check', action='store_true', help='write nothing; fail if a file is not what it should be')
+    parser.add_argument('--check', action='store_true', help='write nothing; fail if a file is out of date')
     args = parser.parse_args()
     with exit_on_user_error():
         for name, text in make_pages(ROOT).items():

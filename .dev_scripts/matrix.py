@@ -1,7 +1,7 @@
-"""The environments that mmrest is tested in, and the record of what came of it: docs/compatibility.json.
+"""Environments that mmrest is tested in, and the record of the results, docs/compatibility.json.
 
-noxfile.py makes the environments; this module needs the standard library only. ``docs/compatibility.json`` has one
-entry for each cell that was run. A run replaces the entry of its own cell.
+noxfile.py makes the environments and imports this module, which therefore needs the standard library only. The record
+has one entry for each cell that was run; a new run replaces the entry of its cell.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ONEDL = (
 )
 LIBRARIES = ('torch', 'torchvision', *OPENMMLAB, 'ftfy', 'regex', 'numpy', 'opencv-python', 'modelindex')
 TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard')
-# What each column of the record is installed as, by any family of libraries.
+# Distributions that each column of the record may be installed from.
 DISTRIBUTIONS = {
     'torch': ('torch',),
     'torchvision': ('torchvision',),
@@ -50,11 +50,11 @@ class Cell:
 
     Attributes:
         python (str): Version of Python, e.g. '3.11'.
-        packages (tuple[str]): What is installed beside what the tests need; in the versions of constraints.txt.
-        pins (tuple[str]): Versions that take the place of those in constraints.txt.
-        free (tuple[str]): Packages whose version is left to pip, in spite of constraints.txt.
-        compiled (bool): Compile mmcv's operators instead of using those of mmrest.
-        whole (bool): Run all tests that ``make test`` runs, not only those marked ``matrix``.
+        packages (tuple[str]): Packages to install beside those of the tests, in the versions of constraints.txt.
+        pins (tuple[str]): Requirements that replace those of constraints.txt.
+        free (tuple[str]): Packages whose version pip chooses.
+        compiled (bool): Compile the operators of mmcv instead of using those of mmrest.
+        whole (bool): Run all tests of ``make test`` instead of those marked ``matrix``.
     """
 
     python: str
@@ -65,7 +65,7 @@ class Cell:
     whole: bool = False
 
 
-# OneDL's mmdet asks for an OpenCV and a NumPy in which its image corruptions work.
+# The mmdet of OneDL requires versions of OpenCV and NumPy of its own.
 FORK = dict(
     packages=(*(name for name in LIBRARIES if name not in OPENMMLAB), *ONEDL),
     free=('numpy', 'opencv-python', 'opencv-python-headless', 'scipy'),
@@ -79,7 +79,7 @@ CELLS = {
         '3.11',
         pins=('numpy==1.26.4', 'opencv-python==4.11.0.86', 'opencv-python-headless==4.11.0.86', 'ml-dtypes==0.5.4'),
     ),
-    # Without torchvision and mmpretrain, which imports it: there is none for a torch that may be CPU-only.
+    # Without torchvision, which has no build for every build of this torch, and mmpretrain, which needs it.
     'py311-compiled': Cell(
         '3.11',
         ('torch', 'mmengine', 'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'numpy', 'opencv-python'),
@@ -96,7 +96,7 @@ CELLS = {
 
 
 def find_python(version: str, environ: dict[str, str] | None = None) -> str | None:
-    """Return the path of a Python of this version, of pyenv or on PATH; None where there is none."""
+    """Return the path of a Python of this version from pyenv or PATH, or None."""
     environ = dict(os.environ) if environ is None else environ
     pyenv = Path(environ.get('PYENV_ROOT') or Path.home() / '.pyenv')
     found = sorted(pyenv.glob(f'versions/{version}.*/bin/python'), key=lambda path: _numbers(path.parts[-3]))
@@ -109,30 +109,30 @@ def _numbers(text: str) -> list[int]:
 
 
 def _runs(python: str, version: str) -> bool:
-    """Tell whether a Python is of this version; a shim of pyenv may be there without any."""
+    """Check the version of a Python by running it, as a shim of pyenv may exist without a Python behind it."""
     code = 'import sys; print("%d.%d" % sys.version_info[:2])'
     result = subprocess.run([python, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return result.returncode == 0 and result.stdout.strip() == version
 
 
-def name_of(requirement: str) -> str:
-    """Return the normalized name of the package that a requirement is about; '' for a comment or an empty line."""
+def package_name(requirement: str) -> str:
+    """Return the normalized name of the package in a requirement; '' for a comment or an empty line."""
     match = re.match(r'\s*([A-Za-z0-9][\w.-]*)', requirement)
     return re.sub(r'[-_.]+', '-', match[1]).lower() if match else ''
 
 
-def constraints_of(cell: Cell, text: str) -> str:
-    """Return the constraints of a cell, made from the text of constraints.txt."""
-    replaced = {name_of(each) for each in (*cell.pins, *cell.free)}
-    lines = [line for line in text.splitlines() if name_of(line) and name_of(line) not in replaced]
+def make_constraints(cell: Cell, text: str) -> str:
+    """Return the text of the constraints of a cell, given the text of constraints.txt."""
+    replaced = {package_name(each) for each in (*cell.pins, *cell.free)}
+    lines = [line for line in text.splitlines() if package_name(line) and package_name(line) not in replaced]
     return '\n'.join([*lines, *cell.pins]) + '\n'
 
 
 # --- After the tests ---
 
 
-def versions(python: str) -> dict[str, str]:
-    """Return what is installed in the environment of a Python, by column of the record."""
+def installed_versions(python: str) -> dict[str, str]:
+    """Return the versions of Python and of installed packages in an environment, by column of the record."""
     code = (
         'import json, platform, sys; from importlib import metadata\n'
         'found = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}\n'
@@ -148,8 +148,8 @@ def versions(python: str) -> dict[str, str]:
     return result
 
 
-def results(report: Path) -> dict:
-    """Return the counts of a JUnit report of pytest, and the failed tests with the first line of why."""
+def read_results(report: Path) -> dict:
+    """Return the counts of a JUnit report of pytest, and the failed tests with the first line of their message."""
     counts = dict(passed=0, failed=0, skipped=0)
     failures = {}
     for case in xml.etree.ElementTree.parse(report).iter('testcase'):
@@ -164,8 +164,8 @@ def results(report: Path) -> dict:
     return dict(**counts, failures=failures)
 
 
-def processor() -> str:
-    """Return the name of the processor, as lscpu has it; '' where it does not say."""
+def processor_name() -> str:
+    """Return the name of the processor by lscpu; '' if lscpu does not give it."""
     try:
         output = subprocess.run(['lscpu'], stdout=subprocess.PIPE, text=True, env={**os.environ, 'LC_ALL': 'C'}).stdout
     except OSError:
@@ -174,8 +174,8 @@ def processor() -> str:
     return match[1].strip() if match else ''
 
 
-def megabytes(folder: Path) -> int:
-    """Return the size of the files in a folder; a file with several names counts once."""
+def folder_megabytes(folder: Path) -> int:
+    """Return the total size of the files in a folder in MB; hard links count once."""
     sizes = {}
     for path in folder.rglob('*'):
         if path.is_file() and not path.is_symlink():
@@ -184,39 +184,40 @@ def megabytes(folder: Path) -> int:
     return round(sum(sizes.values()) / 1e6)
 
 
-def entry(cell: Cell, python: str, report: Path, folder: Path, install_seconds: float, whole: bool) -> dict:
-    """Return what the record says of a cell that was run.
+def make_entry(cell: Cell, python: str, report: Path, folder: Path, install_seconds: float, whole: bool) -> dict:
+    """Return the entry of a cell that was run.
 
     Args:
         cell (Cell): The environment.
-        python (str): Its Python.
-        report (Path): JUnit report of its tests.
-        folder (Path): Where it is installed.
-        install_seconds (float): Time that took.
-        whole (bool): All tests that ``make test`` runs were run.
+        python (str): Path of the Python in the environment.
+        report (Path): JUnit report of the tests.
+        folder (Path): Folder of the environment.
+        install_seconds (float): Time of the installation in seconds.
+        whole (bool): All tests of ``make test`` were run.
     """
     return dict(
         date=datetime.date.today().isoformat(),
-        versions=versions(python),
+        versions=installed_versions(python),
         operators='compiled' if cell.compiled else 'mmrest',
-        processor=processor(),
+        processor=processor_name(),
         tests='make test' if whole else 'matrix',
-        **results(report),
+        **read_results(report),
         install_seconds=round(install_seconds),
-        megabytes=megabytes(folder),
+        megabytes=folder_megabytes(folder),
     )
 
 
-def read(path: Path = RECORD) -> dict[str, dict]:
-    """Return the record: entries by the name of their cell, in the order of :data:`CELLS`."""
+def read_record(path: Path = RECORD) -> dict[str, dict]:
+    """Return the entries of the record by the name of their cell, in the order of :data:`CELLS`."""
     entries = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
     return {name: entries[name] for name in CELLS if name in entries}
 
 
-def write(name: str, new: dict, path: Path = RECORD) -> None:
-    """Put the entry of a cell into the record, in the place of an older one."""
-    entries = {**read(path), name: new}
+def write_entry(name: str, new: dict, path: Path = RECORD) -> None:
+    """Write the entry of a cell into the record, replacing an older one."""
+    entries = {**read_record(path), name: new}
     text = json.dumps({name: entries[name] for name in CELLS if name in entries}, indent=2) + '\n'
+    # As mmrest.utils.fileio.atomic_write does, which is not there where only nox is installed.
     partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     partial.write_text(text, encoding='utf-8')
     os.replace(partial, path)

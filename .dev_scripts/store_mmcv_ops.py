@@ -1,4 +1,4 @@
-"""Store the values that compiled mmcv gives for tests/reference/mmcv_cases.py.
+"""Store the results of the compiled operators of mmcv for the cases of tests/reference/mmcv_cases.py.
 
 Run in an environment with mmcv 2.1.0 and its compiled operators: ``python .dev_scripts/store_mmcv_ops.py``.
 """
@@ -18,6 +18,7 @@ from mmcv_cases import STORED, cases  # noqa: E402
 
 
 def main() -> None:
+    """Compute and store all cases."""
     if hasattr(mmcv._ext, 'PROVIDER'):
         raise SystemExit('These are the operators of mmrest, not those of compiled mmcv.')
     values = {f'{name}/{i}': value.numpy() for name, values in cases(ops) for i, value in enumerate(values)}

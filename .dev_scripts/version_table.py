@@ -1,6 +1,7 @@
-"""Render the table of tested versions from docs/compatibility.json: prints it, or ``--write`` puts it into README.md.
+"""Print the table of tested versions from docs/compatibility.json.
 
-It goes between the lines ``<!-- versions:begin -->`` and ``<!-- versions:end -->``.
+With ``--write`` it goes into docs/installation.md, between the lines ``<!-- versions:begin -->`` and
+``<!-- versions:end -->``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import matrix
 
-README = matrix.ROOT / 'README.md'
+PAGE = matrix.ROOT / 'docs/installation.md'
 BEGIN, END = '<!-- versions:begin -->', '<!-- versions:end -->'
 HEADER = (
     'Python',
@@ -23,8 +24,8 @@ HEADER = (
     'tests',
     'run on',
 )
-# Names that the header of a column says already.
-UNSAID = {
+# Names of packages that the headers of the columns contain.
+IN_HEADER = {
     'torch',
     'torchvision',
     'numpy',
@@ -39,7 +40,7 @@ UNSAID = {
 
 
 def render(entries: dict[str, dict]) -> str:
-    """Return the table in Markdown, one line for each cell that was run."""
+    """Return the table in Markdown, with a row for each environment that was run."""
     rows = [HEADER, ['---'] * len(HEADER), *(_row(entry) for entry in entries.values())]
     return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 
@@ -58,14 +59,14 @@ def _row(entry: dict) -> list[str]:
 
 
 def _join(versions: dict[str, str], *columns: str) -> str:
-    """Return the versions in some columns, '-' for what is not installed."""
+    """Return the versions in some columns, with '-' for packages that are not installed."""
     return ', '.join(_short(versions[column]) if column in versions else '-' for column in columns)
 
 
 def _short(installed: str) -> str:
-    """Return the first of 'name version, ...', without the name where the header says it."""
+    """Return the first of 'name version, ...', without the name if the header contains it."""
     name, version = installed.split(', ')[0].split()
-    return version if name in UNSAID else f'{name} {version}'
+    return version if name in IN_HEADER else f'{name} {version}'
 
 
 def _tests(entry: dict) -> str:
@@ -75,28 +76,28 @@ def _tests(entry: dict) -> str:
     return f'{which}: {", ".join(counts)}'
 
 
-def put_in(text: str, table: str) -> str:
-    """Return a page with the table between its two comments.
+def insert_table(text: str, table: str) -> str:
+    """Return the text of a page with the table between its two marker comments.
 
     Raises:
-        ValueError: They are not both there, once each and in this order.
+        ValueError: The page does not have each comment once and in order.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f'The page needs the lines {BEGIN} and {END}, once each, for the table to go between them.')
     return f'{text[: text.index(BEGIN)]}{BEGIN}\n{table}\n{text[text.index(END) :]}'
 
 
-def main(argv: list[str] | None = None, page: Path = README) -> None:
+def main(argv: list[str] | None = None, page: Path = PAGE) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--write', action='store_true', help='write it into README.md')
+    parser.add_argument('--write', action='store_true', help='write it into docs/installation.md')
     args = parser.parse_args(argv)
-    table = render(matrix.read())
+    table = render(matrix.read_record())
     if not args.write:
         print(table)
         return
     try:
-        text = put_in(page.read_text(encoding='utf-8'), table)
+        text = insert_table(page.read_text(encoding='utf-8'), table)
     except ValueError as error:
         sys.exit(f'error: {error}')
     page.write_text(text, encoding='utf-8')

@@ -1,5 +1,5 @@
-# Mask R-CNN with ResT-Lite from scratch on drawn shapes, some minutes on a CPU: small anchors, narrow neck and
-# heads with GroupNorm, few proposals.
+# Mask R-CNN with ResT-Lite from scratch on shapes, in a few minutes on a CPU: small anchors, narrow neck and heads with
+# GroupNorm, few proposals.
 _base_ = [
     '_base_/models/mask_rcnn_rest_fpn.py',
     '_base_/datasets/shapes_instance.py',

@@ -1,4 +1,4 @@
-# The stochastic depth is that of the paper's detectors.
+# Stochastic depth rate of the paper's detectors.
 _base_ = [
     '_base_/models/imagenet_rest_mixup.py',
     '_base_/datasets/imagenet_224.py',

@@ -1,4 +1,4 @@
-# Without the LayerNorm on the stages' outputs: Table 10 of the ResT paper.
+# Without LayerNorm of the outputs: Table 10 of the ResT paper.
 _base_ = 'retinanet_rest_base_fpn_1x_coco.py'
 
 model = dict(backbone=dict(out_norm='none'))

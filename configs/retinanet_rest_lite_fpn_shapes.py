@@ -1,5 +1,5 @@
-# The demo: ResT-Lite from scratch on drawn shapes, a few minutes on a CPU. Compared with COCO, the images
-# and so the anchors are small, the neck and head are narrow, and GroupNorm makes up for the short training.
+# Demo: ResT-Lite from scratch on shapes, in a few minutes on a CPU. Images and anchors are smaller than for COCO, neck
+# and head are narrow, and GroupNorm speeds up the short training.
 _base_ = [
     '_base_/models/retinanet_rest_fpn.py',
     '_base_/datasets/shapes_detection.py',

@@ -1,5 +1,5 @@
-# UPerNet with ResT-Lite from scratch on the label maps of drawn shapes, some minutes on a CPU: narrow heads with
-# GroupNorm. Most of a label map is background; without the class weights nothing else is learnt for a long time.
+# UPerNet with ResT-Lite from scratch on shapes, in a few minutes on a CPU: narrow heads with GroupNorm. Class weights
+# compensate for the large background, without which training is slow to learn the shapes.
 _base_ = [
     '_base_/models/upernet_restv2.py',
     '_base_/datasets/shapes_segmentation.py',

@@ -1,4 +1,4 @@
-# Not in the ResT paper: the recipe is that of ResTv2-Tiny.
+# Not in the ResT paper; the recipe of ResTv2-Tiny.
 _base_ = [
     '_base_/models/upernet_restv2.py',
     '_base_/datasets/ade20k_512x512.py',

@@ -1,4 +1,4 @@
-# Not in the paper: the recipe is that of Small and Base.
+# Not in the paper; the recipe of Small and Base.
 _base_ = [
     '_base_/models/upernet_restv2.py',
     '_base_/datasets/ade20k_512x512.py',

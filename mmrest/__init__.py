@@ -1,4 +1,4 @@
-"""mmrest: ResT and ResTv2 backbones for OpenMMLab. Importing it registers them in mmengine's root registries."""
+"""ResT and ResTv2 backbones for OpenMMLab, registered in mmengine's root registries on import."""
 
 from pathlib import Path
 
@@ -16,16 +16,15 @@ except ModuleNotFoundError as error:
         f'mmrest needs torch and mmengine, and {error.name} is not installed: python -m pip install '
         f'{command}. For all that is missing, run: python {Path(__file__).with_name("doctor.py")}'
     ) from error
-from .installed import get_config_path, list_configs
 from .mmcv_ops import add_finder
+from .utils.resources import get_config_path, list_configs
 from .version import __version__
 
-# Also where another project's tool opens a file: what checkpoints of mmengine and of the ResT authors hold beside
-# tensors is accepted, and nothing in a file is run.
+# mmengine loads checkpoints without running code from them, also in other projects' tools.
 register_safe_loaders()
-# Config.fromfile resolves 'mmseg::...' from now on, whoever distributes mmseg.
+# Config.fromfile() resolves 'mmseg::...' for forks and source checkouts.
 locate_libraries()
-# Lets mmcv be imported without its compiled operators; nothing is loaded before that.
+# mmcv can be imported without its compiled extension. Nothing is loaded until then.
 add_finder()
 
 __all__ = [

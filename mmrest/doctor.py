@@ -1,11 +1,10 @@
-"""Check an environment for mmrest and say, for each problem, its cause and the command that mends it.
+"""Check an environment for mmrest and show, for each problem, its cause and the command that fixes it.
 
-Run it as ``python -m mmrest.doctor`` or, where mmrest cannot be imported (no torch, say), as a file:
-``python mmrest/doctor.py``. It uses the standard library only. Every import under test runs in another
-process (``doctor_probe.py``), so that one that crashes hides nothing else.
+Run it as ``python -m mmrest.doctor`` or, if mmrest cannot be imported (e.g. without torch), as a file:
+``python mmrest/doctor.py``. It uses the standard library only. All imports are tested in another process by
+``doctor_probe.py``, so that a crash does not hide other problems.
 
-That file gathers facts; `diagnose` turns facts into findings and touches nothing, so that it can be
-tested with made-up facts.
+``doctor_probe.py`` collects facts; `diagnose` converts them to findings without side effects.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ INSTALL_MMREST = f'{PIP} -e . --no-deps (in the mmrest repository)'
 SETUPTOOLS = f'{PIP} "setuptools<82"'
 TORCHVISION = 'torchvision==0.29.1'
 
-# What pip calls a package whose import name is different; of several names the first is the one to install.
-# Those of the maintained fork begin with onedl-.
+# Distributions of packages whose import name differs; the first one is recommended. Names with onedl- are those of the
+# maintained fork.
 DISTRIBUTIONS = {
     'cv2': ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless'),
     'PIL': ('pillow',),
@@ -39,23 +38,23 @@ DISTRIBUTIONS = {
     'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
 }
 
-# Error texts users meet: (pattern, cause, command that mends it). The first that matches counts. {opencv} is the
-# version of OpenCV that is there, {mmcv} installs an mmcv anew, {torchvision} the one that goes with torch.
+# Common errors: (pattern, cause, command that fixes it); the first match is used. {opencv} is replaced by the version
+# of OpenCV, {mmcv} by commands that reinstall mmcv, {torchvision} by the version that matches torch.
 KNOWN_ERRORS = (
     (
         r'libGL|libgthread',
-        'OpenCV needs a system library (libGL) that this machine lacks',
+        'OpenCV needs a system library (libGL) that is not installed',
         f'{PIP} --force-reinstall --no-deps opencv-python-headless{{opencv}}',
     ),
     (
         r"No module named 'mmcv\._ext'",
-        'mmcv has no compiled operators, and mmrest did not stand in for them',
+        'mmcv has no compiled operators, and mmrest did not replace them',
         INSTALL_OPS,
     ),
     (r"No module named 'mmrest", 'mmcv takes its operators from mmrest, which cannot be imported', INSTALL_MMREST),
     (
         r'undefined symbol|[Ss]ymbol not found|lib(torch|c10|cudart)\S*: cannot open',
-        'it was compiled for another torch than the one installed',
+        'it was compiled for another version of torch',
         '{mmcv}',
     ),
     (r'MMCV==\S+ is used but incompatible', 'mmdet 3.3 and mmseg 1.2 need mmcv >= 2.0.0rc4 and < 2.2.0', '{mmcv}'),
@@ -63,8 +62,8 @@ KNOWN_ERRORS = (
     (r"No module named '(ftfy|regex)'", 'mmseg needs ftfy and regex but does not declare them', f'{PIP} ftfy regex'),
     (
         r'operator torchvision::',
-        'torchvision was built for another torch, or for CUDA beside a torch for the CPU',
-        f'{PIP} --force-reinstall --no-deps {{torchvision}} (from where torch came from)',
+        'torchvision was built for another torch, or for CUDA while torch is built for the CPU',
+        f'{PIP} --force-reinstall --no-deps {{torchvision}} (from the same index as torch)',
     ),
     (
         r'numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray',
@@ -74,13 +73,13 @@ KNOWN_ERRORS = (
     (
         r"'pkgutil' has no attribute 'find_loader'",
         'Python 3.14 removed pkgutil.find_loader',
-        'make a new environment, e.g. make install PYTHON=python3.11',
+        'create a new environment, e.g. make install PYTHON=python3.11',
     ),
 )
 
 
 class Finding(NamedTuple):
-    """One line of the report; `fix` is a command or an instruction, empty where nothing is to be done."""
+    """One line of the report; `fix` is a command or an instruction, empty if nothing has to be done."""
 
     status: str  # 'ok', 'note' or 'FAIL'
     name: str
@@ -89,7 +88,7 @@ class Finding(NamedTuple):
 
 
 def version_key(version: str) -> tuple:
-    """Order versions well enough for the limits below: 2.0.0rc4 < 2.0.0 < 2.2.0; '+cpu' is ignored."""
+    """Return a sort key of a version: 2.0.0rc4 < 2.0.0 < 2.2.0; local parts such as '+cpu' are ignored."""
     match = re.match(r'(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:\.?(?:a|b|rc|dev)(\d+))?', version)
     if match is None:
         return (0, 0, 0, 0, 0)
@@ -97,39 +96,42 @@ def version_key(version: str) -> tuple:
     return (int(major), int(minor or 0), int(patch or 0), int(pre is None), int(pre or 0))
 
 
-# --- Facts, and what is said with them. A fact is {'installed': bool, 'version': str, 'error': str, ...}. ---
+# --- Helpers. A fact is a dict {'installed': bool, 'version': str, 'error': str, ...}. ---
 
 
 def present(facts: dict, name: str) -> bool:
+    """Return True if a package is installed."""
     return facts[name]['installed']
 
 
 def works(facts: dict, name: str) -> bool:
+    """Return True if a package is installed and can be imported."""
     return present(facts, name) and not facts[name].get('error')
 
 
 def distributions(facts: dict, name: str) -> list[str]:
+    """Return the names of the distributions that a module may come from."""
     return facts[name].get('distributions') or []
 
 
 def is_fork(facts: dict) -> bool:
-    """Return True where the maintained fork's mmengine is installed."""
+    """Return True if the mmengine of the maintained fork is installed."""
     return distributions(facts, 'mmengine') == ['onedl-mmengine']
 
 
 def install_name(name: str) -> str:
-    """Return what to tell pip for a package to import."""
+    """Return the recommended distribution of a package."""
     return DISTRIBUTIONS.get(name, (name,))[0]
 
 
 def matching_torchvision(facts: dict) -> str:
-    """Return the torchvision for the installed torch: 0.29.1 for 2.14.1, 0.28.0 for 2.13.0 and so on."""
+    """Return the torchvision that matches the installed torch: 0.29.1 for 2.14.1, 0.28.0 for 2.13.0 and so on."""
     major, minor, patch, *_ = version_key(facts['torch'].get('version') or '')
     return f'torchvision==0.{minor + 15}.{patch}' if major == 2 else TORCHVISION
 
 
 def renew_mmcv(facts: dict) -> str:
-    """Return the commands that put a pure-Python mmcv and mmrest's operators in the place of any other mmcv."""
+    """Return the commands that replace any mmcv by a pure-Python one with the operators of mmrest."""
     found = distributions(facts, 'mmcv')
     remove = f'{UNINSTALL} {" ".join(found)} && ' if found else ''
     install = 'onedl-mmcv' if is_fork(facts) else 'mmcv-lite==2.1.0'
@@ -137,9 +139,16 @@ def renew_mmcv(facts: dict) -> str:
 
 
 def explain(facts: dict, error: str, package: str, install: str) -> tuple[str, str]:
-    """Return cause and fix of an import error met while importing `package`, which `install` would install."""
+    """Return cause and fix of an import error.
+
+    Args:
+        facts (dict): Facts by name.
+        error (str): Error message.
+        package (str): Package that was imported.
+        install (str): Command that installs the package.
+    """
     for pattern, cause, fix in KNOWN_ERRORS:
-        # torch does not use mmcv: where torch itself lacks a library, mmcv is not to blame.
+        # torch does not depend on mmcv, so reinstalling mmcv cannot fix torch.
         if re.search(pattern, error) and not (fix == '{mmcv}' and package in ('torch', 'torchvision')):
             opencv = facts['cv2'].get('version')
             return cause, fix.format(
@@ -155,7 +164,7 @@ def explain(facts: dict, error: str, package: str, install: str) -> tuple[str, s
 
 
 def check_import(facts: dict, name: str, needed_by: str, install: str = '', optional: bool = False) -> Finding:
-    """Return the finding on a package that has only to be importable."""
+    """Check that a package can be imported."""
     fact = facts[name]
     version = fact.get('version') or ''
     install = install or f'{PIP} {install_name(name)}'
@@ -170,7 +179,7 @@ def check_import(facts: dict, name: str, needed_by: str, install: str = '', opti
 
 
 def limit_version(finding: Finding, low: str, high: str, why: str, fix: str) -> Finding:
-    """Turn an ok finding into a FAIL where its version is not in [low, high); an empty high is no limit."""
+    """Turn an ok finding into a FAIL if its version is not in [low, high); an empty high means no limit."""
     if finding.status != 'ok':
         return finding
     version = version_key(finding.detail)
@@ -179,13 +188,13 @@ def limit_version(finding: Finding, low: str, high: str, why: str, fix: str) -> 
     return Finding('FAIL', finding.name, f'{finding.detail}: {why}', fix)
 
 
-# --- From facts to findings ---
+# --- Checks ---
 
 
 def check_python(facts: dict) -> list[Finding]:
-    """Check the Python: OpenMMLab's mmengine does not run on 3.14, the fork's does."""
+    """Check the Python version; OpenMMLab's mmengine does not run on 3.14, that of the fork does."""
     version = facts['python']['version']
-    new = 'make a new environment, e.g. make install PYTHON=python3.11'
+    new = 'create a new environment, e.g. make install PYTHON=python3.11'
     finding = limit_version(Finding('ok', 'python', version), '3.10', '', 'mmrest needs Python >= 3.10', new)
     if is_fork(facts):
         return [finding]
@@ -201,7 +210,7 @@ def check_python(facts: dict) -> list[Finding]:
 
 
 def check_basics(facts: dict) -> list[Finding]:
-    """Check what mmrest needs even without mmdet and mmseg."""
+    """Check the requirements of mmrest itself."""
     install_torch = f'{PIP} torch==2.14.1'
     install_mmengine = f'{PIP} mmengine==0.10.7 "setuptools<82"'
     findings = [
@@ -216,13 +225,13 @@ def check_basics(facts: dict) -> list[Finding]:
             install_mmengine,
         ),
     ]
-    if not is_fork(facts):  # the fork's mmengine does without
+    if not is_fork(facts):  # mmengine of the fork does not need it
         findings.append(check_import(facts, 'setuptools', 'mmengine, for configs that inherit mmdet::...', SETUPTOOLS))
     return findings + [check_import(facts, name, 'mmengine') for name in ('numpy', 'cv2', 'matplotlib')]
 
 
 def check_shared_files(facts: dict) -> list[Finding]:
-    """Check for two distributions of one package: each overwrote files of the other."""
+    """Check for several distributions of one package, which overwrite each other's files."""
     findings = []
     for name in ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'):
         found = distributions(facts, name)
@@ -232,7 +241,7 @@ def check_shared_files(facts: dict) -> list[Finding]:
                 Finding(
                     'FAIL' if broken else 'note',
                     ' + '.join(found),
-                    'share their files: removing or changing one breaks the other',
+                    'have the same files: removing or changing one breaks the other',
                     f'{UNINSTALL} {" ".join(found)}, then install one of them again',
                 )
             )
@@ -240,26 +249,26 @@ def check_shared_files(facts: dict) -> list[Finding]:
 
 
 def check_torchvision(facts: dict) -> list[Finding]:
-    """Check torchvision, whose operators stand in for mmcv's where those are not compiled."""
-    ops, later = facts['mmcv_ops'], facts['mmrest'].get('ops') or {}
-    unserved = re.search(r"No module named '(mmcv\._ext|mmrest|torchvision)", ops.get('error') or '')
-    stands_in = present(facts, 'mmcv') and (ops.get('provider') or later.get('provider') or unserved)
-    if not present(facts, 'torchvision') and not stands_in:
+    """Check torchvision, whose operators replace those of mmcv if these are not compiled."""
+    ops, ops_after_mmrest = facts['mmcv_ops'], facts['mmrest'].get('ops') or {}
+    missing = re.search(r"No module named '(mmcv\._ext|mmrest|torchvision)", ops.get('error') or '')
+    is_needed = present(facts, 'mmcv') and (ops.get('provider') or ops_after_mmrest.get('provider') or missing)
+    if not present(facts, 'torchvision') and not is_needed:
         return []  # mmpretrain, which needs it, has its own finding
-    needed_by = "mmrest's operators in the place of mmcv's" if stands_in else 'mmpretrain'
+    needed_by = "mmrest's replacement of mmcv's operators" if is_needed else 'mmpretrain'
     return [check_import(facts, 'torchvision', needed_by, f'{PIP} {matching_torchvision(facts)}')]
 
 
 def check_mmcv(facts: dict) -> list[Finding]:
-    """Check mmcv and its operators, which mmdet and mmseg cannot do without."""
+    """Check mmcv and its operators, which mmdet and mmseg require."""
     renew = renew_mmcv(facts)
     optional = not (present(facts, 'mmcv') or present(facts, 'mmdet') or present(facts, 'mmseg'))
     finding = check_import(facts, 'mmcv', 'mmdet and mmseg', renew, optional)
     if 'onedl-mmcv' in distributions(facts, 'mmcv'):
-        finding = limit_version(finding, '2.3', '2.4', 'mmrest was tried with onedl-mmcv 2.3', renew)
+        finding = limit_version(finding, '2.3', '2.4', 'mmrest is tested with onedl-mmcv 2.3', renew)
     else:
         finding = limit_version(
-            finding, '2.0.0rc4', '2.2.0', 'mmcv 2.2 is refused by mmdet 3.3, and 1.x is the API before mmengine', renew
+            finding, '2.0.0rc4', '2.2.0', 'mmdet 3.3 refuses mmcv 2.2, and 1.x is the API before mmengine', renew
         )
     if not works(facts, 'mmcv'):
         return [finding]
@@ -267,47 +276,48 @@ def check_mmcv(facts: dict) -> list[Finding]:
 
 
 def check_operators(facts: dict) -> list[Finding]:
-    """Check the operators as a program finds them that does not import mmrest first, and as one that does."""
-    own, later = facts['mmcv_ops'], (facts['mmrest'].get('ops') or {}) if works(facts, 'mmrest') else {}
+    """Check the operators in programs that do not import mmrest first, and in programs that do."""
+    ops = facts['mmcv_ops']
+    ops_after_mmrest = (facts['mmrest'].get('ops') or {}) if works(facts, 'mmrest') else {}
     devices = facts['torch'].get('devices')
-    if not works(facts, 'torchvision') and (own.get('provider') or later.get('provider')):
-        return []  # torchvision is what has to be mended
-    if own.get('provider'):
-        partly = ', beside those of mmcv that are compiled for the CPU' if own['provider'] != 'mmrest' else ''
+    if not works(facts, 'torchvision') and (ops.get('provider') or ops_after_mmrest.get('provider')):
+        return []  # torchvision has to be fixed first
+    if ops.get('provider'):
+        partly = ', in addition to those of mmcv compiled for the CPU' if ops['provider'] != 'mmrest' else ''
         return [Finding('ok', 'operators', f'by mmrest and torchvision{partly}')]
-    if not own.get('error'):
-        build = f'compiled with CUDA {own["cuda"]}' if own.get('cuda') else 'compiled for the CPU'
-        if own.get('cuda') or not devices:
+    if not ops.get('error'):
+        build = f'compiled with CUDA {ops["cuda"]}' if ops.get('cuda') else 'compiled for the CPU'
+        if ops.get('cuda') or not devices:
             return [Finding('ok', 'operators', build)]
-        if later.get('provider'):
+        if ops_after_mmrest.get('provider'):
             return [
                 Finding(
                     'note',
                     'operators',
-                    f'{build}; CUDA tensors go to torchvision where mmrest is imported first',
-                    f'{INSTALL_OPS} (makes it so whatever is imported first)',
+                    f'{build}; torchvision is used for CUDA tensors if mmrest is imported first',
+                    f'{INSTALL_OPS} (for any import order)',
                 )
             ]
-        return [Finding('FAIL', 'operators', f'{build}, and nothing serves CUDA tensors', renew_mmcv(facts))]
-    if re.search("No module named '(mmcv._ext|torchvision)", own['error']):
-        if later.get('provider'):
+        return [Finding('FAIL', 'operators', f'{build}, without support for CUDA tensors', renew_mmcv(facts))]
+    if re.search("No module named '(mmcv._ext|torchvision)", ops['error']):
+        if ops_after_mmrest.get('provider'):
             return [
                 Finding(
                     'note',
                     'operators',
-                    'by mmrest, where mmrest is imported first',
-                    f"{INSTALL_OPS} (makes it so whatever is imported first, as in mmdet's own tools)",
+                    'by mmrest, if mmrest is imported first',
+                    f"{INSTALL_OPS} (for any import order, as in mmdet's own tools)",
                 )
             ]
         if not works(facts, 'torchvision'):
             return []
-        own = later if later.get('error') else own
-    cause, fix = explain(facts, own['error'], 'mmcv', renew_mmcv(facts))
-    return [Finding('FAIL', 'operators', f'{cause} [{own["error"]}]', fix)]
+        ops = ops_after_mmrest if ops_after_mmrest.get('error') else ops
+    cause, fix = explain(facts, ops['error'], 'mmcv', renew_mmcv(facts))
+    return [Finding('FAIL', 'operators', f'{cause} [{ops["error"]}]', fix)]
 
 
 def check_gpu(facts: dict) -> list[Finding]:
-    """Check which GPUs are seen, and whether torch can use them."""
+    """Check for GPUs that torch can use."""
     torch = facts['torch']
     if not works(facts, 'torch'):
         return []
@@ -321,7 +331,7 @@ def check_gpu(facts: dict) -> list[Finding]:
                 Finding(
                     'note',
                     'GPU',
-                    f'{name}: this torch has no kernels for its architecture {arch}; '
+                    f'{name}: this torch has no kernels for the architecture {arch}; '
                     'with CUDA_VISIBLE_DEVICES= the CPU is used',
                     'export CUDA_VISIBLE_DEVICES= (or install a torch for an older CUDA)',
                 )
@@ -329,7 +339,7 @@ def check_gpu(facts: dict) -> list[Finding]:
     if findings:
         return findings
     if not torch.get('nvidia') or torch.get('hidden'):
-        return [Finding('note', 'GPU', f'none seen; {build}')]
+        return [Finding('note', 'GPU', f'none found; {build}')]
     if not torch.get('cuda'):
         return [Finding('note', 'GPU', f'there is one, but {build}; the CPU is used')]
     reason = f' [{torch["reason"]}]' if torch.get('reason') else ''
@@ -344,7 +354,7 @@ def check_gpu(facts: dict) -> list[Finding]:
 
 
 def check_frameworks(facts: dict) -> list[Finding]:
-    """Check mmdet, mmseg and mmpretrain, which are optional; one that is there has to work."""
+    """Check mmdet, mmseg and mmpretrain, which are optional, but have to work if installed."""
     findings = [check_import(facts, 'mmdet', 'detection', f'{PIP} mmdet==3.3.0', optional=True)]
     if present(facts, 'mmdet'):
         findings.append(check_import(facts, 'pycocotools', 'mmdet'))
@@ -361,7 +371,7 @@ def check_frameworks(facts: dict) -> list[Finding]:
             Finding(
                 'note',
                 'mmpretrain',
-                'classification needs a torchvision that goes with torch',
+                'classification needs a torchvision that matches torch',
                 f'{PIP} {matching_torchvision(facts)}',
             )
         )
@@ -369,7 +379,7 @@ def check_frameworks(facts: dict) -> list[Finding]:
 
 
 def check_mmrest(facts: dict) -> list[Finding]:
-    """Check that importing mmrest registers ResT where the configs of mmdet and mmseg look for it."""
+    """Check that importing mmrest registers ResT in mmengine's MODELS."""
     finding = check_import(facts, 'mmrest', 'configs that name ResT', INSTALL_MMREST)
     if finding.status != 'ok':
         return [finding]
@@ -379,7 +389,7 @@ def check_mmrest(facts: dict) -> list[Finding]:
             Finding(
                 'FAIL',
                 'mmrest',
-                f"imported from {where}, but ResT is not in mmengine's MODELS: is that another package of this name?",
+                f"imported from {where}, but ResT is not in mmengine's MODELS: another package with this name?",
                 INSTALL_MMREST,
             )
         ]
@@ -388,7 +398,7 @@ def check_mmrest(facts: dict) -> list[Finding]:
 
 
 def diagnose(facts: dict) -> list[Finding]:
-    """Return all findings, causes before what follows from them."""
+    """Return all findings, causes before their consequences."""
     checks = (
         check_python,
         check_basics,
@@ -403,7 +413,7 @@ def diagnose(facts: dict) -> list[Finding]:
 
 
 def report(findings: list[Finding]) -> int:
-    """Print the findings; return the exit status."""
+    """Print the findings and return the exit status."""
     shown = set()
     for finding in findings:
         print(f'{finding.status:4}  {finding.name:12} {finding.detail}')
@@ -416,24 +426,24 @@ def report(findings: list[Finding]) -> int:
     failed = sum(finding.status == 'FAIL' for finding in findings)
     if failed:
         print(
-            f'\n{failed} of {len(findings)} checks failed. Mend the first one first: others often follow '
-            f'from it.\nIn the commands, python is {sys.executable}; `make install` in the mmrest '
-            'repository makes a complete environment.'
+            f'\n{failed} of {len(findings)} checks failed. Fix the first one first: it often causes the '
+            f'others.\nIn the commands, python is {sys.executable}; `make install` in the mmrest '
+            'repository creates a complete environment.'
         )
     else:
         print('\nThe environment is fine.')
     return int(failed > 0)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='Exit status: 0 where all is fine, 1 where something is to be mended.',
+        epilog='Exit status: 0 if there are no problems, else 1.',
     )
-    parser.parse_args()
+    parser.parse_args(argv)
     print(f'mmrest doctor: {sys.executable}\n')
-    collect = runpy.run_path(str(PROBE))['collect']  # not imported: this file also runs by itself
+    collect = runpy.run_path(str(PROBE))['collect']  # not imported, since this file also runs outside the package
     return report(diagnose(collect(DISTRIBUTIONS)))
 
 

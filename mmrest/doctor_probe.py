@@ -1,7 +1,7 @@
-"""Facts about an environment for mmrest/doctor.py, gathered by importing modules in other processes.
+"""Collect facts about an environment for mmrest/doctor.py by importing modules in other processes.
 
-`collect` runs this file: ``python doctor_probe.py JSON``, with a list of ``[name of the fact, module to import,
-distributions that may hold it]``. It then prints a line of JSON for each. Standard library only.
+`collect` runs this file as ``python doctor_probe.py JSON`` with a list of ``[name of the fact, module to import,
+distributions that may provide it]``. It prints one line of JSON per fact. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 
-# Fact name -> module to import. The .models packages are what a config really needs of mmdet and mmseg. The second
-# process imports mmrest; the first does not, and so finds mmcv's operators as they are without it.
+# Name of the fact -> module to import, for two processes. Configs need the .models packages of mmdet and mmseg. The
+# first process does not import mmrest, to check mmcv's operators without it.
 IMPORTS = (
     {
         'setuptools': 'pkg_resources',
@@ -39,13 +39,13 @@ IMPORTS = (
     {'mmrest': 'mmrest', 'mmdet': 'mmdet.models', 'mmseg': 'mmseg.models', 'mmpretrain': 'mmpretrain.models'},
 )
 MARK = '@fact '
-PROBE_SECONDS = 300
-# Their models need mmcv's operators, which importing mmrest provides where mmcv has none; configs import it first.
+TIMEOUT = 300  # seconds
+# Imported after mmrest, as configs do, which may provide mmcv's operators for their models.
 AFTER_MMREST = ('mmdet', 'mmseg', 'mmpretrain')
 
 
 def installed_versions(distributions: list[str]) -> dict[str, str]:
-    """Return the versions of those distributions that are installed."""
+    """Return the versions of the installed distributions."""
     versions = {}
     for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -54,17 +54,17 @@ def installed_versions(distributions: list[str]) -> dict[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the kind of an error and the first line of its text."""
+    """Return the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines() or ['']
     return f'{type(error).__name__}: {lines[0]}'
 
 
 def has_kernels(archs: list[str], major: int, minor: int) -> bool:
-    """Return True if a build of torch for these architectures runs on a GPU of this compute capability."""
+    """Return True if a torch built for some architectures supports a compute capability."""
     built = re.findall(r'(sm|compute)_(\d+)', ' '.join(archs))
-    if not built:  # names of another vendor say nothing here
+    if not built:  # architectures of other vendors
         return True
-    # Machine code runs on later GPUs of its generation, compute_.. is compiled for any later one.
+    # sm_.. runs on later GPUs of the same major version; compute_.. (PTX) is compiled for all later GPUs.
     return any(
         divmod(int(digits), 10) <= (major, minor) and (kind == 'compute' or int(digits) // 10 == major)
         for kind, digits in built
@@ -72,7 +72,7 @@ def has_kernels(archs: list[str], major: int, minor: int) -> bool:
 
 
 def torch_facts(torch: ModuleType) -> dict:
-    """Return what torch was built for and which GPUs it can use, with the reason where it cannot."""
+    """Return the CUDA version of torch and the GPUs with their usability, or the reason for having none."""
     facts = {
         'cuda': torch.version.cuda,
         'devices': [],
@@ -92,14 +92,14 @@ def torch_facts(torch: ModuleType) -> dict:
                     ]
                 )
         elif facts['nvidia'] and facts['cuda']:
-            torch.cuda.init()  # says why
+            torch.cuda.init()  # raises with the reason
     except Exception as error:
         facts['reason'] = first_line(error)
     return facts
 
 
 def operator_facts() -> dict:
-    """Return where the operators of mmcv come from in this process, and what they were compiled for."""
+    """Return the provider and the CUDA version of mmcv's operators in this process."""
     try:
         module = importlib.import_module('mmcv._ext')
         cuda = module.get_compiling_cuda_version()
@@ -109,7 +109,7 @@ def operator_facts() -> dict:
 
 
 def extra_facts(name: str, module: ModuleType) -> dict:
-    """Return what is to be known of a module beside its version."""
+    """Return additional facts about a module."""
     if name == 'torch':
         return torch_facts(module)
     if name == 'mmcv_ops':
@@ -126,9 +126,9 @@ def extra_facts(name: str, module: ModuleType) -> dict:
 
 
 def probe(name: str, module: str, distributions: list[str]) -> dict:
-    """Import one module and return how it went."""
+    """Import a module and return the fact about it."""
     spec = find_spec(module.split('.')[0])
-    if spec is None or spec.origin is None:  # a folder without __init__.py is what an uninstallation left
+    if spec is None or spec.origin is None:  # folder without __init__.py, left by an uninstallation
         return {'installed': False}
     versions = installed_versions(distributions)
     fact = {'installed': True, 'version': next(iter(versions.values()), ''), 'distributions': list(versions)}
@@ -145,29 +145,29 @@ def probe(name: str, module: str, distributions: list[str]) -> dict:
 
 
 def run_probes(modules: dict[str, str], distributions: dict) -> tuple[dict, str]:
-    """Probe modules in another process. Return the facts that arrived and how the process ended."""
-    what = [[name, module, distributions.get(name, (name,))] for name, module in modules.items()]
+    """Probe modules in another process. Return the collected facts and a message about the end of the process."""
+    probes = [[name, module, distributions.get(name, (name,))] for name, module in modules.items()]
     try:
         result = subprocess.run(
-            [sys.executable, os.path.abspath(__file__), json.dumps(what)],
+            [sys.executable, os.path.abspath(__file__), json.dumps(probes)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=PROBE_SECONDS,
+            timeout=TIMEOUT,
         )
-        output, ending = result.stdout, f'the import ended Python with status {result.returncode}'
+        output, ending = result.stdout, f'the import terminated Python with status {result.returncode}'
     except subprocess.TimeoutExpired as error:
-        output, ending = error.stdout or b'', f'the import took longer than {PROBE_SECONDS} seconds'
+        output, ending = error.stdout or b'', f'the import took longer than {TIMEOUT} seconds'
     lines = output.decode(errors='replace').splitlines()
     facts = dict(json.loads(line[len(MARK) :]) for line in lines if line.startswith(MARK))
     return facts, ending
 
 
 def collect(distributions: dict, imports: tuple[dict, ...] = IMPORTS) -> dict:
-    """Return the facts by name. Where an import kills the process, another goes on after it.
+    """Return the facts by name. If an import kills the process, another one continues with the next module.
 
     Args:
-        distributions (dict): Names by which pip may know a package, where they are not its own.
-        imports (tuple): For each process, the modules to import by name of the fact.
+        distributions (dict): Distributions of packages with other names.
+        imports (tuple): Modules to import by name of the fact, for each process.
     """
     facts = {'python': {'installed': True, 'version': platform.python_version()}}
     for modules in imports:
@@ -184,8 +184,8 @@ def collect(distributions: dict, imports: tuple[dict, ...] = IMPORTS) -> dict:
 
 
 if __name__ == '__main__':
-    # Python puts this folder first on the path, where mmrest's own modules could be taken for other packages.
+    # Remove this folder from the path, since modules of mmrest could shadow other packages.
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or '.') != folder]
-    for what in json.loads(sys.argv[1]):
-        print('\n' + MARK + json.dumps([what[0], probe(*what)]), flush=True)
+    for arguments in json.loads(sys.argv[1]):
+        print('\n' + MARK + json.dumps([arguments[0], probe(*arguments)]), flush=True)

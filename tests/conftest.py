@@ -1,15 +1,17 @@
-"""What tests share: where reference files are, weights by name, and the small network they run on."""
+"""Fixtures of the tests: reference files, a small network, drawn data, and tools run in this process."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
+from collections import OrderedDict
 from copy import deepcopy
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,17 @@ def pytest_configure(config) -> None:
         os.environ.setdefault('OMP_NUM_THREADS', str(threads))
         torch.set_num_threads(threads)
     config.pluginmanager.register(Skips(os.environ.get(VARIABLE, '')))
+
+
+def pytest_make_parametrize_id(config, val, argname: str) -> str | None:
+    """Shorten the ids of long texts and of dicts; other values have the ids that pytest gives them."""
+    if isinstance(val, str) and (len(val) > 40 or '\n' in val):
+        text = val
+    elif isinstance(val, dict) and val:
+        text = ' '.join(f'{key}={value}' if isinstance(value, (str, int, float)) else key for key, value in val.items())
+    else:
+        return None
+    return '-'.join(re.findall(r'[\w.=]+', text))[:40].strip('-')
 
 
 @pytest.fixture(scope='session')
@@ -64,6 +77,21 @@ def plain_loading(monkeypatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def forget_visualizers(patch: pytest.MonkeyPatch) -> None:
+    """Hide the visualizers of earlier runs, of which mmengine keeps one of a name, with its class and folder."""
+    if 'mmengine.visualization' in sys.modules:
+        kinds = [sys.modules['mmengine.visualization'].Visualizer]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+            patch.setattr(kind, '_instance_dict', OrderedDict())
+
+
+@pytest.fixture(autouse=True)
+def no_visualizers(monkeypatch) -> None:
+    """No visualizers of earlier tests, whose folders may be gone."""
+    forget_visualizers(monkeypatch)
+
+
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
     """Run a command to its end; what it printed, both streams."""
     result = subprocess.run(
@@ -90,13 +118,14 @@ def free_port() -> int:
 def quick_configs():
     """Spare mmengine what takes longer than most tests.
 
-    It lays out the text of every config that it saves, and reads a hundred files of a library's zoo for every config
-    that inherits from one of that library.
+    It lays out the text of every config that it saves. For every file of a library that a config inherits from, it
+    lists all installed distributions anew, and reads the hundred metafiles of the library's zoo.
     """
     if importlib.util.find_spec('mmengine') is None:
         yield
         return
     import mmengine.config.utils
+    from mmengine.utils import is_installed
 
     def as_it_is(text: str, **kwargs) -> tuple[str, bool]:
         return text, True
@@ -105,17 +134,24 @@ def quick_configs():
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', as_it_is)
         # OpenMMLab's mmengine has a name of its own for it, OneDL's looks it up when it needs it.
         patch.setattr('mmengine.config.config.FormatCode', as_it_is, raising=False)
+        patch.setattr(mmengine.config.utils, 'load', lru_cache(mmengine.config.utils.load))
         patch.setattr(mmengine.config.utils, '_get_cfg_metainfo', lru_cache(mmengine.config.utils._get_cfg_metainfo))
+        patch.setattr(mmengine.config.config, 'is_installed', lru_cache(is_installed), raising=False)
         yield
+
+
+def load_safely(patch: pytest.MonkeyPatch) -> None:
+    """Have mmengine and torch read checkpoints as they do in the tools, until the patch is undone."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    patch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    patch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
 
 @pytest.fixture
 def own_process_state(monkeypatch):
     """Safe loading of mmengine until the end of the test."""
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
-    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    load_safely(monkeypatch)
 
 
 def is_distributed(name: str) -> bool:
@@ -225,16 +261,18 @@ def grad_cam():
     return pytest.importorskip('pytorch_grad_cam')
 
 
+def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None:
+    """Call the ``main`` of a tool in this process, as if it were started in a folder."""
+    spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    forget_visualizers(patch)
+    patch.chdir(folder)
+    patch.setattr(sys, 'argv', [name, *map(str, args)])
+    tool.main()
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run a tool in this process, in a directory outside the repository."""
-
-    def run_tool(name, *args):
-        spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        tool.main()
-
-    return run_tool
+    """A function that runs a tool in this process, in a directory outside the repository."""
+    return partial(call_tool, monkeypatch, tmp_path)

@@ -9,8 +9,11 @@ Above every bash and python block stands one of
 """
 
 import ast
+import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,6 +149,37 @@ def test_links(page):
         if anchor and file.suffix == '.md':
             headings = re.findall(r'^#+\s+(.*)$', without_code(file), flags=re.MULTILINE)
             assert anchor in map(slug, headings), f'{page.name}: {file.name} has no heading {anchor}'
+
+
+def test_readme_speed_and_memory_match_the_details():
+    readme = re.findall(r'\| ([\d.]+) times faster \| 1/(\d+) \|', (REPO / 'README.md').read_text(encoding='utf-8'))
+    details = (REPO / 'docs/performance_details.md').read_text(encoding='utf-8')
+    default, ffn, both = re.findall(r'^\| \*\*(?:default|`ffn_recompute`.*)\*\* \| (.*) \|$', details, re.MULTILINE)[:3]
+    cells = [default.split(' | ')[:2], *(row.split(' | ')[2:] for row in (default, ffn, both))]
+    assert readme == [(time.split()[0], f'{float(re.search("1/([0-9.]+)", memory)[1]):.0f}') for time, memory in cells]
+
+
+@pytest.mark.parametrize('page', sorted((REPO / 'docs/api').glob('*.md')), ids=lambda page: page.stem)
+def test_api_page_names_importable_objects(page):
+    names = re.findall(r'^::: (\S+)$', page.read_text(encoding='utf-8'), flags=re.MULTILINE)
+    assert page.stem == 'index' or names
+    for name in names:
+        assert getattr(pkgutil.resolve_name(name), '__doc__', None), f'{page.name}: {name} has no docstring'
+
+
+@pytest.mark.slow
+def test_site_builds_without_warnings(tmp_path):
+    """`make docs` installs what this needs."""
+    if not (REPO / 'mkdocs.yml').is_file():
+        pytest.skip('the site is not part of this copy')
+    pytest.importorskip('material')
+    pytest.importorskip('mkdocstrings')
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', tmp_path]
+    built = subprocess.run(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert built.returncode == 0, built.stdout
+    home = (tmp_path / 'index.html').read_text(encoding='utf-8')
+    assert 'href="installation.html"' in home and 'run by tests' not in home
+    assert (tmp_path / 'source/configs/retinanet_rest_lite_fpn_shapes.py.html').is_file()
 
 
 def test_the_rules_themselves(tmp_path, monkeypatch):

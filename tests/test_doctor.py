@@ -97,7 +97,7 @@ def test_healthy_environment_has_no_failure():
         ('torch', {'version': '2.3.1'}, 'torch', 'torch >= 2.4', 'torch==2.14.1'),
         ('mmengine', {'installed': False}, 'mmengine', 'not installed', 'mmengine==0.10.7 "setuptools<82"'),
         ('mmengine', {'version': '1.0.0'}, 'mmengine', '< 1', 'mmengine==0.10.7'),
-        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'refused by mmdet 3.3', 'mmcv-lite==2.1.0'),
+        ('mmcv', {'version': '2.2.0'}, 'mmcv', 'mmdet 3.3 refuses', 'mmcv-lite==2.1.0'),
         (
             'mmcv',
             {'version': '1.7.2', 'distributions': ['mmcv-full']},
@@ -158,7 +158,7 @@ def test_healthy_environment_has_no_failure():
             'yaml is missing',
             'pip install pyyaml',
         ),
-        ('mmdet', {'error': 'the import ended Python with status -11'}, 'mmdet', 'broken', '--force-reinstall'),
+        ('mmdet', {'error': 'the import terminated Python with status -11'}, 'mmdet', 'broken', '--force-reinstall'),
         (
             'mmdet',
             {'error': "AttributeError: module 'pkgutil' has no attribute 'find_loader'"},
@@ -166,7 +166,7 @@ def test_healthy_environment_has_no_failure():
             '3.14',
             'PYTHON=python3.11',
         ),
-        ('torchvision', {'installed': False}, 'torchvision', "in the place of mmcv's", 'torchvision==0.29.1'),
+        ('torchvision', {'installed': False}, 'torchvision', "replacement of mmcv's", 'torchvision==0.29.1'),
         (
             'torchvision',
             {'error': 'RuntimeError: operator torchvision::nms does not exist'},
@@ -226,20 +226,20 @@ RENEWED = (
         (
             {**CPU_BUILD, 'torch': GPU, 'mmrest': {'ops': BY_BOTH}},
             'note',
-            'CUDA tensors go to torchvision where mmrest',
+            'torchvision is used for CUDA tensors if mmrest',
             'python -m mmrest.mmcv_ops --install',
         ),
-        ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'beside those of mmcv that are compiled', ''),
-        ({**CPU_BUILD, 'torch': GPU, 'mmrest': ABSENT}, 'FAIL', 'nothing serves CUDA tensors', RENEWED),
-        ({'mmcv_ops': NO_EXT}, 'note', 'where mmrest is imported first', 'python -m mmrest.mmcv_ops --install'),
+        ({'mmcv': COMPILED, 'mmcv_ops': BY_BOTH, 'torch': GPU}, 'ok', 'in addition to those of mmcv', ''),
+        ({**CPU_BUILD, 'torch': GPU, 'mmrest': ABSENT}, 'FAIL', 'without support for CUDA tensors', RENEWED),
+        ({'mmcv_ops': NO_EXT}, 'note', 'if mmrest is imported first', 'python -m mmrest.mmcv_ops --install'),
         (
             {'mmcv_ops': NO_EXT, 'mmrest': ABSENT},
             'FAIL',
             'no compiled operators',
             'python -m mmrest.mmcv_ops --install',
         ),
-        ({'mmcv': COMPILED, 'mmcv_ops': OTHER_TORCH}, 'FAIL', 'another torch', RENEWED),
-        ({'mmcv': COMPILED, 'mmcv_ops': NO_LIBRARY}, 'FAIL', 'another torch', RENEWED),
+        ({'mmcv': COMPILED, 'mmcv_ops': OTHER_TORCH}, 'FAIL', 'another version of torch', RENEWED),
+        ({'mmcv': COMPILED, 'mmcv_ops': NO_LIBRARY}, 'FAIL', 'another version of torch', RENEWED),
         ({'mmcv_ops': NO_MMREST, 'mmrest': ABSENT}, 'FAIL', 'mmcv takes its operators from mmrest', 'pip install -e .'),
         (
             {'mmcv_ops': NO_EXT, 'mmrest': {'ops': {'error': 'RuntimeError: something else'}}},
@@ -283,7 +283,7 @@ def test_compiled_operators_need_torchvision_for_gpus_and_classification_alone()
 @pytest.mark.parametrize('ops, status', [({}, 'note'), (OTHER_TORCH, 'FAIL')])
 def test_two_distributions_of_mmcv(ops, status):
     finding = diagnose(mmcv={'distributions': ['mmcv-lite', 'mmcv']}, mmcv_ops=ops)['mmcv-lite + mmcv']
-    assert finding.status == status and 'share their files' in finding.detail
+    assert finding.status == status and 'have the same files' in finding.detail
     assert finding.fix.startswith('python -m pip uninstall -y mmcv-lite mmcv')
 
 
@@ -323,8 +323,8 @@ def test_both_mmengines_share_files():
     'torch, status, detail, fix',
     [
         (GPU, 'ok', 'NVIDIA H200; torch is built for CUDA 13.0', ''),
-        ({}, 'note', 'none seen', ''),
-        ({'nvidia': True, 'hidden': True}, 'note', 'none seen', ''),
+        ({}, 'note', 'none found', ''),
+        ({'nvidia': True, 'hidden': True}, 'note', 'none found', ''),
         (
             {'nvidia': True, 'reason': 'RuntimeError: The NVIDIA driver on your system is too old'},
             'note',
@@ -335,7 +335,7 @@ def test_both_mmengines_share_files():
         (
             {'devices': [['Tesla P100', 'sm_60', False]], 'nvidia': True},
             'note',
-            'no kernels for its architecture sm_60',
+            'no kernels for the architecture sm_60',
             'export CUDA_VISIBLE_DEVICES=',
         ),
     ],
@@ -401,7 +401,7 @@ def test_a_crashing_import_does_not_hide_the_others(tmp_path, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     names = ['crashing', 'raising', 'fine', 'leftover']
     facts = probe['collect']({'raising': ('pytest', 'no-such-distribution')}, (dict(zip(names, names)),))
-    assert facts['crashing']['error'] == 'the import ended Python with status 3'
+    assert facts['crashing']['error'] == 'the import terminated Python with status 3'
     assert facts['raising']['error'] == 'RuntimeError: broken on purpose'
     assert facts['raising']['distributions'] == ['pytest'] and facts['raising']['version'] == pytest.__version__
     assert facts['fine'] == {'installed': True, 'version': '1.0', 'distributions': []}
@@ -452,7 +452,7 @@ def test_operators_are_looked_up_with_and_without_mmrest(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     'words, status, message',
     [
-        (['--help'], 0, 'Exit status: 0 where all is fine'),
+        (['--help'], 0, 'Exit status: 0 if there are no problems'),
         (['--nonsense'], 2, 'unrecognized arguments: --nonsense'),
         (['nonsense'], 2, 'unrecognized arguments: nonsense'),
     ],

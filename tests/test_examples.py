@@ -155,7 +155,9 @@ runpy.run_path(sys.argv.pop(1), run_name='__main__')
 
 def test_plain_pytorch(tmp_path):
     script = copy_example('plain_pytorch', tmp_path)
-    out = run_process([sys.executable, '-c', ALONE, script, '--steps', 2, '--size', 32, '--batch-size', 2], tmp_path)
+    out = run_process(
+        [sys.executable, '-c', ALONE, script, '--num-steps', 2, '--shape', 32, 32, '--batch-size', 2], tmp_path
+    )
     losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith('step')]
     assert len(losses) == 2 and all(0 < loss < 10 for loss in losses)
     assert '% of the pixels of 16 new images are right' in out

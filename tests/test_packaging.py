@@ -23,7 +23,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import mmrest
-from mmrest import config_path, installed
+from mmrest.utils import resources
 
 SOURCES = (
     'LICENSE',
@@ -124,7 +124,7 @@ def test_unknown_names_are_one_error(name, hint, capsys):
     with pytest.raises(FileNotFoundError, match=re.escape(hint)):
         mmrest.get_config_path(name)
     with pytest.raises(SystemExit) as status:
-        config_path.main([name])
+        resources.main([name])
     assert status.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith('error: mmrest has no config') and hint in error and len(error.splitlines()) == 1
@@ -133,8 +133,8 @@ def test_unknown_names_are_one_error(name, hint, capsys):
 def test_an_installation_without_configs_says_so(monkeypatch, tmp_path):
     (tmp_path / 'site' / 'mmrest').mkdir(parents=True)
     (tmp_path / 'site' / 'configs').mkdir()  # another project's
-    monkeypatch.setattr(installed, 'PACKAGE', tmp_path / 'site' / 'mmrest')
-    with pytest.raises(FileNotFoundError, match='install it anew'):
+    monkeypatch.setattr(resources, 'PACKAGE', tmp_path / 'site' / 'mmrest')
+    with pytest.raises(FileNotFoundError, match='reinstall it'):
         mmrest.list_configs()
 
 
@@ -143,9 +143,9 @@ def test_the_command_prints_paths(repo, capsys):
         (['upernet_rest_lite_shapes'], repo / 'configs/upernet_rest_lite_shapes.py'),
         (['--tools'], repo / 'tools'),
     ):
-        config_path.main(args)
+        resources.main(args)
         assert capsys.readouterr().out == f'{expected}\n'
-    config_path.main(['--list'])
+    resources.main(['--list'])
     assert capsys.readouterr().out.split() == mmrest.list_configs()
 
 
@@ -153,7 +153,7 @@ def test_the_command_prints_paths(repo, capsys):
 
 
 def test_editable_installation_finds_the_configs_of_the_sources(source):
-    found = runpy.run_path(str(source / 'mmrest' / 'installed.py'))['get_config_path']('upernet_rest_lite_shapes')
+    found = runpy.run_path(str(source / 'mmrest/utils/resources.py'))['get_config_path']('upernet_rest_lite_shapes')
     assert found == str(source / 'configs' / 'upernet_rest_lite_shapes.py')
 
 
@@ -350,7 +350,7 @@ def test_mmdets_own_config_and_inferencer_in_a_fresh_environment(python, shapes,
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
     import mmdet
-    from test_end_to_end import UPSTREAM, steps, upstream_options
+    from helpers.detector_runs import UPSTREAM, steps, upstream_options
 
     (tmp_path / 'own.py').write_text(UPSTREAM)
     train = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
@@ -372,7 +372,7 @@ def test_installed_demo_runs_in_any_folder(python, tmp_path):
     """The whole demo with a small network: what it writes is in the current folder."""
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
-    tools = run_process([python, '-m', 'mmrest.config_path', '--tools'], tmp_path, environment()).strip()
+    tools = run_process([python, '-m', 'mmrest', 'configs', '--tools'], tmp_path, environment()).strip()
     options = [
         'train_cfg.max_epochs=1',
         'train_dataloader.dataset.indices=16',

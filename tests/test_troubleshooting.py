@@ -159,7 +159,7 @@ def test_errors_that_other_tests_provoke():
     """Those of docs/train_on_your_data.md and of the inferencers."""
     for file, texts in (
         (
-            'test_own_data.py',
+            'integration/test_own_data.py',
             (
                 'need at least one array to concatenate',
                 'Target 5 is out of bounds',
@@ -168,6 +168,7 @@ def test_errors_that_other_tests_provoke():
             ),
         ),
         ('test_examples.py', ('Weights only load failed', 'HistoryBuffer')),
+        ('test_checkpoints/test_downloads.py', ('has the unknown scheme',)),
     ):
         for text in texts:
             assert text in PAGE and text in (REPO / 'tests' / file).read_text(), text
@@ -188,17 +189,18 @@ def test_an_emitted_map_that_nobody_uses():
 @pytest.mark.parametrize(
     'quoted',
     [
-        'is no setting of',
+        'is not a setting of',
         'which is not registered in',
-        'is no hook that mmengine has by default',
-        'train_cfg does not say which loop to use',
+        'is not a default hook of mmengine',
+        'train_cfg has no loop type',
         'Nothing reads',
+        'No parameter name contains',
         'needs worker processes, and',
         'and the backbone takes',
         'visualizer.vis_backends has',
         'which cannot be downloaded',
         'cannot be resumed with this config',
-        'A resumed run keeps the settings that it was started with',
+        'A resumed run keeps the settings of its checkpoint',
         'The run is finished',
         'There is nothing left to train',
     ],

@@ -31,31 +31,11 @@ STEPS = (
     # Together: one resolution, in which torchvision is the one for torch.
     (
         'packages',
-        [
-            'torch',
-            'torchvision',
-            'mmcv-lite',
-            'mmengine',
-            'mmdet',
-            'mmsegmentation',
-            'mmpretrain',
-            'ftfy',
-            'regex',
-            'numpy',
-            'opencv-python',
-            'modelindex',
-            'pytest',
-            'pytest-xdist',
-            'hypothesis',
-            'codespell',
-            'import-linter',
-            'mypy',
-            'ruff',
-            'onnx',
-            'onnxruntime',
-            'onnxscript',
-            'tensorboard',
-        ],
+        (
+            'torch torchvision mmcv-lite mmengine mmdet mmsegmentation mmpretrain ftfy regex numpy opencv-python '
+            'modelindex pytest pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
+            'onnxscript tensorboard'
+        ).split(),
     ),
 )
 # Distributions that share their files with one that is installed here. They have to go first: removing one later
@@ -174,6 +154,7 @@ def is_ready(venv: Path, expected: str) -> bool:
 
 
 def venv_python(venv: Path) -> Path:
+    """Return the path of the Python in an environment."""
     return venv / 'bin' / 'python'
 
 
@@ -220,6 +201,7 @@ def child_environment(variables: dict) -> dict:
 
 
 def last_line(text: str) -> str:
+    """Return the last line of a text, '' if it is empty."""
     return (text.strip().splitlines() or [''])[-1]
 
 
@@ -237,9 +219,11 @@ class Installer:
         return [self.python, '-m', 'pip', verb] + ['-y'] * (verb == 'uninstall') + list(arguments)
 
     def run(self, label: str, command: list) -> None:
+        """Run a command and show its progress under a label; its output goes to a log in the environment."""
         run_logged(label, command, self.venv / 'logs' / (label.replace(' ', '-') + '.log'), self.environ)
 
     def add(self, label: str, *arguments: str) -> None:
+        """Install packages in the versions of constraints.txt."""
         self.run(label, self.command('install', '-c', str(CONSTRAINTS), *arguments))
 
     def run_python(self, code: str) -> tuple:
@@ -337,14 +321,16 @@ def set_up(venv: Path, no_uv: bool = False) -> None:
     stamp.write_text(expected + '\n')
 
 
-def main() -> int:
+def main(argv=None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--venv', default=str(ROOT / '.venv'), help='where to make it (default: %(default)s)')
+    parser.add_argument(
+        '--venv', default=str(ROOT / '.venv'), metavar='DIR', help='folder of the environment; default: %(default)s'
+    )
     parser.add_argument('--no-uv', action='store_true', help='use pip even where uv is on PATH')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         set_up(Path(os.path.abspath(args.venv)), args.no_uv)
     except SetupError as error:

@@ -29,6 +29,7 @@ class SetupError(Exception):
 
 
 def describe_time(seconds: float) -> str:
+    """Format a duration, e.g. '2 min 5 s'."""
     minutes, seconds = divmod(int(seconds), 60)
     return '{} min {} s'.format(minutes, seconds) if minutes else '{} s'.format(seconds)
 
@@ -54,6 +55,7 @@ class Progress:
         self.activity = ''
 
     def text(self) -> str:
+        """Return the line to show."""
         return '{}: {}{}'.format(
             self.label, self.activity and self.activity + ', ', describe_time(self.clock() - self.start)
         )
@@ -74,6 +76,7 @@ class Progress:
         self.stream.flush()
 
     def finish(self, outcome: str) -> None:
+        """Show the last line, with the outcome and the whole time."""
         start = '\r\x1b[K' if self.on_terminal else ''
         self.stream.write(
             '{}{}: {} ({})\n'.format(start, self.label, outcome, describe_time(self.clock() - self.start))

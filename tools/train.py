@@ -1,34 +1,6 @@
 """Train a detector, segmentor or other model of the OpenMMLab family from its config."""
 
-from mmrest.engine import build_runner, exit_on_user_error, load_config, make_parser, parse, prepare_train
-from mmrest.visualization import PaintValidationHook
-
-
-def main() -> None:
-    parser = make_parser(__doc__)
-    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
-    parser.add_argument(
-        '--auto-scale-lr', action='store_true', help="scale the learning rate by actual batch / the recipe's batch"
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='PATH',
-        help='resume from a checkpoint; without a path, from the last one in the work dir',
-    )
-    parser.add_argument(
-        '--tensorboard', action='store_true', help='write scalars and some painted validation images for TensorBoard'
-    )
-    args = parse(parser)
-    with exit_on_user_error():
-        cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-        prepare_train(cfg, args.amp, args.auto_scale_lr, args.resume, args.tensorboard)
-        runner = build_runner(cfg, train=True)
-        if args.tensorboard:
-            runner.register_hook(PaintValidationHook())  # not in the config, which others may run without this package
-        runner.train()
-
+from mmrest.commands.train import main
 
 if __name__ == '__main__':
     main()

@@ -1,4 +1,4 @@
-"""What the model index says of a config: read from the config, counted on its model, and printed by the papers."""
+"""Entries of the model index: settings of a config, counted costs of its model, and the figures of the papers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mmengine.registry import MODELS
 
 from mmrest.analysis.complexity import Cost, add_up, count_backbone
 from mmrest.analysis.model_cost import count_model
-from mmrest.analysis.papers import GMACS, MIOU, PARAMS, printed
+from mmrest.analysis.papers import GMACS, MIOU, PARAMS, printed_figures
 
-# Measured with this repository: the networks trained from scratch on the drawn shapes, on two CPU cores.
+# Results of this repository: models trained from scratch on the drawn shapes, on two CPU cores.
 MEASURED = {
     'retinanet_rest_lite_fpn_shapes': {'box AP': 72.6, 'box AP50': 93.9, 'box AP75': 83.5},
     'mask_rcnn_rest_lite_fpn_shapes': {'box AP': 80.3, 'mask AP': 78.3},
@@ -22,28 +22,29 @@ MEASURED = {
 SIZES = ('lite', 'tiny', 'small', 'base', 'large')
 TASKS = {'mmdet': 'Object Detection', 'mmseg': 'Semantic Segmentation', 'mmpretrain': 'Image Classification'}
 MASKS = 'Instance Segmentation'
-COCO_SIZE, ADE20K_SIZE = (800, 1280), (512, 2048)  # of an image to count for; the paper counts UPerNet at the latter
+# Image sizes (H, W) that costs are counted at; that of ADE20K is the one of the ResTv2 paper.
+COCO_SIZE, ADE20K_SIZE = (800, 1280), (512, 2048)
 
 
 @dataclass
 class Entry:
-    """One config.
+    """Entry of one config.
 
     Attributes:
-        path (str): In the repository, e.g. 'configs/published/rest_lite_224_in1k_3rdparty.py'.
+        path (str): Path in the repository, e.g. 'configs/published/rest_lite_224_in1k_3rdparty.py'.
         backbone (str): 'ResT' or 'ResTv2'.
         arch (str): 'lite', 'tiny', 'small', 'base' or 'large'.
-        variant (str): Where the backbone is not the default one: style, output norms or switches.
+        variant (str): Arguments of the backbone other than the defaults, e.g. style or output norms.
         method (str): Type of the model, e.g. 'RetinaNet'.
         task (str): 'Object Detection', 'Instance Segmentation', 'Semantic Segmentation' or 'Image Classification'.
         data (str): 'COCO', 'ADE20K', 'ImageNet-1k' or 'drawn shapes'.
-        length (int): Epochs, or iterations in segmentation.
-        batch (int): Images that the learning rate is made for.
-        techniques (list[str]): Optimizer, and what goes with it.
-        crop (str): In segmentation, of what an image is cut to in training, e.g. '512x512'.
-        size (tuple[int, int]): Image (H, W) that costs are counted for.
-        costs (list[Cost]): Parts of the model.
-        figures (dict[str, float]): What the papers print, or for the drawn shapes what was measured.
+        length (int): Number of epochs, or of iterations in segmentation.
+        batch (int): Total batch size that the learning rate is meant for.
+        techniques (list[str]): Optimizer and training techniques.
+        crop (str): Crop size of training in segmentation, e.g. '512x512'; otherwise empty.
+        size (tuple[int, int]): (H, W) of the image that costs are counted for.
+        costs (list[Cost]): Costs of the parts of the model.
+        figures (dict[str, float]): Figures of the papers, or for the drawn shapes measured ones.
     """
 
     path: str
@@ -63,59 +64,62 @@ class Entry:
 
     @property
     def stem(self) -> str:
+        """Name of the file without its suffix."""
         return Path(self.path).stem
 
     @property
     def is_published(self) -> bool:
-        """Whether it is for testing a file of the authors rather than for training."""
+        """True for a config that tests weights of the authors."""
         return Path(self.path).parent.name == 'published'
 
     @property
     def is_ablation(self) -> bool:
-        """Whether it is a row of an ablation, or what the rows are compared with."""
+        """True for a row of an ablation and for its baseline."""
         return Path(self.path).parent.name == 'ablations' or 'ablation' in self.stem
 
     @property
     def is_measured(self) -> bool:
-        """Whether its figures were measured with this repository."""
+        """True if the figures were measured with this repository."""
         return self.stem in MEASURED
 
     @property
     def name(self) -> str:
-        """Name in the model index; '_3rdparty' marks weights from elsewhere, as in OpenMMLab."""
+        """Name in the model index; the suffix '_3rdparty' marks foreign weights, as in OpenMMLab."""
         return self.stem
 
     @property
     def model(self) -> str:
-        """E.g. 'ResT-Small'."""
+        """Name of the backbone, e.g. 'ResT-Small'."""
         return f'{self.backbone}-{self.arch.capitalize()}'
 
     @property
     def by_epoch(self) -> bool:
+        """True if training is measured in epochs, false if in iterations."""
         return self.task != TASKS['mmseg']
 
     @property
     def params(self) -> int:
+        """Number of parameters."""
         return add_up(self.costs).params
 
     @property
     def macs(self) -> int:
-        """With attention, of the parts that can be counted."""
+        """MACs with attention, of the parts that can be counted."""
         return add_up(self.costs).total
 
     @property
     def uncounted(self) -> list[str]:
-        """Parts of the model in testing whose MACs are not in :attr:`macs`."""
+        """Parts of the model that run in testing and are not in :attr:`macs`."""
         return [cost.name for cost in self.costs if cost.layers is None and cost.name != 'auxiliary_head']
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The figures that are results."""
+        """Figures that are results, without costs."""
         return {name: value for name, value in self.figures.items() if name not in (PARAMS, GMACS)}
 
 
 def config_files(root: Path) -> list[Path]:
-    """All configs that can be run, those of the same folder together, in the order of sizes."""
+    """Return all configs that can be run, by folder, recipe and size of the backbone."""
 
     def key(path: Path) -> tuple:
         words = path.stem.split('_')
@@ -127,11 +131,11 @@ def config_files(root: Path) -> list[Path]:
 
 
 def describe(path: Path, root: Path) -> Entry:
-    """Read a config and count its model, on the meta device.
+    """Make the entry of a config, with the costs of its model on the meta device.
 
     Args:
         path (Path): Config file.
-        root (Path): Folder that ``configs/`` is in.
+        root (Path): Folder that holds ``configs/``.
 
     Raises:
         UsageError: Its model cannot be built.
@@ -160,12 +164,12 @@ def describe(path: Path, root: Path) -> Entry:
         else '',
         size=size,
         costs=_count_classifier(cfg, size) if scope == 'mmpretrain' else count_model(cfg, str(path), size),
-        figures=MEASURED.get(path.stem) or printed(path.stem),
+        figures=MEASURED.get(path.stem) or printed_figures(path.stem),
     )
 
 
 def _data_and_size(cfg: Config) -> tuple[str, tuple[int, int]]:
-    """Name of the data, and (H, W) of an image to count for."""
+    """Return the name of the data set, and the (H, W) that costs are counted at."""
     steps = {step['type']: step for step in cfg.test_dataloader.dataset.pipeline}
     if 'shapes' in str(cfg.get('data_root', '')):
         width, height = steps['Resize'].scale if 'Resize' in steps else (128, 128)
@@ -177,7 +181,7 @@ def _data_and_size(cfg: Config) -> tuple[str, tuple[int, int]]:
 
 
 def _variant(backbone: dict) -> str:
-    """Arguments of the backbone that make it another one than the default."""
+    """Return the arguments of the backbone that differ from the defaults."""
     usual = ('type', 'arch', 'out_indices', 'drop_path_rate')
     return ', '.join(f'{key}={value}' for key, value in backbone.items() if key not in usual)
 
@@ -199,7 +203,7 @@ def _techniques(cfg: Config) -> list[str]:
 
 
 def _count_classifier(cfg: Config, size: tuple[int, int]) -> list[Cost]:
-    """Of backbone and linear layer, without mmpretrain, which needs a torchvision to build them."""
+    """Count backbone and linear layer without building the classifier, as mmpretrain needs torchvision for that."""
     head = cfg.model.head
     if head.type != 'LinearClsHead':
         raise ValueError(f'The head of a classifier is counted as LinearClsHead, not as {head.type}.')

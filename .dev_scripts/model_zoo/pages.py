@@ -1,4 +1,4 @@
-"""The model index and the page of tables, written from the entries of all configs."""
+"""Text of the generated pages: the model index and the model zoo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Callable, Sequence
 import yaml
 
 from mmrest.analysis.papers import GMACS, MIOU, PAPERS, PARAMS, TOP1
+from mmrest.utils.tables import format_markdown
 
 from .entries import ADE20K_SIZE, COCO_SIZE, MASKS, SIZES, TASKS, Entry, config_files, describe
 
@@ -17,7 +18,7 @@ CONVENTION = (
 )
 PRINTED = 'printed by the authors; not reproduced by mmrest'
 MEASURED_HERE = 'measured by mmrest: trained from scratch on a CPU'
-# Of the metrics, those that tables have room for.
+# Metrics that the tables show.
 MAIN = ('box AP', 'mask AP', 'mIoU', MIOU, TOP1)
 ARCHITECTURE = {'ResT': ['EMSA', 'Pixel Attention'], 'ResTv2': ['EMSAv2', 'Pixel Attention']}
 
@@ -25,17 +26,17 @@ Column = tuple[str, Callable[[Entry], str]]
 
 
 def make_pages(root: Path) -> dict[str, str]:
-    """Text of the generated files, by path in the repository.
+    """Return the text of the generated pages by their path in the repository.
 
     Args:
-        root (Path): The repository.
+        root (Path): Root of the repository.
     """
     entries = [describe(path, root) for path in config_files(root)]
     return {METAFILE: make_metafile(entries), ZOO_PAGE: make_zoo_page(entries)}
 
 
 def make_metafile(entries: Sequence[Entry]) -> str:
-    """YAML in OpenMMLab's format of model indices; without weights, for which there is no link that all can open."""
+    """Return the model index in the YAML format of OpenMMLab, without weights, which have no public link."""
     collections = [
         {
             'Name': name,
@@ -60,7 +61,7 @@ def _model(entry: Entry) -> dict:
         'FLOPs Image Size': f'{height} x {width} (height x width)',
         'Training Data': entry.data,
     }
-    if not entry.is_published:  # which train nothing
+    if not entry.is_published:  # configs that only test
         metadata.update(
             {
                 'Epochs' if entry.by_epoch else 'Iterations': entry.length,
@@ -72,14 +73,14 @@ def _model(entry: Entry) -> dict:
     if entry.method != 'ImageClassifier':
         metadata['Architecture'].append(entry.method)
     results = [{'Task': task, 'Dataset': entry.data, 'Metrics': metrics} for task, metrics in _by_task(entry)]
-    if results:  # here because `mim search` shows what is in here
+    if results:  # in the metadata, which `mim search` shows
         metadata['Figures'] = MEASURED_HERE if entry.is_measured else PRINTED
     model = {'Name': entry.name, 'In Collection': entry.backbone, 'Config': entry.path, 'Metadata': metadata}
     return {**model, 'Results': results} if results else model
 
 
 def _by_task(entry: Entry) -> list[tuple[str, dict[str, float]]]:
-    """Metrics by task: those of masks are another one than those of boxes."""
+    """Return the metrics of each task; those of masks belong to instance segmentation."""
     masks = {name: value for name, value in entry.metrics.items() if name.startswith('mask')}
     others = {name: value for name, value in entry.metrics.items() if name not in masks}
     task = TASKS['mmdet'] if entry.task == MASKS else entry.task
@@ -87,7 +88,7 @@ def _by_task(entry: Entry) -> list[tuple[str, dict[str, float]]]:
 
 
 def make_zoo_page(entries: Sequence[Entry]) -> str:
-    """Markdown: tables in the columns of mmdet's, mmsegmentation's and mmpretrain's model zoos."""
+    """Return the model zoo in Markdown, with tables as in the model zoos of mmdet, mmseg and mmpretrain."""
     recipes = sorted((entry for entry in entries if not (entry.is_published or entry.is_ablation)), key=_order)
     shapes = [entry for entry in entries if entry.data == 'drawn shapes']
     published = [entry for entry in entries if entry.is_published]
@@ -177,14 +178,12 @@ def make_zoo_page(entries: Sequence[Entry]) -> str:
 
 
 def _order(entry: Entry) -> tuple:
-    """The default of a backbone before its variants, each in the order of sizes."""
+    """Return a sort key that puts the default of a backbone before its variants, each in the order of sizes."""
     return entry.backbone, entry.length, entry.variant, SIZES.index(entry.arch)
 
 
 def _table(entries: Sequence[Entry], columns: Sequence[Column]) -> str:
-    rows = [[name for name, _ in columns], ['---'] * len(columns)]
-    rows += [[cell(entry) for _, cell in columns] for entry in entries]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    return format_markdown([name for name, _ in columns], [[cell(entry) for _, cell in columns] for entry in entries])
 
 
 def _figure(name: str, digits: int = 1) -> Callable[[Entry], str]:
@@ -223,7 +222,7 @@ def _beside(counted: str, printed: float | None) -> str:
 
 
 def _tested_at(entry: Entry) -> str:
-    """Of classifiers, which are published for two sizes."""
+    """Return the image size of a classifier, which is published for two sizes; '-' for other models."""
     return '{}x{}'.format(*entry.size) if entry.data == 'ImageNet-1k' else '-'
 
 
@@ -234,24 +233,26 @@ def _link(entry: Entry) -> str:
 _PREFACE = f"""<!-- Made by .dev_scripts/make_model_zoo.py: do not edit. -->
 # Model zoo
 
-All configs, with what is known of them. In OpenMMLab's format for programs: [metafile.yml](../configs/metafile.yml).
+This page lists all configs. [metafile.yml](../configs/metafile.yml) has the same in OpenMMLab's format.
 
-* **AP, mIoU and top-1 are the authors' figures, not reproduced here**; - where they print none. Only those of the
-  [drawn shapes](#drawn-shapes) were measured with this repository.
-* Parameters are counted here, heads included; in brackets as the papers print them.
-* FLOPs are multiply-accumulates, as in mmdet's tables, of convolutions, linear layers and the two matrix products of
-  attention, for one image (height x width) of {COCO_SIZE[0]}x{COCO_SIZE[1]} (COCO), {ADE20K_SIZE[0]}x{ADE20K_SIZE[1]}
-  (ADE20K), 224x224 (ImageNet-1k) or as large as the drawn shapes, counted as `tools/get_flops.py` does; in brackets as
-  the paper prints them. Those of Mask R-CNN are without the heads on regions, whose number depends on the image. What
-  the papers print of classifiers, and for which stem:
-  [ablations.md](ablations.md#every-architecture-and-what-the-papers-print).
-* Memory and speed on a GPU have not been measured, so there is no column of them. Weights are not linked: the
-  authors' are behind links that are dead or need a login; how to use the files: [checkpoints.md](checkpoints.md)."""
+* **AP, mIoU and top-1 are the authors' figures, not reproduced here**; a dash means that they print none.
+  Only the figures of the [drawn shapes](#drawn-shapes) were measured with this repository.
+* **Params** are counted here and include the heads; the papers' figures are in brackets.
+* **FLOPs** are multiply-accumulates of convolutions, linear layers and the two matrix products of attention, as
+  `tools/get_flops.py` counts them for one image; the papers' figures are in brackets.
+  Images (height x width) are {COCO_SIZE[0]}x{COCO_SIZE[1]} on COCO, {ADE20K_SIZE[0]}x{ADE20K_SIZE[1]} on ADE20K,
+  224x224 on ImageNet-1k, and as large as the drawn shapes.
+  Mask R-CNN is counted without its RoI heads, whose cost depends on the image.
+* [ablations.md](ablations.md#every-architecture-compared-with-the-papers) compares the classifiers with the papers.
+* Memory and speed on a GPU have not been measured, so they have no column.
+* There are no links to weights: the authors' links are dead or need a login. [checkpoints.md](checkpoints.md) says how
+  to use the files."""
 
-_ABLATIONS = 'Tables 5 to 9 of the ResT paper; [ablations.md](ablations.md) says what each row is.'
+_ABLATIONS = 'Tables 5 to 9 of the ResT paper; [ablations.md](ablations.md) describes each row.'
 
-_PUBLISHED = """Configs that test the authors' files after conversion ([checkpoints.md](checkpoints.md)); in the model
-index their names end in `_3rdparty`."""
+_PUBLISHED = """These configs test the authors' files after conversion ([checkpoints.md](checkpoints.md)).
+Their names in the model index end in `_3rdparty`."""
 
-_SHAPES = """The only figures of this page that were **measured with this repository**: trained from scratch on the 1200
-images of `tools/draw_shapes.py`, on two CPU cores, and tested on 200 others (mIoU(ms+flip): `--tta`)."""
+_SHAPES = """The only figures on this page that were **measured with this repository**.
+The models were trained from scratch on the 1200 images of `tools/draw_shapes.py`, on two CPU cores, and tested on 200
+others (mIoU(ms+flip): `--tta`)."""

@@ -1,4 +1,4 @@
-# A learnt embedding as position encoding.
+# Learnable embedding as position encoding.
 _base_ = 'rest_lite_8xb256-ablation_in1k.py'
 
 model = dict(backbone=dict(type='ResTAblation', position='le'))

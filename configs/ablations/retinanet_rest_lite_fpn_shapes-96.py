@@ -1,4 +1,4 @@
-# The demo's detector on smaller images for a shorter time: what tools/run_ablation.py trains many times.
+# The demo detector on smaller images with a shorter schedule, for repeated trainings with tools/run_ablation.py.
 _base_ = '../retinanet_rest_lite_fpn_shapes.py'
 
 resize = dict(type='Resize', scale=(96, 96), keep_ratio=True)

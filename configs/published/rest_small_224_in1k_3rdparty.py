@@ -1,2 +1,2 @@
-# The evaluation of the training config is the authors': shorter side 256, central 224x224.
+# The evaluation of the inherited config is that of the authors: shorter side 256, center crop of 224x224.
 _base_ = '../rest_small_8xb256_in1k.py'

@@ -1,7 +1,7 @@
 """Semantic segmentation with ResT in plain PyTorch: no OpenMMLab heads, runner or config.
 
     python plain_pytorch.py                     # trains for some minutes on a CPU
-    python plain_pytorch.py --steps 2           # a quick look
+    python plain_pytorch.py --num-steps 2       # a quick look
 
 Replace `batch` by your own loader. The classes here are the background and the drawn shapes.
 """
@@ -33,9 +33,9 @@ class Segmentor(nn.Module):
         return F.interpolate(self.head(sum(maps)), size=images.shape[-2:], mode='bilinear')
 
 
-def batch(first, count, size, split='train'):
-    """Images (B, 3, size, size) about zero, labels (B, size, size)."""
-    drawn = [draw_image((size, size), index=index, split=split) for index in range(first, first + count)]
+def batch(first, count, shape, split='train'):
+    """Images (B, 3, H, W) about zero, labels (B, H, W), of a shape (H, W)."""
+    drawn = [draw_image(shape, index=index, split=split) for index in range(first, first + count)]
     images = torch.stack([torch.from_numpy(one.image).permute(2, 0, 1) for one in drawn])
     labels = torch.stack([torch.from_numpy(one.label_map) for one in drawn])
     return (images.float() - 127.5) / 64, labels.long()
@@ -44,29 +44,29 @@ def batch(first, count, size, split='train'):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--arch', default='lite')
-    parser.add_argument('--steps', type=int, default=400)
+    parser.add_argument('--num-steps', type=int, default=400)
     parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--size', type=int, default=96, help='side of the images, at least 32')
+    parser.add_argument('--shape', type=int, nargs=2, default=(96, 96), metavar=('H', 'W'), help='at least 32 each')
     args = parser.parse_args()
     torch.manual_seed(0)
     model = Segmentor(1 + len(CLASSES), arch=args.arch, drop_path_rate=0.1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=args.steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=args.num_steps)
     weight = torch.tensor([0.1] + [1.0] * len(CLASSES))  # most pixels are background
 
     model.train()
-    for step in range(args.steps):
-        images, labels = batch(step * args.batch_size, args.batch_size, args.size)
+    for step in range(args.num_steps):
+        images, labels = batch(step * args.batch_size, args.batch_size, args.shape)
         loss = F.cross_entropy(model(images), labels, weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 20 == 0 or step == args.steps - 1:
+        if step % 20 == 0 or step == args.num_steps - 1:
             print(f'step {step}: loss {loss.item():.3f}', flush=True)
 
     model.eval()
-    images, labels = batch(0, 16, args.size, split='val')
+    images, labels = batch(0, 16, args.shape, split='val')
     with torch.no_grad():
         found = model(images).argmax(dim=1)
     print(f'{(found == labels).float().mean():.1%} of the pixels of 16 new images are right')

@@ -1,6 +1,7 @@
+"""Costs of models, training curves, and the figures of the papers: spectra, similarity of heads, receptive fields."""
+
 from .complexity import count_attention_macs
 from .curves import METRICS, compare_curves, plot_comparison, plot_curves, read_scalars
-from .pictures import plot_predictions
 
 __all__ = [
     'METRICS',
@@ -8,6 +9,5 @@ __all__ = [
     'count_attention_macs',
     'plot_comparison',
     'plot_curves',
-    'plot_predictions',
     'read_scalars',
 ]

@@ -1,6 +1,7 @@
-"""Class-activation maps: what in an image speaks for a class, in detectors, segmentors and classifiers.
+"""Class-activation maps of detectors, segmentors and classifiers.
 
-The maps themselves are made by the package grad-cam, https://github.com/jacobgil/pytorch-grad-cam.
+The package grad-cam, https://github.com/jacobgil/pytorch-grad-cam, computes the maps; this module gives it a
+differentiable score of a class for the models of mmdet, mmseg and mmpretrain.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 
 from ..apis import LoadedModel
 from ..engine import UsageError
+from ..utils.figures import new_figure, save_figure
 from ..utils.progress import track
-from .figures import new_figure, save_figure
 
 METHODS = {
     'gradcam': 'GradCAM',
@@ -33,14 +34,15 @@ METHODS = {
 
 
 @dataclass
-class Activation:
-    """The map of one image in one model.
+class ActivationMap:
+    """Class-activation map of one image in one model.
 
     Attributes:
-        cam (np.ndarray, optional): (H, W) in [0, 1], of the model's input; None where the model does not
+        cam (np.ndarray, optional): (H, W) in [0, 1], in the size of the model's input; None if the model does not
             predict the class in this image.
-        score (float): Of the class: highest of its detections, share of the pixels, or probability.
-        region (np.ndarray, optional): (H, W) bool, where the class is predicted; None in classification.
+        score (float): Highest score of a detection of the class, share of its pixels, or its probability.
+        region (np.ndarray, optional): (H, W) bool, true in the predicted boxes or pixels of the class; None in
+            classification.
     """
 
     cam: np.ndarray | None
@@ -48,22 +50,22 @@ class Activation:
     region: np.ndarray | None
 
     @property
-    def inside(self) -> float:
-        """Share of the map's sum that lies where the class is predicted."""
+    def share_inside(self) -> float:
+        """Share of the sum of the map that lies in the region of the class; nan without map or region."""
         if self.cam is None or self.region is None or not self.cam.sum():
             return float('nan')
         return float(self.cam[self.region].sum() / self.cam.sum())
 
 
-def load_methods() -> Any:
-    """The package grad-cam.
+def import_grad_cam() -> Any:
+    """Import the package grad-cam.
 
     Raises:
-        UsageError: It, or torchvision, which it needs, cannot be imported.
+        UsageError: grad-cam or torchvision, which it needs, cannot be imported.
     """
     try:
         import pytorch_grad_cam
-    except (ImportError, RuntimeError) as error:  # torchvision for another torch fails with a RuntimeError
+    except (ImportError, RuntimeError) as error:  # torchvision built for another torch raises RuntimeError
         raise UsageError(
             'Class-activation maps need the package grad-cam, and a torchvision that goes with the '
             f'installed torch: pip install grad-cam torchvision\n({error})'
@@ -72,7 +74,7 @@ def load_methods() -> Any:
 
 
 class _Explained(nn.Module):
-    """A model whose only input is the image, with a place to look at one of its backbone's maps."""
+    """Model as a function of the image alone, with a probe module on one output of the backbone."""
 
     def __init__(self, loaded: LoadedModel, data_samples: Any, stage: int) -> None:
         super().__init__()
@@ -92,12 +94,12 @@ class _Explained(nn.Module):
 
     def forward(self, inputs: Tensor) -> list:
         with _differentiable_detections():
-            return self.model(inputs, deepcopy(self.data_samples), mode='predict')  # which writes into the samples
+            return self.model(inputs, deepcopy(self.data_samples), mode='predict')  # predict writes into them
 
 
 @contextmanager
 def _differentiable_detections() -> Iterator[None]:
-    """Keep mmdet's dense heads from detaching the scores that they predict from."""
+    """Keep the dense heads of mmdet from detaching the scores before they select detections."""
     heads = sys.modules.get('mmdet.models.dense_heads.base_dense_head')
     if heads is None:
         yield
@@ -108,18 +110,31 @@ def _differentiable_detections() -> Iterator[None]:
 
 
 def _differentiable(x: Tensor) -> Tensor:
-    """The map of a frozen backbone has no gradient of its own."""
+    """Return a map that requires a gradient, also of a frozen backbone."""
     return x.detach().requires_grad_() if torch.is_grad_enabled() and not x.requires_grad else x
 
 
 def predict(loaded: LoadedModel, data: dict) -> Any:
-    """Prediction for one prepared image, a data sample of the model's library."""
+    """Return the prediction for one prepared image, a data sample of the model's library."""
     with torch.no_grad():
         return loaded.model(data['inputs'], deepcopy(data['data_samples']), mode='predict')[0]
 
 
 def most_likely_class(loaded: LoadedModel, result: Any, score_thr: float = 0.0) -> int | None:
-    """Class of the most certain detection, of most pixels (but the background), or of highest probability."""
+    """Return the class of the detection with the highest score, of most pixels, or of the highest probability.
+
+    Args:
+        loaded (LoadedModel): The model.
+        result (BaseDataElement): From :func:`predict`.
+        score_thr (float): Detections below this score are ignored.
+
+    Returns:
+        int | None: Index of the class, never that of a class called 'background' in segmentation; None if there is no
+        detection or no pixel of another class.
+
+    Raises:
+        UsageError: The model predicts neither boxes, nor a label map, nor a class.
+    """
     if 'pred_instances' in result:
         found = result.pred_instances
         return int(found.labels[found.scores.argmax()]) if (found.scores >= score_thr).any() else None
@@ -133,11 +148,15 @@ def most_likely_class(loaded: LoadedModel, result: Any, score_thr: float = 0.0) 
     raise UsageError(f'{loaded.name} predicts neither boxes, nor a label map, nor a class.')
 
 
-def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, float, Any]:
-    """How strongly a model predicts a class, as a differentiable number, as a score, and where.
+def class_evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, float, Any]:
+    """Return the evidence for a class as a differentiable number, as a score, and as the region of the class.
 
-    The number is a sum of log-odds of detections above the threshold, the mean logit of the pixels where
-    the class wins, or the log-odds of the class. Log-odds, because a score near 1 has next to no slope.
+    The number is the sum of the log-odds of the detections above the threshold, the mean logit over the pixels of
+    the class, or the log-odds of the class. Log-odds keep a gradient where a score saturates near 1.
+
+    Returns:
+        tuple[Tensor | None, float, Any]: The number, None if the class is not predicted; the score; and boxes (n, 4),
+        a mask (H, W) or None, in the size of the original image.
     """
     if 'pred_instances' in result:
         found = result.pred_instances
@@ -151,35 +170,37 @@ def evidence(result: Any, label: int, score_thr: float) -> tuple[Tensor | None, 
     return result.pred_score[label].logit(eps=1e-6), result.pred_score[label].item(), None
 
 
-def activation(
+def compute_cam(
     loaded: LoadedModel,
     data: dict,
     label: int,
     method: str = 'layercam',
     stages: Sequence[int] | None = None,
     score_thr: float = 0.3,
-) -> Activation:
-    """The class-activation map of one prepared image.
+) -> ActivationMap:
+    """Compute the class-activation map of one prepared image.
 
     Args:
         loaded (LoadedModel): The model.
         data (dict): From :meth:`LoadedModel.prepare`.
-        label (int): Class.
-        method (str): A key of :data:`METHODS`. Where a picture holds several objects, those that weigh whole
-            channels ('gradcam', 'gradcam++') lose the place.
-        stages (Sequence[int], optional): Maps of the backbone to look at, by index; the mean over them is taken.
-            Default: all.
-        score_thr (float): Detections below this score are left out.
+        label (int): Index of the class.
+        method (str): A key of :data:`METHODS`. 'gradcam' and 'gradcam++' weigh whole channels and localize poorly
+            in images with several objects.
+        stages (Sequence[int], optional): Indices of the outputs of the backbone to average over. Default: all.
+        score_thr (float): Detections below this score are ignored.
+
+    Raises:
+        UsageError: There is no such stage, or the head detaches its scores from the backbone.
     """
-    make = getattr(load_methods(), METHODS[method])
-    number, score, where = evidence(predict(loaded, data), label, score_thr)
+    make = getattr(import_grad_cam(), METHODS[method])
+    number, score, where = class_evidence(predict(loaded, data), label, score_thr)
     shape = tuple(data['inputs'].shape[-2:])
     region = None if where is None else _region(where, data['data_samples'][0], shape)
     if number is None:
-        return Activation(None, score, region)
+        return ActivationMap(None, score, region)
 
     def differentiable_evidence(explained: _Explained, result: Any) -> Tensor:
-        number, *_ = evidence(result, label, score_thr)
+        number, *_ = class_evidence(result, label, score_thr)
         if not number.requires_grad:
             raise UsageError(
                 f'The scores that {loaded.name} predicts cannot be traced back to its backbone: its head '
@@ -196,11 +217,11 @@ def activation(
         finally:
             cam.activations_and_grads.release()
             explained.handle.remove()
-    return Activation(np.mean(cams, axis=0), score, region)
+    return ActivationMap(np.mean(cams, axis=0), score, region)
 
 
 def _region(where: Tensor, sample: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Boxes (n, 4) or a label region of the original image, as a mask of the model's input."""
+    """Return boxes (n, 4) or a mask (H, W) of the original image as a mask of the model's input."""
     if where.dtype == torch.bool:
         scaled = nn.functional.interpolate(where[None, None].float(), size=sample.get('img_shape', shape)[:2])[0, 0]
         mask = np.zeros(shape, bool)
@@ -221,21 +242,30 @@ def measure_cam(
     class_name: str | None = None,
     score_thr: float = 0.3,
 ) -> list[dict]:
-    """Maps of every image in every model, for a class by name or else the one the first model is surest of.
+    """Compute the class-activation maps of every image in every model.
+
+    Args:
+        models (Sequence[LoadedModel]): Models of the same classes.
+        images (Sequence[Path]): Image files.
+        method (str): As in :func:`compute_cam`, and so the next one.
+        stages (Sequence[int], optional): Outputs of the backbone.
+        class_name (str, optional): Name of the class. Default: for each image the most likely class of the first
+            model.
+        score_thr (float): Detections below this score are ignored.
 
     Returns:
-        list[dict]: For each image its ``path``, ``image`` (H, W, 3) in [0, 1], ``class_name``, and
-        ``activations``, one for each loaded, None where the first model predicts nothing at all.
+        list[dict]: For each image its ``path``, ``image`` (H, W, 3) in [0, 1], ``class_name``, and ``activations``,
+        one for each model; these are empty where the first model predicts nothing.
 
     Raises:
-        UsageError: No model has a class of that name, or the models differ in their classes.
+        UsageError: There is no class of that name, or the models differ in their classes.
     """
     names = models[0].class_names
     if class_name is not None and class_name not in names:
         raise UsageError(f'There is no class {class_name!r}. {models[0].name} has: {", ".join(names) or "no names"}.')
     for other in models[1:]:
         if other.class_names != names:
-            raise UsageError(f'{other.name} has other classes than {models[0].name}: their maps cannot be compared.')
+            raise UsageError(f'{other.name} has other classes than {models[0].name}: the maps cannot be compared.')
     records = []
     for path in track(images, 'Class-activation maps'):
         data = models[0].prepare(path)
@@ -243,18 +273,25 @@ def measure_cam(
             label = names.index(class_name)
         else:
             label = most_likely_class(models[0], predict(models[0], data), score_thr)
-        record = dict(path=path, image=models[0].displayable(data['inputs'][0]), class_name=None, activations=[])
+        record = dict(path=path, image=models[0].denormalize(data['inputs'][0]), class_name=None, activations=[])
         if label is not None:
             record['class_name'] = names[label] if label < len(names) else f'class {label}'
             record['activations'] = [
-                activation(loaded, loaded.prepare(path), label, method, stages, score_thr) for loaded in models
+                compute_cam(loaded, loaded.prepare(path), label, method, stages, score_thr) for loaded in models
             ]
         records.append(record)
     return records
 
 
 def plot_cam(records: Sequence[dict], names: Sequence[str], out: str | Path, method: str) -> Path:
-    """Draw a row for each image: itself, and its map in every model, with an outline of what was predicted."""
+    """Plot a row for each image: the image, and its map in every model with the outline of the predicted region.
+
+    Args:
+        records (Sequence[dict]): From :func:`measure_cam`.
+        names (Sequence[str]): Names of the models.
+        out (str | Path): Image file to write.
+        method (str): A key of :data:`METHODS`, for the title.
+    """
     figure, axes = new_figure(len(records), 1 + len(names), width=2.6, height=2.9)
     for row, record in zip(axes, records):
         for axis in row:
@@ -280,7 +317,7 @@ def plot_cam(records: Sequence[dict], names: Sequence[str], out: str | Path, met
             if found.region is not None and found.region.any():
                 axis.contour(found.region, levels=[0.5], colors='white', linewidths=1, origin='upper', extent=extent)
     figure.suptitle(
-        f'Class-activation maps ({METHODS[method]})\nred: speaks most for the class\nwhite: where it is predicted',
+        f'Class-activation maps ({METHODS[method]})\nred: strongest evidence for the class\nwhite outline: prediction',
         fontsize=9,
     )
     return save_figure(figure, out)

@@ -1,13 +1,13 @@
-"""What a model costs, counted from the operations of a forward pass on the meta device.
+"""Parameters and multiply-accumulates (MACs), counted from the operators of a forward pass on the meta device.
 
-Two conventions are in use, and papers rarely say which:
+Papers use one of two conventions:
 
-* ``layers``: the multiply-accumulates (MACs) of convolutions and linear layers, the 1x1 convolution across
-  heads included. It is what counters that look at layers find, and what the ResT paper prints.
-* ``with attention``: those, and the two matrix products of attention. It is what the ResTv2 paper prints.
+* ``layers``: MACs of convolutions and linear layers, including the 1x1 convolution across heads. Hook-based counters
+  report them, and the ResT paper prints them.
+* ``with attention``: the same plus the two matrix products of attention. The ResTv2 paper prints them.
 
-Neither counts norms, activations, softmax or biases, which are not multiply-accumulates; the papers' counters
-add some of them, well below one per cent.
+Norms, activations, softmax and biases are not MACs and not counted; the counters of the papers add some of them,
+well below one per cent.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Cost:
     """Cost of a part of a model for one image.
 
     Attributes:
-        name (str): The part.
+        name (str): Name of the part.
         params (int): Number of parameters.
-        layers (int | None): MACs of layers; None where they cannot be counted.
+        layers (int | None): MACs of convolutions and linear layers; None where they cannot be counted.
         attention (int | None): MACs of the two matrix products of attention.
     """
 
@@ -41,12 +41,12 @@ class Cost:
 
     @property
     def total(self) -> int | None:
-        """MACs of layers and attention."""
+        """MACs of layers and attention; None where they cannot be counted."""
         return None if self.layers is None else self.layers + self.attention
 
 
 def add_up(costs: Iterable[Cost], name: str = 'total') -> Cost:
-    """The sum of parts, of which those whose MACs cannot be counted add none."""
+    """Return the sum of parts; MACs that cannot be counted are left out of it."""
     costs = list(costs)
     return Cost(
         name, sum(c.params for c in costs), sum(c.layers or 0 for c in costs), sum(c.attention or 0 for c in costs)
@@ -54,18 +54,17 @@ def add_up(costs: Iterable[Cost], name: str = 'total') -> Cost:
 
 
 def count_attention_macs(model: nn.Module, image_shape: tuple[int, int]) -> int:
-    """Multiply-accumulates of the two matrix products of attention, keys with queries and maps with values.
+    """Count the MACs of the two matrix products of attention, queries with keys and attention maps with values.
 
-    Tools that count layers leave them out. For n queries, n' keys and C channels they are 2 n n' C;
-    windows make both n and n' small. The forward pass is run on the meta device, so nothing is
-    computed, and any size is counted in a moment.
+    They are 2 n n' C for n queries, n' keys and C channels, and hook-based counters leave them out. The forward pass
+    runs on the meta device, which computes nothing.
 
     Args:
-        model (nn.Module): A backbone of this package; moved to the meta device for good.
-        image_shape (tuple[int, int]): (H, W) in pixels.
+        model (nn.Module): Backbone of this package; moved to the meta device in place.
+        image_shape (tuple[int, int]): (H, W) of the image in pixels.
 
     Returns:
-        int: For one image.
+        int: MACs for one image.
     """
     with _AttentionCount(model) as count, torch.no_grad():
         model.to('meta').eval()(torch.empty(1, image_channels(model), *image_shape, device='meta'))
@@ -75,17 +74,16 @@ def count_attention_macs(model: nn.Module, image_shape: tuple[int, int]) -> int:
 def count_backbone(
     backbone: nn.Module, image_shape: tuple[int, int], name: str = 'backbone'
 ) -> tuple[list[Cost], list[Tensor]]:
-    """Cost of each stage of a backbone for one image, in order, and the maps that it emits.
+    """Count each stage of a backbone for one image.
 
-    Operations are counted as they are dispatched, so it does not matter which modules run them. On the meta
-    device attention takes its plain formula, so it is counted whatever would compute it elsewhere. (Attention
-    of other packages is among their layers, by its matrix products.)
+    Operators are counted as they are dispatched, whichever module calls them. On the meta device the attention of
+    this package runs its plain formula; that of other packages counts as layers, by its matrix products.
 
     Args:
-        backbone (nn.Module): Any; moved to the meta device for good. A stage of one of this package is its
-            embedding, its blocks and its output norm; of another, each of its children is a part.
-        image_shape (tuple[int, int]): (H, W) in pixels.
-        name (str): Stands before the names of the parts.
+        backbone (nn.Module): Any backbone; moved to the meta device in place. A stage of a backbone of this package
+            is its embedding, its blocks and its output norm; of another one, each child module is a part.
+        image_shape (tuple[int, int]): (H, W) of the image in pixels.
+        name (str): Prefix of the names of the parts.
 
     Returns:
         tuple[list[Cost], list[Tensor]]: Parts in order, and maps on the meta device.
@@ -112,18 +110,18 @@ def count_backbone(
 
 
 def count_module(module: nn.Module, name: str, *inputs) -> Cost:
-    """Cost of a module for inputs on the meta device; of one that cannot run there, its parameters alone."""
+    """Count a module for inputs on the meta device; only its parameters where it cannot run there."""
     cost = Cost(name, sum(p.numel() for p in module.parameters()))
     try:
         per_module, _ = _count(module, *inputs)
-    except (NotImplementedError, RuntimeError, ValueError, TypeError):  # a step that needs values, e.g. NMS
+    except (NotImplementedError, RuntimeError, ValueError, TypeError):  # an operator that depends on values, e.g. NMS
         return cost
     cost.layers, cost.attention = per_module('')
     return cost
 
 
 def _count(module: nn.Module, *inputs):
-    """Run a module on the meta device: a function from a child's name to (layers, attention), and the output."""
+    """Run a module on the meta device; return a function from a child to its (layers, attention), and the output."""
     module = module.to('meta').eval()
     root = type(module).__name__
     with _AttentionCount(module) as attention, FlopCounterMode(display=False, depth=None) as counter, torch.no_grad():
@@ -139,7 +137,7 @@ def _count(module: nn.Module, *inputs):
 
 
 def _flops_below(flops: dict[str, int], name: str) -> int:
-    """Of a module, or of those in a list of modules, which is itself never called."""
+    """Return the FLOPs of a module, or the sum over the modules of a list, which has none of its own."""
     if name in flops:
         return flops[name]
     inside = [key for key in flops if key.startswith(f'{name}.')]
@@ -148,7 +146,7 @@ def _flops_below(flops: dict[str, int], name: str) -> int:
 
 
 def _stage_of(backbone: nn.Module, child: str) -> str:
-    """The name of the stage that a child of the backbone belongs to; its own, in other backbones."""
+    """Return the name of the stage that a child belongs to; in backbones of other packages, the name of the child."""
     for i in range(len(getattr(backbone, 'embed_names', ()))):
         if child in backbone.stage_modules(i):
             return f'stage {i + 1}'
@@ -156,7 +154,7 @@ def _stage_of(backbone: nn.Module, child: str) -> str:
 
 
 class _AttentionCount:
-    """Counts the matrix products of attention while it is entered; ``macs``, by name of the module."""
+    """Context manager that counts the matrix products of attention in ``macs``, by name of the module."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = {module: name for name, module in model.named_modules() if isinstance(module, HeadAttention)}

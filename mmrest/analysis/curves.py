@@ -1,4 +1,4 @@
-"""Loss, learning rate and accuracy of runs over time, from the logs that mmengine writes."""
+"""Training curves of runs, read from the logs of mmengine: losses, learning rate and validation metrics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Sequence
 
-from .figures import COLOURS, new_figure, save_figure
+from ..utils.figures import COLORS, new_figure, save_figure
 
-# Metrics worth a line, in the order of the legend: key in the log, name in the plot.
+# Metrics to plot, in the order of the legend: key in the log to name in the plot.
 METRICS = {
     'coco/bbox_mAP': 'box AP',
     'coco/bbox_mAP_50': 'box AP50',
@@ -20,14 +20,14 @@ METRICS = {
 
 
 def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
-    """Training and validation records of a run, also of one that was resumed several times.
+    """Read the training and validation records of a run, across all times that it was resumed.
 
     Args:
-        work_dir (str | Path): Folder of the run; the logs are its ``*/vis_data/scalars.json``.
+        work_dir (str | Path): Folder of the run, with the logs ``*/vis_data/scalars.json``.
 
     Returns:
-        tuple[list[dict], list[dict]]: Training records by iteration, and validation records by
-        step. Where a resumed run repeated a step, its last record counts.
+        tuple[list[dict], list[dict]]: Training records and validation records, each in the order of ``step``. Of a
+        step that a resumed run repeated, the last record is kept.
 
     Raises:
         FileNotFoundError: There is no log in the folder.
@@ -40,7 +40,7 @@ def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
         for line in log.read_text().splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:  # the last line of a run that was killed
+            except ValueError:  # the incomplete last line of a run that was killed
                 continue
             if 'loss' in record:
                 train[record['step']] = record
@@ -50,11 +50,11 @@ def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
 
 
 def plot_curves(work_dir: str | Path, out: str | Path) -> Path:
-    """Plot the losses and the validation metrics of a run side by side.
+    """Plot the losses of a run, and beside them its validation metrics.
 
     Args:
         work_dir (str | Path): Folder of the run.
-        out (str | Path): PNG file to write.
+        out (str | Path): Image file to write.
     """
     train, val = read_scalars(work_dir)
     figure, ((left, right),) = new_figure(1, 2, width=5, height=4)
@@ -77,15 +77,15 @@ def plot_curves(work_dir: str | Path, out: str | Path) -> Path:
 
 
 def compare_curves(work_dirs: Sequence[str | Path], metric: str | None = None) -> dict:
-    """What :func:`plot_comparison` draws: loss, learning rate and one metric of several runs.
+    """Collect loss, learning rate and one metric of several runs for :func:`plot_comparison`.
 
     Args:
-        work_dirs (Sequence[str | Path]): Folders of runs; their names are those of the lines.
-        metric (str, optional): A key of :data:`METRICS`. Default: the first that any run logged.
+        work_dirs (Sequence[str | Path]): Folders of runs; the ends of their paths name the lines.
+        metric (str, optional): A key of :data:`METRICS`. Default: the first one that any run logged.
 
     Returns:
-        dict: ``metric``, and ``runs``: name to ``loss``, ``lr``, ``val`` (lists of step and value) and
-        ``val_unit``.
+        dict: ``metric``; and ``runs``, from names to dicts with ``loss``, ``lr`` and ``val``, lists of (step, value),
+        and ``val_unit``, 'epoch' or 'iteration'.
 
     Raises:
         FileNotFoundError: A folder holds no log.
@@ -108,16 +108,16 @@ def compare_curves(work_dirs: Sequence[str | Path], metric: str | None = None) -
 
 
 def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
-    """Draw loss, learning rate and metric of runs over each other.
+    """Plot loss, learning rate and metric of several runs in shared axes.
 
     Args:
         compared (dict): From :func:`compare_curves`.
-        out (str | Path): PNG file to write.
-        smooth (int): The loss is the mean over that many logged values.
+        out (str | Path): Image file to write.
+        smooth (int): Number of logged values that the loss is averaged over.
     """
     figure, ((loss, rate, metric),) = new_figure(1, 3, width=4.6, height=3.8)
     for i, (name, run) in enumerate(compared['runs'].items()):
-        style = dict(color=COLOURS[i % len(COLOURS)], linestyle=('-', '--', ':')[i // len(COLOURS) % 3], linewidth=1.3)
+        style = dict(color=COLORS[i % len(COLORS)], linestyle=('-', '--', ':')[i // len(COLORS) % 3], linewidth=1.3)
         loss.plot(*zip(*_smoothed(run['loss'], smooth)) if run['loss'] else ([], []), label=name, **style)
         rate.plot(*zip(*run['lr']) if run['lr'] else ([], []), label=name, **style)
         if run['val']:
@@ -141,14 +141,14 @@ def plot_comparison(compared: dict, out: str | Path, smooth: int = 1) -> Path:
 
 
 def _names(work_dirs: Sequence[str | Path]) -> list[str]:
-    """The last part of each path, or as many of them as tell all apart."""
+    """Return the shortest ends of the paths that are all different."""
     paths = [Path(folder).resolve().parts for folder in work_dirs]
     length = next((n for n in range(1, max(map(len, paths)) + 1) if len({p[-n:] for p in paths}) == len(paths)), 1)
     return ['/'.join(path[-length:]) for path in paths]
 
 
 def _val_unit(train: Sequence[dict], val: Sequence[dict]) -> str:
-    """Runs by epochs log an epoch as the step of a validation, runs by iterations an iteration."""
+    """Return the unit of ``step`` in validation records, 'epoch' or 'iteration', which the records do not name."""
     by_epoch = any('epoch' in record for record in train) and not any(
         record['step'] > max(r.get('epoch', 0) for r in train) for record in val
     )

@@ -1,4 +1,4 @@
-"""How alike the heads of an attention are: before they interact, after it, and after InstanceNorm (ResT, Figure 5)."""
+"""Similarity of the heads of an attention before mixing, after mixing, and after InstanceNorm (ResT, Figure 5)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from ..apis import LoadedModel
 from ..engine import UsageError
 from ..layers import HeadAttention
+from ..utils.figures import COLORS, new_figure, save_figure
 from ..utils.progress import track
-from .figures import COLOURS, new_figure, save_figure
 
 STEPS = ('before mixing', 'after mixing', 'after IN')
-# Elements of attention maps that are held at a time.
+# Number of elements of attention maps in memory at a time.
 BLOCK_ELEMENTS = 2**22
 
 
 def cosine_similarity(gram: Tensor) -> Tensor:
-    """Cosine of the angle between vectors from their products, (..., k, k); nan where one has no length."""
+    """Return cosine similarities (..., k, k) from a Gram matrix (..., k, k); nan for vectors of zero length."""
     norms = gram.diagonal(dim1=-2, dim2=-1).sqrt()
     return gram / (norms[..., :, None] * norms[..., None, :])
 
 
 def mean_off_diagonal(similarity: Tensor) -> float:
-    """Mean over pairs of different heads of (k, k); nan for a single head."""
+    """Return the mean of similarities (k, k) over pairs of different heads; nan for a single head."""
     k = similarity.shape[-1]
     pairs = ~torch.eye(k, dtype=torch.bool)
     return similarity[..., pairs].nanmean().item() if k > 1 else float('nan')
@@ -34,20 +34,21 @@ def mean_off_diagonal(similarity: Tensor) -> float:
 
 @torch.no_grad()
 def head_similarity(q: Tensor, k: Tensor, mix: nn.Module | None = None, head_norm: bool = True) -> dict[str, Tensor]:
-    """Cosine similarity of the attention maps of every two heads, each map (n, n') taken as one vector.
+    """Compute the cosine similarity of the attention maps (n, n') of every two heads, taken as vectors.
 
-    Identical maps give 1, maps that never look at the same key give 0. InstanceNorm subtracts a map's mean,
-    which is 1 / n' because rows sum to one, and scales it, which the cosine does not see; so after it the
-    similarity is the correlation of the maps, and can be negative.
+    Identical maps have a similarity of 1, and maps without a key in common 0. InstanceNorm subtracts the mean of a
+    map, 1 / n', and scales the map, which does not change the cosine; so the similarity after it is the correlation
+    of the maps and can be negative.
 
     Args:
         q (Tensor): Queries, (B, k, n, d).
         k (Tensor): Keys, (B, k, n', d).
         mix (nn.Module, optional): The 1x1 convolution across heads.
-        head_norm (bool): Whether InstanceNorm follows the mixing.
+        head_norm (bool): Apply InstanceNorm after the mixing.
 
     Returns:
-        dict[str, Tensor]: Step, of :data:`STEPS`, to (B, k, k) in float64. Without ``mix`` only the first.
+        dict[str, Tensor]: From a step of :data:`STEPS` to similarities (B, k, k) in float64; without ``mix`` the first
+        step only.
     """
     batch, heads, n, dims = q.shape
     m = k.shape[2]
@@ -73,14 +74,18 @@ def _add_products(gram: Tensor, maps: Tensor) -> None:
 
 
 def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]:
-    """Similarity of heads in every attention with several of them, mean over images (and windows).
+    """Measure the similarity of heads in every attention with several heads, averaged over images and windows.
+
+    Args:
+        loaded (LoadedModel): Model with a backbone of this package.
+        images (Sequence[Path]): Image files.
 
     Returns:
-        list[dict]: For each attention in forward order its ``name``, ``num_heads``, ``mean`` (step to
-        similarity, mean over pairs of heads) and ``pairs`` (step to (k, k)).
+        list[dict]: For each attention, in forward order, its ``name``, its ``num_heads``, ``pairs``, from a step to
+        similarities (k, k), and ``mean``, from a step to their mean over pairs of heads.
 
     Raises:
-        UsageError: The model has no such attention.
+        UsageError: The model has no such attention, or an image cannot be read.
     """
     attentions = {
         module: name.removesuffix('.attend')
@@ -89,11 +94,11 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
     }
     if not attentions:
         raise UsageError(
-            f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads are compared here.'
+            f'The backbone of {loaded.name} has none of the attention of ResT or ResTv2, whose heads are compared.'
         )
     found: dict[str, list[dict[str, Tensor]]] = {}
 
-    def look(module: nn.Module, inputs: tuple) -> None:
+    def record(module: nn.Module, inputs: tuple) -> None:
         q, k = inputs[:2]
         if q.shape[1] > 1:
             similarity = head_similarity(q, k, inputs[3] if len(inputs) > 3 else None, module.head_norm)
@@ -101,7 +106,7 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
                 {step: value.nanmean(dim=0).cpu() for step, value in similarity.items()}
             )
 
-    handles = [module.register_forward_pre_hook(look) for module in attentions]
+    handles = [module.register_forward_pre_hook(record) for module in attentions]
     try:
         with torch.no_grad():
             for path in track(images, f'Similarity of heads in {loaded.name}'):
@@ -126,14 +131,20 @@ def measure_diversity(loaded: LoadedModel, images: Sequence[Path]) -> list[dict]
 
 
 def plot_diversity(measured: dict[str, list[dict]], out: str | Path, num_images: int) -> Path:
-    """Draw the similarity by depth, and that of every two heads in the deepest attention, for each loaded."""
+    """Plot for each model the mean similarity by depth, and that of every two heads in the last attention.
+
+    Args:
+        measured (dict): From the name of a model to the result of :func:`measure_diversity`.
+        out (str | Path): Image file to write.
+        num_images (int): Number of images, for the title.
+    """
     figure, axes = new_figure(len(measured), 1 + len(STEPS), width=3.3, height=3.4)
     for row, (name, layers) in zip(axes, measured.items()):
         axis = row[0]
-        for step, colour, marker in zip(STEPS, COLOURS, 'os^'):
+        for step, color, marker in zip(STEPS, COLORS, 'os^'):
             points = [(i, layer['mean'][step]) for i, layer in enumerate(layers) if step in layer['mean']]
             if points:
-                axis.plot(*zip(*points), color=colour, marker=marker, markersize=4, label=step)
+                axis.plot(*zip(*points), color=color, marker=marker, markersize=4, label=step)
         axis.set_xticks(
             range(len(layers)),
             [f'{layer["name"].removesuffix(".attn")} ({layer["num_heads"]})' for layer in layers],

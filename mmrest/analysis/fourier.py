@@ -1,4 +1,4 @@
-"""Which frequencies feature maps hold, by depth (ResTv2, arXiv 2204.07366; after arXiv 2202.06709)."""
+"""Frequency spectra of feature maps by depth (ResTv2, arXiv 2204.07366, after Park and Kim, arXiv 2202.06709)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor, nn
 from ..apis import LoadedModel
 from ..engine import UsageError
 from ..layers import EMSA, TransformerBlock, to_map
+from ..utils.figures import COLORS, new_figure, save_figure
 from ..utils.progress import track
-from .figures import COLOURS, new_figure, save_figure
 
-# What is looked at in a block, in the order of the panels; the last also in backbones of other makes.
+# Maps of a block, in the order of the panels. Backbones of other packages have the last kind only.
 ATTENTION, BRANCH, COMBINED, OUTPUT = KINDS = ('attention', 'upsample branch', 'attention + branch', 'output')
-# Frequencies that maps of different sizes are brought to, in units of pi.
+# Number of frequencies from 0 to pi that the spectra of maps of different sizes are interpolated to.
 NUM_FREQUENCIES = 33
 
 
 def relative_log_amplitude(maps: Tensor) -> Tensor | None:
-    """Log amplitude of the Fourier transform along the diagonal, less that of the constant part.
+    """Return the log amplitude of the Fourier transform along the diagonal, relative to frequency 0.
 
     Args:
         maps (Tensor): (B, C, H, W).
 
     Returns:
-        Tensor: (NUM_FREQUENCIES, ) float64, mean over images and channels, at frequencies from 0 to pi
-        in both directions; None for maps of a single row or column, which have no diagonal.
+        Tensor | None: (NUM_FREQUENCIES,) float64, the mean over images and channels at frequencies from 0 to pi in
+        both directions; None for maps of a single row or column, which have no diagonal.
     """
     height, width = maps.shape[-2:]
     if min(height, width) < 2:
@@ -49,7 +49,7 @@ def _interpolate(values: Tensor) -> Tensor:
 
 
 class _Recorder:
-    """Takes the maps of interest in a forward pass, by kind and by the name of the block or stage."""
+    """Hooks that record spectra in forward passes, by kind and by the name of the block or output."""
 
     def __init__(self, backbone: nn.Module) -> None:
         self.sums: dict[str, dict[str, list[Tensor]]] = {kind: {} for kind in KINDS}
@@ -83,7 +83,7 @@ class _Recorder:
 
         self.handles += [block.register_forward_pre_hook(begin), block.register_forward_hook(end)]
         attn = block.attn
-        # Inside windows there is no map to transform.
+        # Attention in windows has no map of the whole image.
         if isinstance(attn, EMSA) and getattr(attn, 'window_size', None) is None:
             self.handles.append(attn.attend.register_forward_hook(attended))
             if getattr(attn, 'up', None) is not None:
@@ -104,14 +104,18 @@ class _Recorder:
 
 
 def measure_fourier(loaded: LoadedModel, images: Sequence[Path]) -> dict[str, dict[str, Tensor]]:
-    """Relative log amplitudes of every block, or of every output of a backbone of another make.
+    """Measure the relative log amplitudes of every block, or of every output of a backbone of another package.
+
+    Args:
+        loaded (LoadedModel): Model whose backbone is measured.
+        images (Sequence[Path]): Image files.
 
     Returns:
-        dict[str, dict[str, Tensor]]: Kind, of :data:`KINDS`, to name of the block to
-        (NUM_FREQUENCIES, ), mean over images; blocks in forward order.
+        dict[str, dict[str, Tensor]]: From a kind of :data:`KINDS` to the names of the blocks, in forward order, to
+        spectra (NUM_FREQUENCIES,) in float64, averaged over images.
 
     Raises:
-        UsageError: The images are so small that no map has two rows and columns.
+        UsageError: The images are so small that no map has two rows and two columns.
     """
     recorder = _Recorder(loaded.backbone)
     try:
@@ -131,49 +135,55 @@ def measure_fourier(loaded: LoadedModel, images: Sequence[Path]) -> dict[str, di
 
 
 def plot_fourier(measured: dict[str, dict[str, dict[str, Tensor]]], out: str | Path, num_images: int) -> Path:
-    """Draw for each loaded the spectra by depth, and the part of the highest frequency by depth."""
+    """Plot for each model the spectra of all blocks, and the amplitude at the highest frequency by depth.
+
+    Args:
+        measured (dict): From the name of a model to the result of :func:`measure_fourier`.
+        out (str | Path): Image file to write.
+        num_images (int): Number of images, for the title.
+    """
     from matplotlib import colormaps
 
-    kinds = [kind for kind in KINDS if any(kind in of_subject for of_subject in measured.values())]
+    kinds = [kind for kind in KINDS if any(kind in of_model for of_model in measured.values())]
     figure, axes = new_figure(len(measured), len(kinds) + 1, width=3.2, height=3.2)
     low = min(
         values.min().item()
-        for of_subject in measured.values()
-        for of_kind in of_subject.values()
+        for of_model in measured.values()
+        for of_kind in of_model.values()
         for values in of_kind.values()
     )
     limits = (math.floor(low) - 0.2, 0.8)
     frequencies = torch.linspace(0, 1, NUM_FREQUENCIES)
-    for row, (name, of_subject) in zip(axes, measured.items()):
-        names = list(of_subject[OUTPUT])
+    for row, (name, of_model) in zip(axes, measured.items()):
+        names = list(of_model[OUTPUT])
         depth_of = {block: i / max(len(names) - 1, 1) for i, block in enumerate(names)}
         for axis, kind in zip(row, kinds):
-            for block, values in of_subject.get(kind, {}).items():
+            for block, values in of_model.get(kind, {}).items():
                 axis.plot(frequencies, values, color=colormaps['viridis_r'](depth_of[block]), linewidth=1.3)
-            if kind not in of_subject:
+            if kind not in of_model:
                 axis.text(0.5, sum(limits) / 2, 'not in this model', ha='center')
             axis.set(title=f'{kind}', xlabel='frequency, in units of π', ylim=limits, xlim=(0, 1))
             axis.grid(alpha=0.3)
-        row[0].set_ylabel(f'{name}\n\nlog amplitude less that of frequency 0', fontsize=8)
-        for kind, colour, marker in zip(kinds, COLOURS, 'os^D'):
-            points = [(depth_of[block], values[-1]) for block, values in of_subject.get(kind, {}).items()]
+        row[0].set_ylabel(f'{name}\n\nlog amplitude relative to frequency 0', fontsize=8)
+        for kind, color, marker in zip(kinds, COLORS, 'os^D'):
+            points = [(depth_of[block], values[-1]) for block, values in of_model.get(kind, {}).items()]
             if points:
-                row[-1].plot(*zip(*points), color=colour, marker=marker, markersize=4, label=kind)
+                row[-1].plot(*zip(*points), color=color, marker=marker, markersize=4, label=kind)
         row[-1].set(title='at frequency π, by depth', ylim=limits)
         row[-1].set_xticks(list(depth_of.values()), list(depth_of), rotation=60, ha='right', fontsize=6)
         row[-1].grid(alpha=0.3)
         row[-1].legend(frameon=False, fontsize=7)
-    bar = figure.colorbar(_depth_colours(), ax=axes[:, len(kinds) - 1], ticks=[0, 1])
+    bar = figure.colorbar(_depth_colors(), ax=axes[:, len(kinds) - 1], ticks=[0, 1])
     bar.ax.set_yticklabels(['first block', 'last block'], fontsize=8)
     figure.suptitle(
-        'Relative log amplitudes of Fourier-transformed feature maps; higher: more of the fine detail. '
+        'Relative log amplitudes of Fourier-transformed feature maps; a higher curve means more fine detail. '
         f'Images: {num_images}',
         fontsize=9,
     )
     return save_figure(figure, out)
 
 
-def _depth_colours():
+def _depth_colors():
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

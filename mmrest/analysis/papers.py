@@ -1,7 +1,7 @@
-"""The figures that the papers and the authors' repositories print: the one place of them. None was reproduced here.
+"""Figures that the papers and the authors' repositories print, by the name of the config; none was reproduced here.
 
-They are kept by name of the config that states the experiment. AP, mIoU and top-1 are in per cent, parameters in
-millions; a figure that is not printed is not here.
+AP, mIoU and top-1 are in per cent, parameters in millions and MACs in billions. Everything else in the repository
+takes these figures from here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ PAPERS = {
     'ResTv2': dict(title='ResT V2: Simpler, Faster and Stronger', url='https://arxiv.org/abs/2204.07366'),
 }
 
-# Of ResT (Table 2) and of ResTv2: parameters in millions and GMACs, with the 1000-way classifier.
+# Parameters in millions and GMACs at 224 x 224, with the 1000-way classifier (ResT, Table 2).
 REST = {'lite': (10.49, 1.4), 'small': (13.66, 1.94), 'base': (30.28, 4.26), 'large': (51.63, 7.91)}
-# GMACs at 224 and at 384.
+# The same of ResTv2, with GMACs at 224 x 224 and at 384 x 384.
 RESTV2 = {
     'tiny': (30.43, 4.10, 12.67),
     'small': (41.21, 5.97, 18.43),
@@ -21,18 +21,18 @@ RESTV2 = {
     'large': (86.53, 13.83, 42.38),
 }
 
-# Names of metrics as OpenMMLab writes them.
+# Names of metrics in model indices of OpenMMLab.
 TOP1, MIOU = 'Top 1 Accuracy', 'mIoU(ms+flip)'
 PARAMS, GMACS = 'Parameters (M)', 'GMACs'
 
 _RETINANET = ('box AP', 'box AP50', 'box AP75', 'box APs', 'box APm', 'box APl', PARAMS)
 _MASK_RCNN = ('box AP', 'box AP50', 'box AP75', 'mask AP', 'mask AP50', 'mask AP75', PARAMS)
 _MASK_RCNN_3X = ('box AP', 'mask AP', PARAMS)
-_UPERNET = (MIOU, PARAMS, GMACS)  # GMACs of an image of 512 x 2048
+_UPERNET = (MIOU, PARAMS, GMACS)  # GMACs at 512 x 2048
 
 
 def _table(columns: tuple[str, ...], rows: dict[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:
-    """Rows of figures, which may end early, by name of their column."""
+    """Return rows of figures by the names of their columns; a row may be shorter than the header."""
     return {name: dict(zip(columns, row)) for name, row in rows.items()}
 
 
@@ -102,11 +102,11 @@ FIGURES: dict[str, dict[str, float]] = {
 }
 
 
-def printed(name: str) -> dict[str, float]:
-    """Return the printed figures of a config, given its file's name without ``.py``; empty where there are none.
+def printed_figures(name: str) -> dict[str, float]:
+    """Return the printed figures of a config by its name without ``.py``; an empty dict where there are none.
 
-    A config for testing the authors' weights ('_3rdparty') has the figures of the recipe that they come from, but a
-    classifier those of the size it is tested at.
+    A config that tests the authors' weights ('_3rdparty') has the figures of the recipe that trained them. For
+    classifiers these are the figures at the image size of the test.
     """
     name = name.removesuffix('_3rdparty')
     return FIGURES.get(name) or FIGURES.get(name.replace('_224_', '_8xb256_'), {})

@@ -1,4 +1,4 @@
-"""From where in the image a feature gets its value: the effective receptive field (arXiv 1701.04128)."""
+"""Effective receptive field of the outputs of a backbone (Luo et al., arXiv 1701.04128)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from torch import Tensor
 
 from ..apis import LoadedModel
 from ..engine import UsageError
+from ..utils.figures import new_figure, save_figure
 from ..utils.progress import track
-from .figures import new_figure, save_figure
 
-# Shares of the whole that areas are given for.
+# Shares of the sum over a receptive field; the areas that hold them are reported.
 SHARES = (0.2, 0.5, 0.9, 0.99)
 
 
 def measure_receptive_field(loaded: LoadedModel, images: Sequence[Path], shape: tuple[int, int]) -> dict[int, Tensor]:
-    """How strongly the feature in the middle of each emitted map depends on each pixel.
+    """Measure the dependence of the feature in the center of each output on each pixel of the image.
 
-    For a pixel it is the root of the mean square, over images, of the derivatives of all channels of the
-    feature by the pixel's colours (the norm of that part of the Jacobian). It is estimated with one random
-    choice of signs for the channels of each image, which is right on average. A plain sum of channels will
-    not do: after a LayerNorm it is constant.
+    The value of a pixel is the norm of the Jacobian of all channels of the feature by the colors of the pixel, as a
+    root mean square over images. The norm is estimated without bias by one backward pass per image with random
+    signs of the channels; their plain sum is constant after a LayerNorm.
 
     Args:
-        loaded (LoadedModel): What to look at.
+        loaded (LoadedModel): Model whose backbone is measured.
         images (Sequence[Path]): Image files.
-        shape (tuple[int, int]): (H, W) that prepared images are resized to.
+        shape (tuple[int, int]): (H, W) in pixels that prepared images are resized to.
 
     Returns:
-        dict[int, Tensor]: Index of the emitted map to (H, W) float64.
+        dict[int, Tensor]: From the index of an output to its receptive field (H, W) in float64.
+
+    Raises:
+        UsageError: The backbone emits no feature maps, or an image cannot be read.
     """
     generator = torch.Generator().manual_seed(0)
     sums: dict[int, Tensor] = {}
@@ -54,8 +56,8 @@ def measure_receptive_field(loaded: LoadedModel, images: Sequence[Path], shape: 
     return {i: (total / len(images)).sqrt() for i, total in sums.items()}
 
 
-def area_holding(field: Tensor, share: float) -> float:
-    """The smallest part of the image, by area, that holds a share of the sum of a receptive field (H, W)."""
+def smallest_area(field: Tensor, share: float) -> float:
+    """Return the smallest area, as a part of the image, that holds a share of the sum of a receptive field (H, W)."""
     total = field.sum()
     if total <= 0:
         return float('nan')
@@ -64,7 +66,13 @@ def area_holding(field: Tensor, share: float) -> float:
 
 
 def plot_receptive_fields(measured: dict[str, dict[int, Tensor]], out: str | Path, num_images: int) -> Path:
-    """Draw the fields, a row for each loaded, in logarithmic brightness from their maximum down to a 10,000th."""
+    """Plot receptive fields on a logarithmic scale down to 1/10,000 of their maximum, with a row for each model.
+
+    Args:
+        measured (dict): From the name of a model to the result of :func:`measure_receptive_field`.
+        out (str | Path): Image file to write.
+        num_images (int): Number of images, for the title.
+    """
     columns = max(len(fields) for fields in measured.values())
     figure, axes = new_figure(len(measured), columns, width=3.1, height=3.3)
     for row, (name, fields) in zip(axes, measured.items()):
@@ -73,14 +81,14 @@ def plot_receptive_fields(measured: dict[str, dict[int, Tensor]], out: str | Pat
         for axis, (i, field) in zip(row, fields.items()):
             values = (field / field.max().clamp_min(1e-30)).clamp_min(1e-4).log10().numpy()
             shown = axis.imshow(values, vmin=-4, vmax=0, cmap='magma')
-            areas = ', '.join(f'{share:.0%} in {area_holding(field, share):.1%}' for share in SHARES[1:3])
+            areas = ', '.join(f'{share:.0%} in {smallest_area(field, share):.1%}' for share in SHARES[1:3])
             axis.set_title(f'output {i + 1}\n{areas} of the area', fontsize=8)
         row[0].text(-0.06, 0.5, name, rotation=90, va='center', ha='right', fontsize=8, transform=row[0].transAxes)
         bar = figure.colorbar(shown, ax=row[-1], ticks=np.arange(-4, 1))
         bar.set_label('log10 of the share of the maximum', fontsize=8)
     figure.suptitle(
-        'Effective receptive fields: how strongly the feature in the middle of each output depends on each '
-        f'pixel of the image.\nImages: {num_images}',
+        'Effective receptive fields: dependence of the feature in the center of each output on each pixel of '
+        f'the image.\nImages: {num_images}',
         fontsize=9,
     )
     return save_figure(figure, out)

@@ -1,4 +1,4 @@
-"""Images in files and folders."""
+"""Image files in folders."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError
 
 
-def find_images(source: str | Path, most: int, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """Return the images in a folder, by name, or a single one.
+def find_images(source: str | Path, limit: int, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """Return the image files of a folder and its subfolders, sorted by path.
 
     Args:
-        source (str | Path): Folder (searched with the folders in it) or file.
-        most (int): The first that many.
-        suffixes (Sequence[str]): Ends of their names, in lower case; '' is any.
+        source (str | Path): Folder, or a single file, which is returned as it is.
+        limit (int): Maximum number of files.
+        suffixes (Sequence[str]): Ends of the names, in lower case; '' matches any name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: ``source`` does not exist, or is a folder without images.
     """
     source = Path(source)
     if source.is_file():
@@ -30,4 +30,4 @@ def find_images(source: str | Path, most: int, suffixes: Sequence[str] = IMAGE_S
     )
     if not found:
         raise UsageError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)}).')
-    return found[:most]
+    return found[:limit]

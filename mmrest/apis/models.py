@@ -1,4 +1,8 @@
-"""Models from configs and checkpoints, with the test pipeline that prepares their images."""
+"""Models from configs and checkpoints, with the test pipelines that prepare their images.
+
+The ``init_model`` functions of mmdet and mmseg and ``get_model`` of mmpretrain serve one library each, read checkpoints
+with pickle, and keep initial weights without an error where a checkpoint does not fit.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +21,25 @@ from torch import Tensor, nn
 
 from ..backbones import ResT, ResTAblation, ResTv2, ResTv2Ablation
 from ..checkpoints import load_pretrained
-from ..datasets.images import check_ends
+from ..datasets.images import find_truncation
 from ..engine import UsageError, load_config
 from ..engine.data import base_datasets
-from ..engine.machine import replace_sync_bn
+from ..engine.devices import replace_sync_bn
 
 BACKBONES = dict(ResT=ResT, ResTv2=ResTv2, ResTAblation=ResTAblation, ResTv2Ablation=ResTv2Ablation)
 
 
 @dataclass
 class LoadedModel:
-    """Model with its test pipeline and classes.
+    """Model with its test pipeline and its classes.
 
     Attributes:
-        name (str): For titles and files.
+        name (str): Name for titles and messages.
         model (nn.Module): Detector, segmentor or classifier, in evaluation mode.
-        pipeline (Callable): From ``dict(img_path=...)`` to what the model's data preprocessor takes.
-        scope (str): 'mmdet', 'mmseg', 'mmpretrain' or other.
-        class_names (tuple[str]): Empty where the config names none.
-        palette (tuple): RGB colors of the classes; empty where the config names none.
+        pipeline (Callable): From ``dict(img_path=...)`` to the input of the data preprocessor.
+        scope (str): Scope of the config, e.g. 'mmdet', 'mmseg' or 'mmpretrain'.
+        class_names (tuple[str]): Names of the classes; empty if the config has none.
+        palette (tuple): RGB colors of the classes; empty if the config has none.
     """
 
     name: str
@@ -47,33 +51,43 @@ class LoadedModel:
 
     @property
     def backbone(self) -> nn.Module:
+        """Backbone of the model."""
         return self.model.backbone
 
     def prepare(self, path: Path) -> dict[str, Any]:
-        """Read an image and bring it to the form of the model's input.
+        """Read an image and convert it to the input of the model.
+
+        Args:
+            path (Path): Image file.
 
         Returns:
-            dict: ``inputs``, (1, 3, H, W) float32 and normalized, and ``data_samples``.
+            dict: ``inputs`` (1, 3, H, W) float32, normalized, and ``data_samples``.
 
         Raises:
-            UsageError: It cannot be read.
+            UsageError: The image cannot be read, or the pipeline fails on it.
         """
-        return self.open(path)[0]
+        return self.prepare_with_image(path)[0]
 
-    def open(self, path: Path) -> tuple[dict[str, Any], np.ndarray]:
-        """Do as :meth:`prepare`, and return beside it the image as the pipeline read it.
+    def prepare_with_image(self, path: Path) -> tuple[dict[str, Any], np.ndarray]:
+        """Prepare an image as :meth:`prepare` does, and return it with the image as the pipeline reads it.
+
+        Args:
+            path (Path): Image file.
+
+        Returns:
+            tuple[dict, np.ndarray]: Input of the model, and image (H, W, C).
 
         Raises:
-            UsageError: It cannot be read, or the pipeline cannot deal with it.
+            UsageError: The image cannot be read, or the pipeline fails on it.
         """
-        fault = check_ends(path) if Path(path).is_file() else None
+        fault = find_truncation(path) if Path(path).is_file() else None
         if fault:
             raise UsageError(f'{path} cannot be read as an image: it {fault}.')
         data, image = dict(img_path=str(path), img_id=0), None
         for step in getattr(self.pipeline, 'transforms', [self.pipeline]):
             try:
                 data = step(data)
-            except Exception as error:  # mmcv's readers differ in this, and its transforms pass on OpenCV's errors
+            except Exception as error:  # readers and transforms raise errors of many types
                 where = (
                     'read as an image'
                     if image is None
@@ -81,19 +95,19 @@ class LoadedModel:
                 )
                 raise UsageError(f'{path} cannot be {where}: {error or type(error).__name__}') from error
             if image is None and isinstance(data.get('img'), np.ndarray):
-                image = data['img'].copy()  # before transforms that write into it
+                image = data['img'].copy()  # transforms may change it in place
         return self.model.data_preprocessor(pseudo_collate([data]), False), image
 
-    def displayable(self, inputs: Tensor) -> np.ndarray:
-        """A prepared image (3, H, W) as the picture that it was, (H, W, 3) RGB in [0, 1]."""
+    def denormalize(self, inputs: Tensor) -> np.ndarray:
+        """Return a prepared image (3, H, W) without normalization, as RGB (H, W, 3) in [0, 1]."""
         preprocessor = self.model.data_preprocessor
         image = inputs.detach().float()
         if getattr(preprocessor, 'mean', None) is not None:
             image = (image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)) / 255
-        # Images are read as BGR; each library has a name of its own for turning them.
+        # Images are read as BGR, and each library has its own attribute for the conversion to RGB.
         names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
-        turned = any(getattr(preprocessor, name, False) for name in names)
-        return (image if turned else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+        is_rgb = any(getattr(preprocessor, name, False) for name in names)
+        return (image if is_rgb else image.flip(0)).clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
 
 
 def init_model(
@@ -103,14 +117,17 @@ def init_model(
     device: str | torch.device = 'cpu',
     testing: bool = False,
 ) -> LoadedModel:
-    """Build the model of a config and fill it.
+    """Build the model of a config and load its weights.
 
     Args:
-        config (str): Config file of any detector, segmentor or classifier that has a backbone.
-        checkpoint (str): Its weights; 'none' for such as training would start with, with seed 0.
-        options (dict, optional): Dotted keys to values, merged into the config.
-        device (str | torch.device): Where the model goes.
-        testing (bool): Its predictions count: every head has to be filled.
+        config (str): Config file of a detector, segmentor or classifier.
+        checkpoint (str): Path or URL of a checkpoint, or 'none' for initial weights with seed 0.
+        options (dict, optional): From dotted keys to values, merged into the config.
+        device (str | torch.device): Device of the model.
+        testing (bool): Require that the checkpoint fills every head, as for predictions.
+
+    Returns:
+        LoadedModel: The model in evaluation mode, with its pipeline and classes.
 
     Raises:
         UsageError: A file is missing, or the config has no backbone or no test pipeline.
@@ -118,39 +135,39 @@ def init_model(
     """
     cfg = load_config(config, options)
     if checkpoint != 'none' and '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise UsageError(f"There is no checkpoint {checkpoint}. (Write none for a model's initial weights.)")
+        raise UsageError(f'There is no checkpoint {checkpoint}. (Give none for initial weights.)')
     datasets = list(base_datasets(cfg.get('test_dataloader')))
     if not datasets or not datasets[0].get('pipeline'):
-        raise UsageError(f'{config} has no test_dataloader, whose pipeline would say how images are prepared.')
+        raise UsageError(f'{config} has no test_dataloader with a pipeline, which prepares the images.')
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # so that initial weights are the same every time
+        torch.manual_seed(0)  # for reproducible initial weights
         model = build_model(cfg, config)
         if checkpoint == 'none':
             _init_weights(model)
     if checkpoint != 'none':
         load_pretrained(model, checkpoint, testing=testing)
-    # There are no annotations of images in a folder.
+    # Images of a folder have no annotations to load.
     steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
     try:
         model = model.to(device).eval()
-    except (AssertionError, RuntimeError) as error:  # torch is not of one mind on this
+    except (AssertionError, RuntimeError) as error:  # depends on the device
         raise UsageError(f'The device {device} cannot be used here: {error}') from error
     name = Path(config).stem + ' (initial weights)' * (checkpoint == 'none')
     return LoadedModel(name, model, Compose(steps), cfg.get('default_scope') or 'mmengine', *_classes(datasets[0]))
 
 
 def build_model(cfg: Config, name: str) -> nn.Module:
-    """Build the model of a config as a runner would; its weights are not initialized yet.
+    """Build the model of a config as a runner does, without calling ``init_weights``.
 
     Args:
-        cfg (Config): Changed in place to fit the machine; its scope becomes the default one.
-        name (str): Of the config, for messages.
+        cfg (Config): Config, changed in place to fit the machine; its scope becomes the default scope.
+        name (str): Name of the config for messages.
 
     Raises:
-        UsageError: The model has no backbone, cannot be built, or needs a package that is not installed.
+        UsageError: The config has no model with a backbone, the model cannot be built, or a package is missing.
     """
     if not (cfg.get('model') or {}).get('backbone'):
-        raise UsageError(f'{name} has no model with a backbone to look at.')
+        raise UsageError(f'{name} has no model with a backbone.')
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     replace_sync_bn(cfg)
     if cfg.get('data_preprocessor'):
@@ -162,11 +179,11 @@ def build_model(cfg: Config, name: str) -> nn.Module:
 
 
 def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] | None = None) -> nn.Module:
-    """Build a backbone of this package on its own.
+    """Build a backbone of this package.
 
     Args:
-        name (str): A key of ``BACKBONES``.
-        arch (str, optional): Its architecture; default: the backbone's.
+        name (str): A key of :data:`BACKBONES`.
+        arch (str, optional): Architecture; default: that of the class.
         options (dict, optional): Further arguments of the backbone.
 
     Raises:
@@ -181,21 +198,21 @@ def build_backbone(name: str, arch: str | None = None, options: dict[str, Any] |
 
 
 def image_channels(model: nn.Module) -> int:
-    """Return the channels of the images that a model takes: those of its first convolution; 3 where it has none."""
+    """Return the number of image channels that a model takes, from its first convolution; 3 without a convolution."""
     return next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
 
 
 def _init_weights(model: nn.Module) -> None:
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)  # else every parameter is a line
+    logger.setLevel(logging.WARNING)  # init_weights logs a line for every parameter
     model.init_weights()
     logger.setLevel(level)
 
 
 def _classes(dataset: dict) -> tuple[tuple[str, ...], tuple]:
-    """Names and colors of a dataset's classes, as its config or else its type gives them."""
-    with DATASETS.switch_scope_and_registry(None) as registry:  # that of the default scope, which has its own
+    """Return names and colors of the classes of a dataset, from its config or else from its type."""
+    with DATASETS.switch_scope_and_registry(None) as registry:  # the registry of the default scope
         known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
     own = dataset.get('metainfo') or {}
     classes = own.get('classes') or known.get('classes', ())

@@ -1,3 +1,5 @@
+"""ResT and ResTv2 backbones, and their variants for ablations."""
+
 from .ablations import ResTAblation, ResTv2Ablation
 from .pyramid import PyramidBackbone
 from .rest import ResT

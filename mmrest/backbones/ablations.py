@@ -1,4 +1,4 @@
-"""Backbones with what the ablations of the papers vary; with the defaults they are the published models."""
+"""ResT and ResTv2 with the options of the papers' ablations. The defaults build the published models."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from .rest import ResT
 from .restv2 import ResTv2
 
 ATTENTIONS = ('emsa', 'msa')
-# Nothing in ResTv2 says what size of map 'le' would be made for.
+# 'le' needs an image size, which ResTv2 does not define.
 POSITIONS_V2 = tuple(name for name in POSITIONS if name != 'le')
 
 
 @MODELS.register_module()
 class ResTAblation(ResT):
-    """ResT with the choices of Tables 5 to 9 of its paper (arXiv 2105.13677).
+    """ResT with the options of Tables 5 to 9 of the paper (arXiv 2105.13677).
 
     Args:
-        stem (str): 'rest' (default), three convolutions; 'resnet', the stem of ResNet, with which the models have the
-            parameters and MACs that the paper prints; 'pvt', patches of 4x4.
-        attention (str): 'emsa' (default), or 'msa': no reduction and no interaction of heads.
-        reduction (str): Reduction of keys and values, 'dwconv' (default), 'avgpool' or 'maxpool'.
-        head_interaction (str): 'conv+in' (default): a 1x1 convolution across heads before the softmax and
-            InstanceNorm after it; 'conv': without the norm; 'none': without both.
+        stem (str): 'rest' (default), three convolutions; 'resnet', the ResNet stem, which gives the parameters and
+            MACs reported in the paper; 'pvt', 4x4 patches.
+        attention (str): 'emsa' (default), or 'msa': no spatial reduction and no head interaction.
+        reduction (str): Spatial reduction of keys and values, 'dwconv' (default), 'avgpool' or 'maxpool'.
+        head_interaction (str): 'conv+in' (default), 1x1 convolution across heads before the softmax and InstanceNorm
+            after it; 'conv', without the norm; 'none', without both.
         position (str): Position encoding, 'pa' (default); 'gl' as in the text of the paper (pointwise), 'gl_dw' as in
-            the authors' code (depthwise 3x3); 'le', a learned embedding; or 'none'.
-        pretrain_img_size (int): Side in pixels of the images that 'le' is made for; at other sizes it is
-            interpolated. Default: 224.
+            the authors' code (depthwise 3x3); 'le', a learnable embedding; or 'none'.
+        pretrain_img_size (int): Image size in pixels that 'le' is built for; it is interpolated to others.
+            Default: 224.
         args, kwargs: Arguments of :class:`~mmrest.backbones.ResT`.
 
     Raises:
@@ -62,7 +62,7 @@ class ResTAblation(ResT):
         check_choice('position encoding', position, POSITIONS)
         if attention == 'msa' and (reduction, head_interaction) != ('dwconv', 'conv+in'):
             raise ValueError(
-                "attention='msa' has no reduction and no interaction of heads: leave reduction and "
+                "attention='msa' has no spatial reduction and no head interaction: leave reduction and "
                 'head_interaction at their defaults.'
             )
         if not isinstance(pretrain_img_size, int) or pretrain_img_size < 1:
@@ -83,22 +83,22 @@ class ResTAblation(ResT):
         return embed
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        settings = self.attention_settings(i)
+        kwargs = self.attention_kwargs(i)
         if self.attention == 'msa':
-            return EMSAVariant(**{**settings, 'sr_ratio': 1}, head_interaction='none')
-        return EMSAVariant(**settings, reduction=self.reduction, head_interaction=self.head_interaction)
+            return EMSAVariant(**{**kwargs, 'sr_ratio': 1}, head_interaction='none')
+        return EMSAVariant(**kwargs, reduction=self.reduction, head_interaction=self.head_interaction)
 
 
 @MODELS.register_module()
 class ResTv2Ablation(ResTv2):
-    """ResTv2 with the choices that its paper compares (arXiv 2204.07366).
+    """ResTv2 with the options compared in the paper (arXiv 2204.07366).
 
     Args:
-        upsample_target (str): Start of the upsample branch: 'v' (default), 'k', 'q', 'x', or 'none' for no branch;
-            see :class:`~mmrest.layers.variants.EMSAv2Variant`.
+        upsample_target (str): Input of the upsample branch: 'v' (default), 'k', 'q', 'x', or 'none' for no branch;
+            see :class:`~mmrest.layers.variants.UpsampleVariant`.
         upsample_strategy (str): 'pixel_shuffle' (default), 'nearest' or 'bilinear'.
-        head_mixing (bool): Interaction of heads with InstanceNorm, as in ResT; the paper finds it of use with 64
-            channels a head or fewer. Default: False.
+        head_mixing (bool): Head interaction with InstanceNorm, as in ResT; according to the paper it helps with at
+            most 64 channels per head. Default: False.
         position (str): Position encoding, 'pa' (default), 'gl', 'gl_dw' or 'none', as in :class:`ResTAblation`.
         args, kwargs: Arguments of :class:`~mmrest.backbones.ResTv2`.
 
@@ -130,7 +130,7 @@ class ResTv2Ablation(ResTv2):
 
     def build_attention(self, i: int, j: int) -> nn.Module:
         return EMSAv2Variant(
-            **self.attention_settings(i),
+            **self.attention_kwargs(i),
             upsample_target=self.upsample_target,
             upsample_strategy=self.upsample_strategy,
             head_mixing=self.head_mixing,

@@ -1,4 +1,4 @@
-"""The walk down the stages, which all backbones of this package share."""
+"""Base class of the backbones: a pyramid of stages of patch embedding and transformer blocks."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ARCH_KEYS = ('embed_dims', 'depths', 'num_heads', 'sr_ratios')
 
 
 def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[int, ...]]:
-    """Return the settings of an architecture, given by name or spelled out.
+    """Return the settings of an architecture given by name or as a dict.
 
     Args:
         arch (str | dict): A key of ``table``, or a dict with ``embed_dims``, ``depths``,
             ``num_heads`` and ``sr_ratios``, each with one int per stage.
-        table (dict): The named architectures.
+        table (dict): Named architectures.
 
     Raises:
-        ValueError: The name is unknown, or a setting is missing, unknown or of another length.
+        ValueError: The name is unknown, or a setting is missing, unknown or of the wrong length.
     """
     if isinstance(arch, str):
         if arch.lower() not in table:
@@ -49,10 +49,10 @@ def resolve_arch(arch: str | dict, table: dict[str, dict]) -> dict[str, tuple[in
 
 
 def resolve_out_indices(out_indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
-    """Return the stages to emit as ascending indices from 0.
+    """Return the stages to output as ascending indices from 0.
 
     Raises:
-        ValueError: They are not ascending stages of the network.
+        ValueError: The indices are not ascending or out of range.
     """
     given = (out_indices,) if isinstance(out_indices, int) else out_indices
     valid = isinstance(given, (list, tuple, range)) and all(_is_int(i) for i in given)
@@ -70,45 +70,43 @@ def _is_int(value: object) -> bool:
 
 
 class PyramidBackbone(BaseModule):
-    """Pyramid of four stages: an image walks down them, and chosen stages emit a feature map.
+    """Pyramid backbone: stages of decreasing resolution, of which selected ones output a feature map.
 
-    Each stage embeds its input map at a lower resolution, then runs its blocks on tokens. Only stages up to the last
-    emitted one are built, so that no parameter is left without a gradient. Sizes are read from tensors: output i has
-    ceil(H / 2^(i+2)) rows, for any H from 1 up.
+    Each stage downsamples its input map with an embedding, then applies its blocks to the tokens. Stages after the
+    last output are not built, so that every parameter gets a gradient. Any image size from 1x1 works: output i has
+    ceil(H / 2^(i+2)) rows.
 
-    A subclass says what the stages are made of, in :meth:`build_embed` and :meth:`build_attention`. What these read
-    beside the attributes below, it sets before it calls ``super().__init__()``, which builds the stages.
+    Subclasses implement :meth:`norm_layer`, :meth:`build_embed` and :meth:`build_attention`. These are called by
+    ``super().__init__()``, so a subclass sets the attributes they need before that call.
 
     Args:
-        arch (dict): As :func:`resolve_arch` returns it.
-        in_channels (int): Channels of the image.
-        out_indices (int | Sequence[int]): Stages to emit, 0-based, ascending; negative ones count
-            from the end.
-        out_norm (str): 'branch': an emitted map is LayerNorm-ed on its way out only. 'trunk': the
-            next stage is fed the normalized map too. 'none': no norm.
-        mlp_ratio (float): Hidden channels of an FFN in multiples of its input's.
-        drop_rate, attn_drop_rate (float): Dropout after linear layers and of attention maps.
-        drop_path_rate (float): Stochastic depth of the last block; earlier ones rise to it linearly
-            from 0.
-        frozen_stages (int): -1: nothing is frozen; 0: the stem; k: the stem and the first k stages
-            with their embeddings and output norms.
-        norm_eval (bool): Keep BatchNorm in eval mode (its statistics fixed) during training.
+        arch (dict): Settings as returned by :func:`resolve_arch`.
+        in_channels (int): Number of channels of the image.
+        out_indices (int | Sequence[int]): Stages to output, 0-based and ascending; negative ones count from the end.
+        out_norm (str): 'branch': LayerNorm on the output only. 'trunk': the normalized map is also the input of the
+            next stage. 'none': no norm.
+        mlp_ratio (float): Ratio of hidden to input channels of the FFN.
+        drop_rate, attn_drop_rate (float): Dropout rates after linear layers and of attention maps.
+        drop_path_rate (float): Stochastic depth rate of the last block; the rates increase linearly from 0.
+        frozen_stages (int): -1: none; 0: the stem; k: the stem and the first k stages with their embeddings and
+            output norms.
+        norm_eval (bool): Keep BatchNorm in eval mode (fixed running statistics) during training.
         with_cp (bool): Recompute blocks in the backward pass instead of storing their activations.
-        ffn_recompute (bool): Recompute the FFN of each block in the backward pass.
+        ffn_recompute (bool): Recompute only the FFN of each block in the backward pass.
         attn_impl (str, optional): Implementation of the attention, see :func:`mmrest.ops.resolve_impl`.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published or
-            own files (:func:`mmrest.checkpoints.load_pretrained`); anything else goes to mmengine.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published files or checkpoints
+            of this package with :func:`mmrest.checkpoints.load_pretrained`; others are handled by mmengine.
 
     Attributes:
         embed_dims, depths, num_heads, sr_ratios (tuple[int]): Settings of the stages.
-        out_channels (tuple[int]): Channels of each emitted map.
-        out_strides (tuple[int]): Stride of each emitted map.
+        out_channels (tuple[int]): Channels of each output.
+        out_strides (tuple[int]): Stride of each output.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of range.
     """
 
-    embed_prefix = 'patch_embed_'  # of the names of the embeddings after the stem, as published
+    embed_prefix = 'patch_embed_'  # published names of the patch embeddings are this and a number from 2
 
     def __init__(
         self,
@@ -133,11 +131,11 @@ class PyramidBackbone(BaseModule):
         if not _is_int(in_channels) or in_channels < 1:
             raise ValueError(f'in_channels must be a positive int, got {in_channels!r}.')
         if not isinstance(mlp_ratio, (int, float)) or int(min(self.embed_dims) * mlp_ratio) < 1:
-            raise ValueError(f'mlp_ratio must be a positive number that leaves a hidden channel, got {mlp_ratio!r}.')
+            raise ValueError(f'mlp_ratio must be a number that gives at least one hidden channel, got {mlp_ratio!r}.')
         rates = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate)
         for name, rate in rates.items():
             if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-                raise ValueError(f'{name} must be a probability from 0 to less than 1, got {rate!r}.')
+                raise ValueError(f'{name} must be a probability in [0, 1), got {rate!r}.')
         if out_norm not in OUT_NORMS:
             raise ValueError(f'Unknown out_norm {out_norm!r}: choose from {", ".join(OUT_NORMS)}.')
         if not _is_int(frozen_stages) or not -1 <= frozen_stages <= num_stages:
@@ -157,37 +155,37 @@ class PyramidBackbone(BaseModule):
         self.out_channels = tuple(self.embed_dims[i] for i in self.out_indices)
         self.out_strides = tuple(2 ** (i + 2) for i in self.out_indices)
         self.embed_names = ('stem', *(f'{self.embed_prefix}{i + 1}' for i in range(1, num_stages)))
-        self.published_norms = self.name_published_norms()
 
-        # Spread over the whole network, built or not, so that a stage does not depend on what is emitted.
-        drop_path_rates = [drop_path_rate * j / max(sum(self.depths) - 1, 1) for j in range(sum(self.depths))]
+        # Linear over the whole network, including stages that are not built, so that out_indices has no influence.
+        depth = sum(self.depths)
+        drop_path_rates = [drop_path_rate * j / max(depth - 1, 1) for j in range(depth)]
         for i in range(self.num_stages):
-            first = sum(self.depths[:i])
+            start = sum(self.depths[:i])
             self.add_module(self.embed_names[i], self.build_embed(i))
-            blocks = self.build_blocks(i, drop_path_rates[first : first + self.depths[i]])
+            blocks = self.build_blocks(i, drop_path_rates[start : start + self.depths[i]])
             self.add_module(f'stage{i + 1}', nn.ModuleList(blocks))
             if out_norm != 'none' and i in self.out_indices:
                 self.add_module(f'norm{i + 1}', self.norm_layer(self.embed_dims[i]))
 
         self.apply(_init_weights)
-        # A hook, so that published files load wherever a state dict is loaded, at test time too.
+        # A hook, so that load_state_dict() itself accepts published files.
         self._register_load_state_dict_pre_hook(self.translate_state_dict)
         self._freeze_stages()
 
     def norm_layer(self, channels: int) -> nn.Module:
-        """Build a LayerNorm."""
+        """Build the LayerNorm of this model."""
         raise NotImplementedError
 
     def build_embed(self, i: int) -> nn.Module:
-        """Build the stem (i = 0) or the patch embedding before stage i: (B, C', H', W') -> (B, C, H, W)."""
+        """Build the stem (i = 0) or the patch embedding of stage i: (B, C', H', W') -> (B, C, H, W)."""
         raise NotImplementedError
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        """Build the attention of block j of stage i, which is called with tokens (B, H * W, C) and (H, W)."""
+        """Build the attention of block j of stage i; its inputs are tokens (B, H * W, C) and (H, W)."""
         raise NotImplementedError
 
-    def attention_settings(self, i: int) -> dict[str, Any]:
-        """Return the arguments that every attention of stage i is built with, by name."""
+    def attention_kwargs(self, i: int) -> dict[str, Any]:
+        """Return the keyword arguments of all attention modules of stage i."""
         return dict(
             embed_dims=self.embed_dims[i],
             num_heads=self.num_heads[i],
@@ -199,26 +197,27 @@ class PyramidBackbone(BaseModule):
         )
 
     def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
-        """Build the blocks of stage i, one for each rate of stochastic depth; called as their attention is."""
+        """Build the blocks of stage i, one for each stochastic depth rate."""
         return [
             TransformerBlock(
-                self.embed_dims[i],
-                self.build_attention(i, j),
-                self.mlp_ratio,
-                self.drop_rate,
-                rate,
-                self.norm_layer,
-                self.ffn_recompute,
+                embed_dims=self.embed_dims[i],
+                attn=self.build_attention(i, j),
+                mlp_ratio=self.mlp_ratio,
+                drop_rate=self.drop_rate,
+                drop_path_rate=rate,
+                norm_layer=self.norm_layer,
+                ffn_recompute=self.ffn_recompute,
             )
             for j, rate in enumerate(drop_path_rates)
         ]
 
-    def name_published_norms(self) -> dict[str, str]:
-        """Return the names of output norms in published files, each with its name here."""
+    @property
+    def published_norms(self) -> dict[str, str]:
+        """Names of output norms in published files, mapped to the names in this model."""
         return {}
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, in_channels, H, W) -> per emitted stage (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
+        """(B, in_channels, H, W) -> for each output stage i (B, C_i, ceil(H / 2^(i+2)), ceil(W / 2^(i+2)))."""
         x = channels_last(x)
         outs = []
         for i in range(self.num_stages):
@@ -229,25 +228,29 @@ class PyramidBackbone(BaseModule):
                 x = recompute(block, x, hw_shape) if self.with_cp else block(x, hw_shape)
             if i in self.out_indices:
                 out = x if self.out_norm == 'none' else getattr(self, f'norm{i + 1}')(x)
-                # Heads may ask for plain memory; the convolutions of the next stage do not.
+                # Some heads call view(), which needs contiguous memory.
                 outs.append(to_map(out, hw_shape).contiguous())
                 x = out if self.out_norm == 'trunk' else x
             x = to_map(x, hw_shape)
         return tuple(outs)
 
     def init_weights(self) -> None:
-        """Load pretrained weights, if ``init_cfg`` asks for them. mmengine's runner calls this."""
+        """Load the pretrained weights of ``init_cfg``; called by mmengine's runner."""
         if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
             if not self.is_init:  # type: ignore[has-type]
                 load_pretrained(self, **{k: v for k, v in self.init_cfg.items() if k != 'type'})
                 self.is_init = True
-            # Pretrained weights may replace frozen ones, but must not thaw them.
             self._freeze_stages()
         else:
             super().init_weights()
 
     def translate_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '', *_) -> None:
-        """Rename published keys under ``prefix`` to this backbone's, in place; own keys stay."""
+        """Rename published keys under ``prefix`` to the keys of this backbone, in place.
+
+        Args:
+            state_dict (dict): Tensors by key; keys of this backbone are not changed.
+            prefix (str): Prefix of the keys to translate.
+        """
         keys = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
         own_keys = self.state_dict().keys()
         anchor = next(key for key in own_keys if key.startswith(self.embed_names[0] + '.'))
@@ -255,7 +258,7 @@ class PyramidBackbone(BaseModule):
             state_dict[prefix + new] = state_dict.pop(prefix + old)
 
     def train(self, mode: bool = True) -> PyramidBackbone:
-        """As in ``nn.Module``, but frozen stages, and with ``norm_eval`` all BatchNorms, stay in eval mode."""
+        """Set training mode; frozen stages and, with ``norm_eval``, BatchNorm layers stay in eval mode."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
@@ -265,15 +268,15 @@ class PyramidBackbone(BaseModule):
         return self
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Return the stage of a parameter, for learning rates that decay by stage.
+        """Return the depth of a parameter, for stage-wise learning rate decay.
 
         Args:
             param_name (str): Name of the parameter in the model.
-            prefix (str): What precedes this backbone's names in it, e.g. 'backbone.'.
+            prefix (str): Prefix of this backbone's parameters in the model, e.g. 'backbone.'.
 
         Returns:
-            tuple[int, int]: The depth, 0 for the stem, i for stage i with its embedding and output norm, and
-                one more than the last stage for what is not of this backbone; and the number of depths.
+            tuple[int, int]: The depth of the parameter and the number of depths. The depth is 0 for the stem, i for
+                stage i (from 1) with its embedding and output norm, and the last one for other parameters.
         """
         num_depths = len(self.embed_names) + 2
         if not param_name.startswith(prefix):
@@ -285,7 +288,7 @@ class PyramidBackbone(BaseModule):
         return next(stages, num_depths - 1), num_depths
 
     def stage_modules(self, i: int) -> tuple[str, str, str]:
-        """Return the names of the parts of stage i: its embedding, its blocks, and its output norm if it has one."""
+        """Return the module names of stage i: embedding, blocks and output norm (which may not exist)."""
         return self.embed_names[i], f'stage{i + 1}', f'norm{i + 1}'
 
     def _freeze_stages(self) -> None:
@@ -295,21 +298,21 @@ class PyramidBackbone(BaseModule):
         for i in range(min(self.frozen_stages, self.num_stages)):
             names += self.stage_modules(i)
         for name in names:
-            module = getattr(self, name, None)  # not every stage has an output norm
-            if module is not None:
+            module = getattr(self, name, None)
+            if module is not None:  # not every stage has an output norm
                 module.eval()
                 module.requires_grad_(False)
 
 
 def _init_weights(module: nn.Module) -> None:
-    """Truncated normal for linear layers, He initialization (fan out) for convolutions, zero biases."""
+    """Initialize linear layers (truncated normal), convolutions (He, fan out) and biases (zero)."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):
-        # The fan of a depthwise convolution is that of one channel, which PyTorch does not count so.
+        # nn.init.kaiming_normal_ ignores groups and would overestimate the fan of a depthwise convolution.
         fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
         nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
-    elif isinstance(module, CrossWindowConv):  # after the convolution in it
+    elif isinstance(module, CrossWindowConv):  # apply() visits it after its convolution
         nn.init.zeros_(module.conv.weight)
         return
     else:

@@ -20,44 +20,44 @@ ARCHS = {
 
 @MODELS.register_module()
 class ResT(PyramidBackbone):
-    """ResT backbone: an image of any size to a pyramid of strides 4, 8, 16, 32.
+    """ResT backbone (arXiv 2105.13677), a four-stage pyramid of strides 4, 8, 16 and 32.
 
-    The InstanceNorm in its attention averages over whole maps, so the features of an image depend
-    on all of it, and on the padding it gets in a batch.
+    Images may have any size. The InstanceNorm in the attention averages over the whole map, so the features of an
+    image depend on all of it, including the padding it gets in a batch.
 
-    This is the published model; what the ablations of the paper vary is in
-    :class:`~mmrest.backbones.ablations.ResTAblation`.
+    For the options of the paper's ablations, see :class:`~mmrest.backbones.ResTAblation`.
 
     Args:
         arch (str | dict): 'lite', 'small', 'base', 'large', or a dict of ``embed_dims``, ``depths``,
             ``num_heads`` and ``sr_ratios`` with one int per stage. Default: 'small'.
-        in_channels (int): Channels of the image. Default: 3.
-        out_indices (int | Sequence[int]): Stages to emit, 0-based and ascending; stages after the
+        in_channels (int): Number of channels of the image. Default: 3.
+        out_indices (int | Sequence[int]): Stages to output, 0-based and ascending; stages after the
             last are not built. Default: (0, 1, 2, 3).
-        out_norm (str): LayerNorm of emitted maps. 'branch' (default): on the way out only. 'trunk':
-            the next stage is fed the normalized map as well, as in the authors' published detectors.
-            'none': without, as in Table 10 of the paper.
-        mlp_ratio (float): Hidden channels of the FFN in multiples of its input's. Default: 4.
-        drop_rate (float): Dropout after linear layers. Default: 0.
-        attn_drop_rate (float): Dropout of attention maps. Default: 0.
-        drop_path_rate (float): Stochastic depth of the last block, rising linearly from 0. Default: 0.
-        frozen_stages (int): -1 (default): nothing; 0: the stem; k: the stem and the first k stages.
+        out_norm (str): LayerNorm of the outputs. 'branch' (default): on the output only. 'trunk': the normalized map
+            is also the input of the next stage, as in the authors' published detectors. 'none': no norm, as in
+            Table 10 of the paper.
+        mlp_ratio (float): Ratio of hidden to input channels of the FFN. Default: 4.
+        drop_rate (float): Dropout rate after linear layers. Default: 0.
+        attn_drop_rate (float): Dropout rate of attention maps. Default: 0.
+        drop_path_rate (float): Stochastic depth rate of the last block; the rates increase linearly from 0.
+            Default: 0.
+        frozen_stages (int): -1 (default): none; 0: the stem; k: the stem and the first k stages.
         norm_eval (bool): Keep BatchNorm statistics fixed in training. Default: False.
-        with_cp (bool): Recompute blocks in the backward pass: less memory, more time. Default: False.
-        ffn_recompute (bool): Recompute only the FFN of each block, which holds most of a block's memory and is cheap
-            to recompute. With ``with_cp``, the least memory. Default: False.
-        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct' and
-            'chunked' force one, see :func:`mmrest.ops.emsa`. Default: the value of the environment variable
-            MMREST_ATTN_IMPL when the model is built, else 'auto'.
-        init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published
-            files as they are, or own ones.
+        with_cp (bool): Recompute blocks in the backward pass to save memory. Default: False.
+        ffn_recompute (bool): Recompute only the FFN of each block, which takes most of the memory of a block and is
+            cheap to recompute. Combined with ``with_cp`` it needs the least memory. Default: False.
+        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct',
+            'chunked' and 'triton' ask for one, see :func:`mmrest.ops.emsa`. Default: the value of the environment
+            variable MMREST_ATTN_IMPL when the model is built, else 'auto'.
+        init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads the published files or
+            checkpoints of this package.
 
     Attributes:
-        out_channels (tuple[int]): Channels of each emitted map.
-        out_strides (tuple[int]): Stride of each emitted map.
+        out_channels (tuple[int]): Channels of each output.
+        out_strides (tuple[int]): Stride of each output.
 
     Raises:
-        ValueError: An argument is unknown or out of its range.
+        ValueError: An argument is unknown or out of range.
 
     Examples:
         >>> model = ResT('lite').eval()
@@ -83,20 +83,20 @@ class ResT(PyramidBackbone):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(
-            resolve_arch(arch, ARCHS),
-            in_channels,
-            out_indices,
-            out_norm,
-            mlp_ratio,
-            drop_rate,
-            attn_drop_rate,
-            drop_path_rate,
-            frozen_stages,
-            norm_eval,
-            with_cp,
-            ffn_recompute,
-            attn_impl,
-            init_cfg,
+            arch=resolve_arch(arch, ARCHS),
+            in_channels=in_channels,
+            out_indices=out_indices,
+            out_norm=out_norm,
+            mlp_ratio=mlp_ratio,
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            drop_path_rate=drop_path_rate,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            ffn_recompute=ffn_recompute,
+            attn_impl=attn_impl,
+            init_cfg=init_cfg,
         )
 
     def norm_layer(self, channels: int) -> nn.LayerNorm:
@@ -108,7 +108,8 @@ class ResT(PyramidBackbone):
         return PatchEmbed(self.embed_dims[i - 1], self.embed_dims[i])
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        return EMSA(**self.attention_settings(i))
+        return EMSA(**self.attention_kwargs(i))
 
-    def name_published_norms(self) -> dict[str, str]:
+    @property
+    def published_norms(self) -> dict[str, str]:
         return {'norm': f'norm{len(self.depths)}'}

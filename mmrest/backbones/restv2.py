@@ -23,54 +23,55 @@ STYLES = ('global', 'win', 'cwin', 'hwin')
 
 @MODELS.register_module(name=['ResTv2', 'ResTV2'])
 class ResTv2(PyramidBackbone):
-    """ResTv2 backbone: an image of any size to a pyramid of strides 4, 8, 16, 32.
+    """ResTv2 backbone (arXiv 2204.07366), a four-stage pyramid of strides 4, 8, 16 and 32.
 
-    The fine-tuning styles confine attention, its reduction of keys and values and its upsample
-    branch to windows. All styles have the parameters of the published files and load them; 'cwin'
-    adds convolutions that start at zero. The paper describes the styles without code; what it leaves
-    open is decided so: a map is cut from its upper left corner and windows at the right and lower
-    border are as small as what is left, without padding; convolutions inside a window see zeros
-    around it; 'hwin' ends every emitted stage with a global block.
+    Images may have any size. The window styles for fine-tuning restrict the attention, including its reduction and
+    upsample branch, to windows. All styles load the published files; 'cwin' adds convolutions initialized to zero.
+    The paper describes the styles without code. In this implementation:
 
-    What the ablations of the paper vary is in :class:`~mmrest.backbones.ablations.ResTv2Ablation`.
+    * windows are laid out from the upper left corner; those at the right and bottom border are smaller, not padded;
+    * convolutions inside a window are zero-padded at its border;
+    * 'hwin' ends every output stage with a global block.
+
+    For the options of the paper's ablations, see :class:`~mmrest.backbones.ResTv2Ablation`.
 
     Args:
         arch (str | dict): 'tiny', 'small', 'base', 'large', or a dict of ``embed_dims``, ``depths``,
             ``num_heads`` and ``sr_ratios`` with one int per stage. Default: 'tiny'.
-        in_channels (int): Channels of the image. Default: 3.
-        style (str): 'global' (default): attention sees the whole map. 'win': every block works
-            inside windows. 'cwin': as 'win', and a residual 7x7 depthwise convolution after the last
-            block of each stage lets windows communicate. 'hwin': as 'win', but the last block of
-            the stages in ``hwin_global_stages`` is global.
-        window_sizes (Sequence[int]): Side of a stage's windows in tokens. Default: (64, 32, 16, 8),
-            which leaves 8 x 8 keys to a window in every stage.
+        in_channels (int): Number of channels of the image. Default: 3.
+        style (str): 'global' (default): attention over the whole map. 'win': window attention in every block.
+            'cwin': as 'win', with a residual 7x7 depthwise convolution across windows after the last block of each
+            stage. 'hwin': as 'win', but the last block of the stages in ``hwin_global_stages`` is global.
+        window_sizes (Sequence[int]): Window size of each stage in tokens. Default: (64, 32, 16, 8), with 8 x 8 keys
+            per window in every stage.
         hwin_global_stages (Sequence[int], optional): Stages, 0-based, that end with a global block.
             Default: those in ``out_indices``.
-        out_indices (int | Sequence[int]): Stages to emit, 0-based and ascending; stages after the
+        out_indices (int | Sequence[int]): Stages to output, 0-based and ascending; stages after the
             last are not built. Default: (0, 1, 2, 3).
-        out_norm (str): LayerNorm of emitted maps. 'branch' (default): on the way out only. 'trunk':
-            the next stage is fed the normalized map as well. 'none': without.
-        mlp_ratio (float): Hidden channels of the FFN in multiples of its input's. Default: 4.
-        drop_rate (float): Dropout after linear layers. Default: 0.
-        attn_drop_rate (float): Dropout of attention maps. Default: 0.
-        drop_path_rate (float): Stochastic depth of the last block, rising linearly from 0. Default: 0.
-        frozen_stages (int): -1 (default): nothing; 0: the stem; k: the stem and the first k stages.
+        out_norm (str): LayerNorm of the outputs. 'branch' (default): on the output only. 'trunk': the normalized map
+            is also the input of the next stage. 'none': no norm.
+        mlp_ratio (float): Ratio of hidden to input channels of the FFN. Default: 4.
+        drop_rate (float): Dropout rate after linear layers. Default: 0.
+        attn_drop_rate (float): Dropout rate of attention maps. Default: 0.
+        drop_path_rate (float): Stochastic depth rate of the last block; the rates increase linearly from 0.
+            Default: 0.
+        frozen_stages (int): -1 (default): none; 0: the stem; k: the stem and the first k stages.
         norm_eval (bool): Keep BatchNorm statistics fixed in training. Default: False.
-        with_cp (bool): Recompute blocks in the backward pass: less memory, more time. Default: False.
-        ffn_recompute (bool): Recompute only the FFN of each block, which holds most of a block's memory and is cheap
-            to recompute. With ``with_cp``, the least memory. Default: False.
-        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct' and
-            'chunked' force one, see :func:`mmrest.ops.emsa`. Default: the value of the environment variable
-            MMREST_ATTN_IMPL when the model is built, else 'auto'.
-        init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads published
-            files as they are, or own ones.
+        with_cp (bool): Recompute blocks in the backward pass to save memory. Default: False.
+        ffn_recompute (bool): Recompute only the FFN of each block, which takes most of the memory of a block and is
+            cheap to recompute. Combined with ``with_cp`` it needs the least memory. Default: False.
+        attn_impl (str, optional): Implementation of the attention: 'auto' chooses by size; 'reference', 'direct',
+            'chunked' and 'triton' ask for one, see :func:`mmrest.ops.emsa`. Default: the value of the environment
+            variable MMREST_ATTN_IMPL when the model is built, else 'auto'.
+        init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=path)`` loads the published files or
+            checkpoints of this package.
 
     Attributes:
-        out_channels (tuple[int]): Channels of each emitted map.
-        out_strides (tuple[int]): Stride of each emitted map.
+        out_channels (tuple[int]): Channels of each output.
+        out_strides (tuple[int]): Stride of each output.
 
     Raises:
-        ValueError: An argument is unknown or out of its range.
+        ValueError: An argument is unknown or out of range.
     """
 
     embed_prefix = 'patch_'
@@ -115,20 +116,20 @@ class ResTv2(PyramidBackbone):
         self.window_sizes = tuple(window_sizes)
         self.hwin_global_stages = tuple(hwin_global_stages)
         super().__init__(
-            arch,
-            in_channels,
-            out_indices,
-            out_norm,
-            mlp_ratio,
-            drop_rate,
-            attn_drop_rate,
-            drop_path_rate,
-            frozen_stages,
-            norm_eval,
-            with_cp,
-            ffn_recompute,
-            attn_impl,
-            init_cfg,
+            arch=arch,
+            in_channels=in_channels,
+            out_indices=out_indices,
+            out_norm=out_norm,
+            mlp_ratio=mlp_ratio,
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            drop_path_rate=drop_path_rate,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            ffn_recompute=ffn_recompute,
+            attn_impl=attn_impl,
+            init_cfg=init_cfg,
         )
 
     def norm_layer(self, channels: int) -> nn.LayerNorm:
@@ -140,21 +141,24 @@ class ResTv2(PyramidBackbone):
         return PatchEmbedV2(self.embed_dims[i - 1], self.embed_dims[i], self.norm_layer)
 
     def build_attention(self, i: int, j: int) -> nn.Module:
-        settings, window_size = self.attention_settings(i), self.window_size(i, j)
-        return EMSAv2(**settings) if window_size is None else WindowEMSAv2(**settings, window_size=window_size)
+        window_size = self.window_size(i, j)
+        if window_size is None:
+            return EMSAv2(**self.attention_kwargs(i))
+        return WindowEMSAv2(**self.attention_kwargs(i), window_size=window_size)
 
     def build_blocks(self, i: int, drop_path_rates: Sequence[float]) -> list[nn.Module]:
         blocks = super().build_blocks(i, drop_path_rates)
         return [*blocks, CrossWindowConv(self.embed_dims[i])] if self.style == 'cwin' else blocks
 
     def window_size(self, i: int, j: int) -> int | None:
-        """Return the side in tokens of the windows of block j of stage i; None: its attention is global."""
+        """Return the window size of block j of stage i in tokens; None if its attention is global."""
         is_last = j == self.depths[i] - 1
         if self.style == 'global' or self.style == 'hwin' and is_last and i in self.hwin_global_stages:
             return None
         return self.window_sizes[i]
 
-    def name_published_norms(self) -> dict[str, str]:
-        # Detectors have them in a Sequential, segmentors bare; a classifier's `norm` is not among them.
+    @property
+    def published_norms(self) -> dict[str, str]:
+        # Published detectors wrap them in a Sequential, segmentors do not; the `norm` of classifiers is unrelated.
         stages = range(1, len(self.depths) + 1)
         return {f'norm_{i}{suffix}': f'norm{i}' for i in stages for suffix in ('', '.0')}

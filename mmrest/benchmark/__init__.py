@@ -1,4 +1,4 @@
-"""Time and memory of backbones, detectors and attention, as ratios of what is measured in turn in one run."""
+"""Benchmarks of time and memory for backbones, detectors and attention; the models of a run are timed in turn."""
 
 from .baselines import emsa_matmul, emsa_released
 from .measure import compare_times, peak_memory

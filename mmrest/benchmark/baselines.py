@@ -1,4 +1,4 @@
-"""What the fast path is measured against: EMSA with whole maps, in two forms, in a backbone without fast paths."""
+"""Baselines of the benchmark: EMSA with explicit attention maps, in a backbone without fast paths."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..ops import emsa_reference, fast_paths
 def emsa_released(
     q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None = None, mix_bias: Tensor | None = None
 ) -> Tensor:
-    """EMSA with the stock layers of the authors' model: a 1x1 convolution across heads, and InstanceNorm.
+    """Compute EMSA as the authors' code does, with a 1x1 convolution across heads and InstanceNorm.
 
-    Arguments and result as in :func:`mmrest.ops.emsa`.
+    Arguments and result are those of :func:`mmrest.ops.emsa`.
     """
     maps = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
     if mix_weight is None:
@@ -24,7 +24,7 @@ def emsa_released(
     return maps @ v
 
 
-# The readable formula of mmrest.ops, where the heads are mixed by a matrix product.
+# The formula of mmrest.ops, which mixes the heads by a matrix product.
 emsa_matmul = emsa_reference
 BASELINES = {'released': emsa_released, 'matmul': emsa_matmul}
 
@@ -40,16 +40,16 @@ class _BaselineAttention(nn.Module):
         return self.function(q, k, v, mix.weight[..., 0, 0], mix.bias)
 
 
-def _as_it_came(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _make_contiguous(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (inputs[0].contiguous(),)
 
 
 class Baseline(nn.Module):
-    """A backbone of this package in its plain form: explicit maps in all blocks, no fast paths, the image as it comes.
+    """Backbone with explicit attention maps in all blocks, without fast paths and memory formats of its own.
 
     Args:
-        backbone (nn.Module): Its attention is replaced for good.
-        form (str): 'released' or 'matmul'.
+        backbone (nn.Module): Backbone of this package; its attention is replaced in place.
+        form (str): A key of :data:`BASELINES`.
     """
 
     def __init__(self, backbone: nn.Module, form: str) -> None:
@@ -59,10 +59,10 @@ class Baseline(nn.Module):
                 if isinstance(child, HeadAttention):
                     setattr(module, name, _BaselineAttention(form))
         stem = getattr(backbone, backbone.embed_names[0])
-        stem.register_forward_pre_hook(_as_it_came)
+        stem.register_forward_pre_hook(_make_contiguous)
         self.backbone = backbone
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """As the backbone."""
+        """Return the feature maps of the backbone for images (B, 3, H, W)."""
         with fast_paths(False):
             return self.backbone(x)

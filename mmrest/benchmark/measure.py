@@ -1,4 +1,4 @@
-"""Times in turn, and peak memory in a process of its own."""
+"""Measurement of times, with models taking turns, and of peak memory, each in a new process."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ MEGABYTE = 2**20
 
 
 def compare_times(steps: Sequence[Callable[[bool], None]], train: bool, rounds: int, device: str = 'cpu') -> list[dict]:
-    """Time steps in turn (A B C A B C ...), so that a machine that slows down does so for all.
+    """Time steps in turn (A B C A B C ...), so that a machine that slows down does so for all of them.
 
     Args:
-        steps (Sequence[Callable]): As :meth:`BenchmarkModel.build` returns them.
-        train (bool): A training step (forward and backward pass) rather than a forward pass in eval mode.
-        rounds (int): How often, after one that does not count.
-        device (str): Where they run.
+        steps (Sequence[Callable]): From :meth:`BenchmarkModel.build`.
+        train (bool): Time a training step (forward and backward pass) instead of a forward pass in eval mode.
+        rounds (int): Number of timed rounds, after a warm-up round.
+        device (str): Device of the models, as torch names it.
 
     Returns:
-        list[dict]: For each: ``seconds``, one a round; their ``median``; and of the first one's time
-        divided by this one's, in the same round, the median ``speedup`` and the quartiles ``speedup_quartiles``.
+        list[dict]: For each step ``seconds``, a list with one time per round; ``median``, that of ``seconds``;
+        ``speedup``, the median over rounds of the first step's time divided by this step's; and
+        ``speedup_quartiles``, the first and third quartile of these ratios.
     """
     seconds = [[] for _ in steps]
     for i in range(rounds + 1):
@@ -63,23 +64,26 @@ def _wait(device: str) -> None:
 def peak_memory(
     text: str, train: bool, limit_gb: float | None = None, process: bool = True, timeout: float = 1200, **settings
 ) -> dict:
-    """Peak memory of a step beyond parameters and image, measured in a fresh process.
+    """Measure the peak memory of a step, less parameters and images, in a new process.
 
     Args:
-        text (str): A model, as :func:`parse_model` takes it.
-        train (bool): A training step rather than a forward pass.
-        limit_gb (float, optional): Memory that the process may have in all, on a CPU; running out is reported.
-        process (bool): Measure the resident set too, which takes another run of the step.
-        timeout (float): Seconds after which the process is given up.
+        text (str): Model, as :func:`parse_model` takes it.
+        train (bool): Measure a training step instead of a forward pass.
+        limit_gb (float, optional): Limit of the memory of the process in GiB, on a CPU only.
+        process (bool): Measure the resident set too, which takes a second run of the step.
+        timeout (float): Seconds after which the process is killed.
         **settings: Arguments of :meth:`BenchmarkModel.build`.
 
     Returns:
-        dict: ``tensor_mb``: peak of what torch's allocator had handed out; ``process_mb``: growth of the process's
-        resident set to its peak (CPU only). Or ``failed``: 'out of memory' or 'timeout'.
+        dict: ``tensor_mb``, the peak of torch's allocations in MiB, and on a CPU ``process_mb``, the growth of the
+        resident set to its peak; or ``failed``, 'out of memory' or 'timeout'.
+
+    Raises:
+        UsageError: The process failed in another way.
     """
     job = json.dumps(dict(text=text, train=train, limit_gb=limit_gb, process=process, settings=settings))
     command = [sys.executable, '-m', 'mmrest.benchmark.measure', job]
-    # Freed memory goes back at once, so that the resident set says what is needed rather than what was kept.
+    # malloc returns freed memory at once, so that the resident set holds what is in use and no cache.
     env = dict(os.environ, MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
     try:
         result = subprocess.run(
@@ -95,10 +99,10 @@ def peak_memory(
     raise UsageError(f'Measuring the memory of {text} failed:\n{result.stderr[-1500:]}')
 
 
-def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool, settings: dict) -> dict:
+def _measure_in_process(text: str, train: bool, limit_gb: float | None, process: bool, settings: dict) -> dict:
     device = settings.get('device', 'cpu')
     model = parse_model(text)
-    # Once at a small size: what libraries set up on first use is not the step's.
+    # Warm-up at a small size: what libraries allocate on first use does not belong to the step.
     model.build(**{**settings, 'shape': (64, 64), 'batch': 1})(train)
     if limit_gb is not None:
         import resource
@@ -121,7 +125,7 @@ def _measure_here(text: str, train: bool, limit_gb: float | None, process: bool,
 
 
 def _allocated(step: Callable[[bool], None], train: bool) -> int:
-    """Bytes: the highest sum of allocations less frees that torch's profiler saw during a step."""
+    """Return the peak of the allocated bytes less the freed ones that torch's profiler records during a step."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -135,7 +139,7 @@ def _allocated(step: Callable[[bool], None], train: bool) -> int:
 
 
 def _reset_peak() -> int:
-    """Start a new high-water mark of the resident set; what it is now, in kB."""
+    """Reset the high-water mark of the resident set, and return the size of the resident set in kB."""
     with open('/proc/self/clear_refs', 'w') as file:
         file.write('5')
     return _status('VmRSS')
@@ -147,4 +151,4 @@ def _status(key: str) -> int:
 
 
 if __name__ == '__main__':
-    print(json.dumps(_measure_here(**json.loads(sys.argv[1]))))
+    print(json.dumps(_measure_in_process(**json.loads(sys.argv[1]))))

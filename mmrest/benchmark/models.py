@@ -1,4 +1,4 @@
-"""What can be measured, by name: backbones of this package and of others, alone, in RetinaNet, or a config's model."""
+"""Models of the benchmark by name: backbones of this package and of others, alone or in RetinaNet, and configs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..engine.errors import UsageError
 from ..ops import IMPLS, emsa
 from .baselines import BASELINES, Baseline
 
-OWN = {
+OWN_BACKBONES = {
     **{f'rest-{arch}': (ResT, arch) for arch in ('lite', 'small', 'base', 'large')},
     **{f'restv2-{arch}': (ResTv2, arch) for arch in ('tiny', 'small', 'base', 'large')},
 }
-# Backbones of mmdet and mmpretrain as their published detectors build them; channels of the four stages.
-PEERS = {
+# Backbones of mmdet and mmpretrain as in the detectors published there, and the channels of their four stages.
+PEER_BACKBONES = {
     'resnet-50': (dict(type='mmdet.ResNet', depth=50, num_stages=4, out_indices=(0, 1, 2, 3)), (256, 512, 1024, 2048)),
     'swin-t': (
         dict(
@@ -52,14 +52,21 @@ PEERS = {
     ),
 }
 FLAGS = ('with_cp', 'ffn_recompute')
-LAST_STRIDE = 32  # of the last stage of the own backbones
+LAST_STRIDE = 32  # of the backbones of this package
 PARTS = ('backbone', 'attention', 'retinanet')
 DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @dataclass
 class BenchmarkModel:
-    """Model to measure, as :func:`parse_model` understood it."""
+    """Model to measure, from :func:`parse_model`.
+
+    Attributes:
+        label (str): Text that the model was parsed from.
+        name (str): A key of :data:`OWN_BACKBONES` or :data:`PEER_BACKBONES`, or a config file.
+        options (dict): Arguments of the backbone.
+        baseline (str, optional): A key of :data:`~mmrest.benchmark.baselines.BASELINES`.
+    """
 
     label: str
     name: str
@@ -67,30 +74,30 @@ class BenchmarkModel:
     baseline: str | None = None
 
     def part(self, part: str) -> str:
-        """What is measured where a part is asked for: a config's model is always whole."""
+        """Return the part to measure: ``part``, or 'model' for a config, which is always measured whole."""
         return 'model' if self.is_config else part
 
     def check(self, part: str, shapes: Sequence[tuple[int, int]], dtype: str) -> None:
-        """Check that this can be measured, before anything is.
+        """Check that the model can be measured, before anything is built.
 
         Args:
             part (str): As :meth:`build` takes it.
-            shapes (Sequence[tuple[int, int]]): Heights and widths of the images.
-            dtype (str): Of parameters and images.
+            shapes (Sequence[tuple[int, int]]): Heights and widths of the images in pixels.
+            dtype (str): A key of :data:`DTYPES`, of parameters and images.
 
         Raises:
-            UsageError: It cannot, or an option would do nothing.
+            UsageError: It cannot be measured, or an option would have no effect.
         """
         if part == 'attention':
-            if self.name not in OWN:
+            if self.name not in OWN_BACKBONES:
                 raise UsageError(f'{self.label}: attention alone is measured for backbones of this package only.')
             useless = [flag for flag in FLAGS if flag in self.options]
             if useless:
                 raise UsageError(f'{self.label}: {" and ".join(useless)} would change nothing in attention alone.')
         if dtype != 'float32' and (self.is_config or part == 'retinanet'):
             raise UsageError('Whole detectors are measured in float32.')
-        # A map of one element has no variance. The heads of ResTv2 do not mix, and nothing is normalised.
-        if self.baseline == 'released' and OWN[self.name][0] is ResT:
+        # InstanceNorm refuses maps of a single element. ResTv2 has no InstanceNorm.
+        if self.baseline == 'released' and OWN_BACKBONES[self.name][0] is ResT:
             for height, width in shapes:
                 if max(height, width) <= LAST_STRIDE:
                     raise UsageError(
@@ -102,7 +109,7 @@ class BenchmarkModel:
 
     @property
     def is_config(self) -> bool:
-        """Whether this is the model of a config."""
+        """True for the model of a config file."""
         return self.name.endswith('.py')
 
     def build(
@@ -114,16 +121,16 @@ class BenchmarkModel:
         device: str = 'cpu',
         compiled: bool = False,
     ) -> Callable[[bool], None]:
-        """A step to time: ``step(train)`` runs a forward pass, with a backward pass if training.
+        """Build a function to time: ``step(train)`` runs a forward pass and, in training, a backward pass.
 
         Args:
-            part (str): 'backbone'; 'attention': that of all its blocks and nothing else; 'retinanet': in RetinaNet
-                with 80 classes, training with its losses. A config's model is always whole.
-            shape (tuple[int, int]): Height and width of the image.
-            batch (int): Images at a time.
-            dtype (str): Of parameters and images.
-            device (str): As torch names it.
-            compiled (bool): Through ``torch.compile``.
+            part (str): 'backbone'; 'attention', the attention of all blocks alone; or 'retinanet', a RetinaNet with
+                80 classes and its losses. The model of a config is always measured whole.
+            shape (tuple[int, int]): Height and width of the images in pixels.
+            batch (int): Number of images.
+            dtype (str): A key of :data:`DTYPES`, of parameters and images.
+            device (str): Device, as torch names it.
+            compiled (bool): Run the model through ``torch.compile``.
 
         Raises:
             UsageError: The model cannot be built like this.
@@ -135,7 +142,7 @@ class BenchmarkModel:
         if part == 'retinanet':
             return _detector_step(self._retinanet(), shape, batch, device, compiled)
         if part == 'attention':
-            model = AttentionAlone(self._own(), shape, batch, self.baseline)
+            model = AttentionOnly(self._own(), shape, batch, self.baseline)
             inputs = ()
         else:
             model = self._backbone()
@@ -149,30 +156,30 @@ class BenchmarkModel:
                 outs = forward(*inputs)
                 if train:
                     model.zero_grad(set_to_none=True)
-                    # A gradient for every output from a loss that costs nothing itself.
+                    # A loss of negligible cost that gives every output a gradient.
                     sum(out.sum() for out in outs).backward()
 
         return step
 
     def _own(self, **more) -> nn.Module:
-        cls, arch = OWN[self.name]
+        cls, arch = OWN_BACKBONES[self.name]
         return cls(arch, **self.options, **more)
 
     def _backbone(self, **more) -> nn.Module:
-        if self.name in OWN:
+        if self.name in OWN_BACKBONES:
             model = self._own(**more)
             return Baseline(model, self.baseline) if self.baseline else model
-        return _peer(self.label, {**PEERS[self.name][0], **more})
+        return _peer(self.label, {**PEER_BACKBONES[self.name][0], **more})
 
     def _retinanet(self) -> nn.Module:
         modules = _mmdet(self.label)
         from mmengine.hub import get_config
 
         cfg = get_config('mmdet::_base_/models/retinanet_r50_fpn.py').model
-        if self.name in OWN:
-            channels = OWN[self.name][0](OWN[self.name][1]).out_channels[1:]
+        if self.name in OWN_BACKBONES:
+            channels = OWN_BACKBONES[self.name][0](OWN_BACKBONES[self.name][1]).out_channels[1:]
         else:
-            channels = PEERS[self.name][1][1:]
+            channels = PEER_BACKBONES[self.name][1][1:]
         cfg.neck.update(in_channels=list(channels), start_level=0)
         cfg.backbone.init_cfg = None
         model = modules.build(cfg)
@@ -181,10 +188,10 @@ class BenchmarkModel:
 
 
 def parse_model(text: str) -> BenchmarkModel:
-    """``NAME``, ``NAME:option,option``, or a config file: 'swin-t', 'rest-small:with_cp,ffn_recompute'.
+    """Parse ``NAME``, ``NAME:option,option`` or a config file, e.g. 'swin-t' or 'rest-small:with_cp,ffn_recompute'.
 
     Raises:
-        UsageError: The name or an option is unknown, or does not go with the others.
+        UsageError: The name or an option is unknown, or options exclude each other.
     """
     name, _, given = text.partition(':')
     if name.endswith('.py'):
@@ -192,12 +199,15 @@ def parse_model(text: str) -> BenchmarkModel:
             raise UsageError(f'{text}: options are for backbones of this package only.')
         return BenchmarkModel(text, name)
     name = name.lower()
-    if name not in OWN and name not in PEERS:
-        raise UsageError(f'Unknown model {name!r}: choose from {", ".join([*OWN, *PEERS])}, or give a config file.')
+    if name not in OWN_BACKBONES and name not in PEER_BACKBONES:
+        raise UsageError(
+            f'Unknown model {name!r}: choose from {", ".join([*OWN_BACKBONES, *PEER_BACKBONES])}, or give a config '
+            'file.'
+        )
     model = BenchmarkModel(text, name)
     forms = []
     for option in filter(None, given.split(',')):
-        if name not in OWN:
+        if name not in OWN_BACKBONES:
             raise UsageError(f'{text}: options are for backbones of this package only.')
         if option in BASELINES:
             model.baseline = option
@@ -216,14 +226,15 @@ def parse_model(text: str) -> BenchmarkModel:
     return model
 
 
-class AttentionAlone(nn.Module):
-    """The attention of a backbone's blocks on random queries, keys and values, without all that lies between.
+class AttentionOnly(nn.Module):
+    """Attention of all blocks of a backbone on random queries, keys and values, without the layers in between.
 
     Args:
-        backbone (nn.Module): Of this package; tells numbers of heads, reductions and depths.
-        shape (tuple[int, int]): Height and width of the image that the sizes follow from.
-        batch (int): Images at a time.
-        baseline (str, optional): A form of :data:`~mmrest.benchmark.baselines.BASELINES` instead of the usual one.
+        backbone (nn.Module): Backbone of this package, which gives numbers of heads, reductions and depths.
+        shape (tuple[int, int]): Height and width in pixels of the images that the numbers of tokens follow from.
+        batch (int): Number of images.
+        baseline (str, optional): A key of :data:`~mmrest.benchmark.baselines.BASELINES`; default:
+            :func:`mmrest.ops.emsa`.
     """
 
     def __init__(self, backbone: nn.Module, shape: tuple[int, int], batch: int, baseline: str | None) -> None:
@@ -245,7 +256,7 @@ class AttentionAlone(nn.Module):
             self.stages.append(nn.Parameter(torch.zeros(heads)))
 
     def forward(self) -> list[Tensor]:
-        """Outputs of all blocks, (B, k, n, d); in inference only the last, as a backbone would not keep more."""
+        """Return the outputs of all blocks, each (B, k, n, d); in inference the last one only, as in a backbone."""
         outs = []
         for i, (heads, depth, mixing, impl) in enumerate(self.settings):
             q, kv, weight, bias = (self.stages[4 * i + j] for j in range(4))
@@ -303,7 +314,7 @@ def _detector_step(
 
     model = model.to(device)
     model.backbone = torch.compile(model.backbone) if compiled else model.backbone
-    # An RPN has a class too.
+    # The largest number, as the head of an RPN has one class.
     classes = max((part.num_classes for part in model.modules() if hasattr(part, 'num_classes')), default=80)
     data = demo_mm_inputs(
         batch,

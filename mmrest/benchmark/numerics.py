@@ -1,4 +1,4 @@
-"""How far each implementation of EMSA is from the formula in float64; prints a table when run as a module."""
+"""Rounding errors of the implementations of EMSA, as a table: ``python -m mmrest.benchmark.numerics``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..ops import emsa_chunked, emsa_direct, emsa_reference
 from .report import format_table
 
 PATHS = {'reference': emsa_reference, 'direct': emsa_direct, 'chunked': emsa_chunked}
-# Where heads do not mix: stage 1 of ResT, and all of ResTv2.
+# Without mixing of heads, as in stage 1 of ResT and everywhere in ResTv2.
 PATHS_WITHOUT_MIXING = {
     'reference': emsa_reference,
     'chunked': emsa_chunked,
     'stock sdpa': F.scaled_dot_product_attention,
 }
-# Factors on the queries: attention almost uniform, as it starts; usual; and nearly all on one key.
+# Factors of the queries: almost uniform attention, as at initialization; usual; and almost one-hot.
 SHARPNESS = {'flat': 0.02, 'usual': 1.0, 'sharp': 15.0}
 KEYS = {'few keys': 6, 'many keys': 320}
 NAMES = ('out', 'q', 'k', 'v', 'mix_weight')
@@ -36,9 +36,22 @@ def make_inputs(
     mixing: bool = True,
     seed: int = 0,
 ) -> list[Tensor]:
-    """q, k, v, with mixing also mix_weight and mix_bias, and a gradient of the output.
+    """Return random q, k, v, with ``mixing`` mix_weight and mix_bias, and a gradient of the output.
 
-    Values and keys have a mean, as in networks.
+    Args:
+        sharpness (float): Factor of the queries; a value of :data:`SHARPNESS`.
+        keys (int): Number of keys.
+        batch (int): Number of images.
+        heads (int): Number of heads.
+        queries (int): Number of queries.
+        channels (int): Channels of a head.
+        dtype (torch.dtype): The values are drawn in float64 and rounded to it.
+        mixing (bool): Draw the weight and bias of the 1x1 convolution across heads.
+        seed (int): Seed of the generator.
+
+    Returns:
+        list[Tensor]: q (B, k, n, d), k and v (B, k, n', d) with a mean other than zero, as in trained networks,
+        mix_weight (k, k), mix_bias (k,), and the gradient (B, k, n, d).
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -51,25 +64,26 @@ def make_inputs(
     return [x.to(dtype) for x in (q, k, v, *mix, draw(*q.shape))]
 
 
-def run(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
-    """The output and the gradients of q, k, v and, with mixing, mix_weight."""
+def output_and_gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """Return the output and the gradients of q, k, v and, with mixing, mix_weight."""
     *args, grad = inputs
     args = [x.detach().requires_grad_() for x in args]
     out = function(*args)
     return [out.detach(), *torch.autograd.grad(out, args[:4], grad)]
 
 
-def errors(function: Callable[..., Tensor], inputs: list[Tensor]) -> dict[str, float]:
-    """Root mean square error of output and gradients against the formula in float64, in standard deviations of each.
+def rms_errors(function: Callable[..., Tensor], inputs: list[Tensor]) -> dict[str, float]:
+    """Return the root mean square errors of output and gradients against the formula in float64.
 
-    The float64 formula gets the inputs as they are after rounding to their dtype.
+    Each is relative to the standard deviation of the exact values. The exact values are those for the inputs after
+    rounding to their dtype.
     """
-    exact = run(emsa_reference, [x.double() for x in inputs])
-    own = run(function, inputs)
+    exact = output_and_gradients(emsa_reference, [x.double() for x in inputs])
+    own = output_and_gradients(function, inputs)
     return {name: ((a.double() - b).square().mean().sqrt() / b.std()).item() for name, a, b in zip(NAMES, own, exact)}
 
 
-def mean_errors(
+def mean_rms_errors(
     function: Callable[..., Tensor],
     sharpness: float,
     keys: int,
@@ -77,15 +91,16 @@ def mean_errors(
     mixing: bool = True,
     draws: int = 4,
 ) -> dict[str, float]:
-    """:func:`errors`, root mean square over several draws: in one, luck decides by a factor of two."""
+    """Return the root mean square of :func:`rms_errors` over several draws, which differ by up to a factor of 2."""
     found = [
-        errors(function, make_inputs(sharpness, keys, dtype=dtype, mixing=mixing, seed=seed)) for seed in range(draws)
+        rms_errors(function, make_inputs(sharpness, keys, dtype=dtype, mixing=mixing, seed=seed))
+        for seed in range(draws)
     ]
     return {name: (sum(one[name] ** 2 for one in found) / draws) ** 0.5 for name in found[0]}
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table of all dtypes, sharpnesses, numbers of keys and implementations."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     rows = []
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
@@ -94,8 +109,8 @@ def main() -> None:
                 for mixing, paths in ((True, PATHS), (False, PATHS_WITHOUT_MIXING)):
                     for path, function in paths.items():
                         if function is emsa_reference and dtype == torch.float64:
-                            continue  # what the others are compared with
-                        found = mean_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing)
+                            continue  # the reference of all errors
+                        found = mean_rms_errors(function, SHARPNESS[sharpness], KEYS[keys], dtype, mixing)
                         found = {name: f'{error:.1e}' for name, error in found.items()}
                         rows.append(
                             dict(
@@ -105,7 +120,7 @@ def main() -> None:
                                 **found,
                             )
                         )
-    print(format_table(rows, ('dtype', 'attention', 'path', *NAMES)))
+    print(format_table(rows, ('dtype', 'attention', 'path', *NAMES), text_columns=3))
 
 
 if __name__ == '__main__':

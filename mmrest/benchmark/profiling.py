@@ -1,4 +1,4 @@
-"""Where the time of a step goes: shares of operators, gathered by what they are for."""
+"""Shares of kinds of operators in the time of a step, by torch's profiler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Callable
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-# Names of operators on CPUs and GPUs without their prefix; an operator counts where its name begins so.
+# Prefixes of the names of operators on CPUs and GPUs, without their namespace.
 KINDS = {
     'matrix products': ('bmm', 'baddbmm', 'mm', 'addmm', 'matmul', 'dot', '_scaled_dot_product'),
     'convolutions': (
@@ -31,22 +31,22 @@ HEADS = range(2, 17)
 
 
 def operator_shares(step: Callable[[bool], None], train: bool) -> dict[str, float]:
-    """Share of each kind of operator in the time of a step, the largest first.
+    """Return the share of each kind of operator in the CPU time of a step, the largest first.
 
-    Products of matrices are told apart by their shapes. A square operand of 2 to 16 rows is the weight with which
-    heads mix, and a square result of that size, of longer operands that are batched, its gradient; other batched
-    products are attention's, and what is left are linear layers. 1x1 convolutions without groups count likewise:
-    they are one or the other in backbones of this package. Attention whose maps have as many queries as keys, 16 at
-    most (the last stage of images up to 128x128), looks like mixing and is counted so.
+    Matrix products are classified by their shapes. A square operand of 2 to 16 rows is the weight that mixes heads,
+    and a square result of that size, from longer batched operands, is the gradient of that weight. Other batched
+    products belong to attention, and the rest to linear layers. 1x1 convolutions without groups are classified in
+    the same way. Attention with at most 16 queries and as many keys (the last stage of images up to 128x128) cannot
+    be distinguished from mixing and counts as mixing.
 
-    Time inside an operator counts for the innermost one, on the CPU; but a product that another product or a
-    convolution calls is of the caller's kind.
+    Time counts for the innermost operator, but a product that another product or a convolution calls has the kind
+    of its caller.
 
     Args:
-        step (Callable): As :meth:`BenchmarkModel.build` returns it.
-        train (bool): A training step rather than a forward pass.
+        step (Callable): From :meth:`BenchmarkModel.build`.
+        train (bool): Profile a training step instead of a forward pass.
     """
-    step(train)  # what libraries set up on first use is not the step's
+    step(train)  # warm-up
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
         step(train)
     times = Counter()
@@ -57,7 +57,7 @@ def operator_shares(step: Callable[[bool], None], train: bool) -> dict[str, floa
 
 
 def _kind_of_event(event: FunctionEvent) -> str:
-    """What an event is for: products are what the outermost of those around them is for."""
+    """Return the kind of an event: of nested products, that of the outermost one."""
     caller = event
     if _family(event.name) in PRODUCTS:
         while event := event.cpu_parent:
@@ -72,15 +72,15 @@ def _family(key: str) -> str:
 
 
 def _kind(key: str, shapes: list[list[int]]) -> str:
-    """What an operator is for, by its name and the shapes of its inputs."""
+    """Return the kind of an operator from its name and the shapes of its inputs."""
     name, family = key.split('::')[-1], _family(key)
     if family == 'matrix products':
-        # With a summand before the operands, or what is written to after them.
+        # The operands are preceded by a summand, or followed by an output.
         a, b = (shapes[1:3] if name.startswith(('addmm', 'baddbmm')) else shapes[:2]) or ([], [])
         if min(len(a), len(b)) < 2 or name.startswith('_scaled'):
             return ATTENTION
         return _kind_of_product(a, b)
-    # The backward operators have the gradient before input and weight.
+    # Backward operators take the gradient before input and weight.
     weight = shapes[2 if 'backward' in name else 1] if len(shapes) > 2 else []
     if family == 'convolutions' and len(weight) == 4 and weight[2:] == [1, 1] and weight[1] > 1:
         return MIXING if weight[0] == weight[1] in HEADS else LINEAR
@@ -88,7 +88,7 @@ def _kind(key: str, shapes: list[list[int]]) -> str:
 
 
 def _kind_of_product(a: list[int], b: list[int]) -> str:
-    """What a product of (..., p, q) and (..., q, r) is for."""
+    """Return the kind of a product of (..., p, q) and (..., q, r)."""
     p, q, r = a[-2], a[-1], b[-1]
     batched = len(a) > 2 and len(b) > 2
     if p == q in HEADS or q == r in HEADS or batched and p == r in HEADS and q > p:

@@ -1,3 +1,5 @@
+"""Checkpoints: download, safe loading, and a report of what fits a model."""
+
 from .downloads import DownloadError, check_url, download, resolve
 from .errors import CheckpointError, CheckpointNotFoundError
 from .loading import (

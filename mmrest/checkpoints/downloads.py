@@ -1,9 +1,11 @@
-"""Checkpoints from the network: each is there whole or not at all, and a server that does not answer is an error."""
+"""Download of checkpoints: atomic, with timeouts."""
 
 from __future__ import annotations
 
+import difflib
 import http.client
 import os
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -13,21 +15,27 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.fileio.backends import prefix_to_backends
 from mmengine.logging import print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..utils.fileio import partial_path
+from ..utils.fileio import atomic_path
 from .errors import CheckpointError
 
-# Seconds without an answer, or without a byte of the file.
-TIMEOUT = 20
+TIMEOUT = 20  # seconds, of the connection and of each read
 WEB = ('http://', 'https://')
-_BLOCK = 1 << 20
-_ADVICE = 'Without network: download it elsewhere and give the path of the file in place of the URL.'
+_CHUNK_SIZE = 1 << 20  # bytes
+_ADVICE = 'Without network access, download it elsewhere and give the path of the file instead of the URL.'
 
 
 class DownloadError(CheckpointError):
-    """A file cannot be had from the network; ``reason`` says why."""
+    """A file cannot be downloaded.
+
+    Args:
+        url (str): URL of the file.
+        reason (str): Cause, for the message.
+    """
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f'{url} cannot be downloaded: {reason}. {_ADVICE}')
@@ -39,10 +47,10 @@ class DownloadError(CheckpointError):
 
 
 def resolve(name: str) -> str:
-    """Return the URL that a name such as ``torchvision://resnet50`` stands for; other names as they are.
+    """Resolve a model name such as ``torchvision://resnet50`` to its URL; paths and URLs are returned unchanged.
 
     Raises:
-        CheckpointError: mmengine's list has no such model.
+        CheckpointError: mmengine has no model of this name, or the scheme of a URL is unknown.
     """
     scheme, mark, model = name.partition('://')
     if scheme in ('torchvision', 'modelzoo'):
@@ -53,33 +61,48 @@ def resolve(name: str) -> str:
     elif scheme == 'mmcls':
         urls = mmengine_checkpoint.get_mmcls_models()
     else:
+        if mark:
+            _check_scheme(name, scheme)
         return name
     if model not in urls:
         raise CheckpointError(
-            f"{name} is not in mmengine's list of {scheme}{mark} models. Give the path of a file, or the URL of one."
+            f"{name} is not in mmengine's list of {scheme}{mark} models. Give the path or URL of a file."
         )
     url = urls[model]
-    # A list of one's own may have paths.
+    # Users can add local paths to mmengine's lists.
     return url if url.startswith(WEB) else os.path.join(mmengine_checkpoint._get_mmengine_home(), url)
 
 
+def _check_scheme(path: str, scheme: str) -> None:
+    """Raise a CheckpointError if neither mmengine's checkpoint loaders nor its file backends know a scheme."""
+    loaders = [prefix for prefix in CheckpointLoader._schemes if prefix]  # regular expressions
+    if any(re.match(prefix, path) for prefix in loaders) or scheme.rsplit(':', 1)[-1] in prefix_to_backends:
+        return
+    known = sorted(
+        {re.sub(r'^\(.*\)\?|://$', '', prefix) for prefix in loaders} | set(filter(None, prefix_to_backends))
+    )
+    close = difflib.get_close_matches(scheme, known, n=1)
+    hint = f'Did you mean {close[0]}://?' if close else f'Known schemes are {", ".join(known)}.'
+    raise CheckpointError(f'{path} has the unknown scheme {scheme}://. {hint} Give a local file by its path.')
+
+
 def cached_path(url: str) -> Path:
-    """Return where torch and mmengine keep the file of a URL once it was downloaded.
+    """Return the path under which torch and mmengine cache the file of a URL.
 
     Raises:
-        DownloadError: It is the URL of a folder.
+        DownloadError: The URL has no file name.
     """
     name = os.path.basename(urlparse(url).path)
     if not name:
-        raise DownloadError(url, 'the URL names no file')
+        raise DownloadError(url, 'the URL has no file name')
     return Path(torch.hub.get_dir()) / 'checkpoints' / name
 
 
 def check_url(url: str) -> None:
-    """Ask the server for a file, without getting it; nothing is asked if it was downloaded before.
+    """Check that a server offers a file, without downloading it; cached files pass without a request.
 
     Raises:
-        DownloadError: There is no answer, or another one than the file.
+        DownloadError: The server does not answer or does not have the file.
     """
     if not cached_path(url).is_file():
         try:
@@ -90,31 +113,30 @@ def check_url(url: str) -> None:
 
 
 def download(url: str) -> Path:
-    """Download a file into torch's folder of checkpoints, unless it is there.
+    """Download a file into torch's checkpoint cache, unless it is cached already.
 
     Args:
-        url (str): http or https.
+        url (str): URL (http or https).
 
     Returns:
-        Path: The file.
+        Path: The cached file.
 
     Raises:
-        DownloadError: There is no answer for ``TIMEOUT`` seconds, another one than the file, or less than all of it.
+        DownloadError: The server does not answer for ``TIMEOUT`` seconds, does not have the file, or the download is
+            incomplete.
     """
     path = cached_path(url)
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     try:
-        with _open(url) as answer, partial.open('wb') as file:
-            print_log(f'Downloading {url} to {path}', logger='current')
-            while block := answer.read(_BLOCK):
-                file.write(block)
-            expected, got = int(answer.headers.get('Content-Length') or 0), file.tell()
-        if got < expected or not got:
-            raise DownloadError(url, f'the answer ended after {got:,} of {expected:,} bytes')
-        os.replace(partial, path)
+        with atomic_path(path) as partial:
+            with _open(url) as response, partial.open('wb') as file:
+                print_log(f'Downloading {url} to {path}', logger='current')
+                while chunk := response.read(_CHUNK_SIZE):
+                    file.write(chunk)
+                expected, received = int(response.headers.get('Content-Length') or 0), file.tell()
+            if received < expected or not received:
+                raise DownloadError(url, f'the download ended after {received:,} of {expected:,} bytes')
     except (
         urllib.error.URLError,
         ConnectionError,
@@ -124,16 +146,14 @@ def download(url: str) -> Path:
         ValueError,
     ) as error:
         raise DownloadError(url, _reason(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
 def download_once(url: str) -> Path:
-    """Download a file in the first process of each machine, while the others of a distributed run wait.
+    """Download a file in the first process of each machine; the other processes of a distributed run wait.
 
     Raises:
-        DownloadError: In every process, if it failed in one.
+        DownloadError: The download failed on a machine; raised in every process.
     """
     if get_dist_info()[1] == 1:
         return download(url)
@@ -141,21 +161,21 @@ def download_once(url: str) -> Path:
     if os.environ.get('LOCAL_RANK', '0') == '0':
         try:
             download(url)
-        except DownloadError as failed:
-            error = failed
-    failures = [each for each in all_gather_object(error) if each is not None]
-    if failures:
-        raise failures[0]
-    return download(url)  # at once, from the folder
+        except DownloadError as download_error:
+            error = download_error
+    errors = [each for each in all_gather_object(error) if each is not None]
+    if errors:
+        raise errors[0]
+    return download(url)  # cached by now
 
 
 def _open(url: str) -> http.client.HTTPResponse:
     request = urllib.request.Request(url, headers={'User-Agent': 'mmrest'})
-    answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    if answer.headers.get_content_type() == 'text/html':
-        answer.close()
-        raise ValueError('the server answers with a web page, which may want a login')
-    return answer
+    response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    if response.headers.get_content_type() == 'text/html':
+        response.close()
+        raise ValueError('the server answers with a web page, perhaps a login form')
+    return response
 
 
 def _reason(error: Exception) -> str:

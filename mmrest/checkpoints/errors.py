@@ -6,8 +6,8 @@ from ..utils.errors import MMRestError
 
 
 class CheckpointError(MMRestError, RuntimeError):
-    """A checkpoint file cannot be read, is refused, or does not fit the model."""
+    """A checkpoint cannot be read, is refused, or does not match the model."""
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """There is no such checkpoint file."""
+    """A checkpoint file does not exist."""

@@ -1,4 +1,4 @@
-"""From a checkpoint file to a model: unwrapping, translating names, and saying what was used."""
+"""Loading of checkpoints into models: unwrapping, key translation and a report of the result."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from .downloads import WEB, resolve
 from .errors import CheckpointError
 from .safe import load_file, load_url
 
-# Where files keep their weights, first choice first.
+# Keys under which checkpoints store their weights, in order of preference.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
-# A file that fills less of a model than this is taken for the wrong one.
+# A checkpoint that matches a smaller fraction of the model than this is considered to be of another model.
 MIN_MATCH = 0.1
 
 
 @dataclass
 class LoadReport:
-    """What of a state dict fits a model.
+    """Comparison of a state dict with a model.
 
     Attributes:
-        source (str): Where the state dict comes from.
-        matched (list[str]): Keys that fit.
-        missing (list[str]): Keys of the model that the state dict lacks.
-        unexpected (list[str]): Keys that the model has no use for.
-        mismatched (list[str]): Keys of the model whose shape differs, with both shapes.
-        fraction (float): Share of the model's values, counted in numbers, that are filled.
-        depths (list[str]): Stages of a backbone that have another number of blocks in the state dict.
-        other_shapes (list[str]): Backbones that are in the state dict, but for the most part in other shapes.
-        untouched (list[str]): Modules of the model, by name, with parameters of which the state dict has none.
-        unfilled (list[str]): Parameters and running statistics that are missing or mismatched, with both shapes.
+        source (str): Name of the checkpoint.
+        matched (list[str]): Keys whose shapes match.
+        missing (list[str]): Keys of the model that are not in the state dict.
+        unexpected (list[str]): Keys of the state dict that are not in the model.
+        mismatched (list[str]): Keys whose shapes differ, with both shapes.
+        fraction (float): Fraction of the model's values that are matched.
+        depth_mismatches (list[str]): Stages of a backbone with another number of blocks in the state dict.
+        width_mismatches (list[str]): Backbones most of whose tensors have other shapes in the state dict.
+        missing_modules (list[str]): Child modules of the model with parameters of which none is matched.
+        not_loaded (list[str]): Missing or mismatched parameters and running statistics.
     """
 
     source: str
@@ -46,20 +46,20 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
     fraction: float = 0.0
-    depths: list[str] = field(default_factory=list)
-    other_shapes: list[str] = field(default_factory=list)
-    untouched: list[str] = field(default_factory=list)
-    unfilled: list[str] = field(default_factory=list)
+    depth_mismatches: list[str] = field(default_factory=list)
+    width_mismatches: list[str] = field(default_factory=list)
+    missing_modules: list[str] = field(default_factory=list)
+    not_loaded: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Nothing of the model is left as it was."""
+        """True if every tensor of the model is matched."""
         return not (self.missing or self.mismatched)
 
     def __str__(self) -> str:
         lines = [f"{len(self.matched)} tensors, {self.fraction:.1%} of the model's values, loaded from {self.source}"]
-        if self.depths:
-            lines.append(f'  another depth: {", ".join(self.depths)}')
+        if self.depth_mismatches:
+            lines.append(f'  another depth: {", ".join(self.depth_mismatches)}')
         for name in ('missing', 'mismatched', 'unexpected'):
             keys = getattr(self, name)
             if keys:
@@ -67,34 +67,33 @@ class LoadReport:
         return '\n'.join(lines)
 
     def check(self, testing: bool = False) -> LoadReport:
-        """Raise if next to nothing fits, else log the report, as a warning if the model is not complete.
+        """Log the report, as a warning if the model is not complete, or raise if the checkpoint does not match.
 
         Args:
-            testing (bool): The model is not to be trained: what is not filled stays random.
+            testing (bool): Require all parameters outside of auxiliary heads; others would stay random.
 
         Raises:
-            CheckpointError: Less than a tenth of the model's values would be filled, or its backbone is
-                in the checkpoint with other numbers of channels; in testing, a parameter outside of auxiliary
-                heads would not be filled.
+            CheckpointError: Less than ``MIN_MATCH`` of the model is matched, or its backbone has another width; with
+                ``testing``, also if a parameter outside of auxiliary heads is not loaded.
         """
-        if self.fraction < MIN_MATCH or self.other_shapes:
+        if self.fraction < MIN_MATCH or self.width_mismatches:
             raise CheckpointError(f'The checkpoint does not fit the model; another architecture? {self}')
-        # Auxiliary heads are for training only, and published files may leave them out.
-        unfilled = [name for name in self.untouched if not name.startswith('aux')] if testing else []
-        if unfilled:
+        # Auxiliary heads are used in training only, and published files may not contain them.
+        modules = [name for name in self.missing_modules if not name.startswith('aux')] if testing else []
+        if modules:
             raise CheckpointError(
-                f'The checkpoint has nothing for {", ".join(unfilled)} of the model, which would be '
+                f'The checkpoint has nothing for {", ".join(modules)} of the model, which would be '
                 f'tested with random weights; of another model, or of its backbone alone? {self}'
             )
-        unfilled = [key for key in self.unfilled if not key.startswith('aux')] if testing else []
-        if unfilled:
+        keys = [key for key in self.not_loaded if not key.startswith('aux')] if testing else []
+        if keys:
             raise CheckpointError(
-                f'The checkpoint does not fill {_shorten(unfilled)} of the model, which would be '
-                'tested with random values. Test with the config that it was trained with. '
+                f'The checkpoint does not fill {_shorten(keys)} of the model, which would be '
+                'tested with random values. Test with the config of the training. '
                 f'{self}'
             )
-        fine = self.complete and not self.depths
-        print_log(str(self), logger='current', level=logging.INFO if fine else logging.WARNING)
+        is_full = self.complete and not self.depth_mismatches
+        print_log(str(self), logger='current', level=logging.INFO if is_full else logging.WARNING)
         return self
 
 
@@ -102,18 +101,22 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def _shorten(keys: list[str], most: int = 8) -> str:
-    more = f', ... ({len(keys) - most} more)' if len(keys) > most else ''
-    return ', '.join(keys[:most]) + more
+def _shorten(keys: list[str], max_keys: int = 8) -> str:
+    more = f', ... ({len(keys) - max_keys} more)' if len(keys) > max_keys else ''
+    return ', '.join(keys[:max_keys]) + more
 
 
 def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> OrderedDict[str, Tensor]:
-    """The state dict in a checkpoint: bare, or under ``state_dict``, ``model`` or the like.
+    """Return the state dict of a checkpoint, which is the checkpoint itself or under one of ``CONTAINERS``.
 
-    A ``module.`` before every key, as DataParallel leaves it, is taken off.
+    The prefix ``module.`` of DataParallel is removed.
+
+    Args:
+        checkpoint: Content of the file.
+        source (str): Name of the checkpoint, for messages.
 
     Raises:
-        CheckpointError: There is no state dict in it.
+        CheckpointError: There is no state dict.
     """
     inner = checkpoint
     if isinstance(checkpoint, Mapping):
@@ -131,31 +134,31 @@ def unwrap_state_dict(checkpoint: Any, source: str = 'the checkpoint') -> Ordere
     if all(key.startswith('module.') for key in state_dict):
         state_dict = OrderedDict((key[len('module.') :], value) for key, value in state_dict.items())
     if hasattr(inner, '_metadata'):
-        state_dict._metadata = inner._metadata  # versions that modules go by when they load
+        state_dict._metadata = inner._metadata  # type: ignore[attr-defined]  # versions of modules
     return state_dict
 
 
 def translate_backbone_keys(
     keys: Iterable[str], own_keys: Iterable[str], norm_names: Mapping[str, str], anchor: str
 ) -> dict[str, str]:
-    """New names for the keys of a published file.
+    """Map the keys of a published file to the keys of a backbone.
 
-    Whatever stands before the backbone's keys (``backbone.``, ``backbone.bottom_up.``) is taken off,
-    and output norms are renamed. Keys that are the backbone's own already are not touched.
+    The prefix of the backbone (``backbone.``, ``backbone.bottom_up.``) is removed, and output norms are renamed. Keys
+    of the backbone itself do not change.
 
     Args:
         keys (Iterable[str]): Keys of the file.
         own_keys (Iterable[str]): Keys of the backbone.
-        norm_names (Mapping[str, str]): Published name of each output norm to the backbone's.
-        anchor (str): The key of the backbone by which it is recognized in the file.
+        norm_names (Mapping[str, str]): Published names of output norms, mapped to those of the backbone.
+        anchor (str): Key of the backbone that identifies it in the file.
 
     Returns:
-        dict[str, str]: Old to new, for the keys that change.
+        dict[str, str]: Old to new keys, for those that change.
 
     Raises:
-        CheckpointError: The file holds several such backbones.
+        CheckpointError: The file contains several backbones.
     """
-    keys, own_keys = dict.fromkeys(keys), set(own_keys)  # a dict keeps the order of the file
+    keys, own_keys = dict.fromkeys(keys), set(own_keys)  # dict.fromkeys() keeps the order
     wrappers = [] if anchor in keys else [key[: -len(anchor)] for key in keys if key.endswith('.' + anchor)]
     if len(wrappers) > 1:
         raise CheckpointError(
@@ -169,7 +172,7 @@ def translate_backbone_keys(
             continue
         name, _, leaf = key[len(wrapper) :].rpartition('.')
         new = f'{norm_names.get(name, name)}.{leaf}'
-        # A norm is renamed only into one that the backbone has and the file does not.
+        # Rename a norm only if the backbone has the new name and the file does not.
         if name in norm_names and (new not in own_keys or wrapper + new in keys):
             new = f'{name}.{leaf}'
         if name and new != key:
@@ -180,28 +183,34 @@ def translate_backbone_keys(
 def compare_state_dict(
     model: nn.Module, state_dict: Mapping[str, Tensor], source: str = 'the state dict'
 ) -> LoadReport:
-    """Say which keys of a state dict fit a model, published names of its backbone included."""
+    """Compare a state dict with a model, after translating published keys of its backbone.
+
+    Args:
+        model (nn.Module): Model.
+        state_dict (Mapping[str, Tensor]): Tensors by key.
+        source (str): Name of the checkpoint, for the report.
+    """
     state_dict = _translated(model, state_dict)
     report = LoadReport(source)
-    filled = total = 0
+    matched_values = total = 0
     own = model.state_dict()
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for key, value in own.items():
         total += value.numel()
         if key in state_dict and _shape(state_dict[key]) == _shape(value):
             report.matched.append(key)
-            filled += value.numel()
+            matched_values += value.numel()
             continue
-        named = key
+        text = key
         if key in state_dict:
-            named = f'{key} (file {_shape(state_dict[key])}, model {tuple(value.shape)})'
-        (report.mismatched if key in state_dict else report.missing).append(named)
+            text = f'{key} (file {_shape(state_dict[key])}, model {tuple(value.shape)})'
+        (report.mismatched if key in state_dict else report.missing).append(text)
         if key in parameters or key.endswith(('.running_mean', '.running_var')):
-            report.unfilled.append(named)
+            report.not_loaded.append(text)
     report.unexpected = [key for key in state_dict if key not in own]
-    report.fraction = filled / max(total, 1)
+    report.fraction = matched_values / max(total, 1)
     matched = {key.split('.')[0] for key in report.matched}
-    report.untouched = [
+    report.missing_modules = [
         name
         for name, part in model.named_children()
         if next(part.parameters(), None) is not None and name not in matched
@@ -211,8 +220,8 @@ def compare_state_dict(
     return report
 
 
-def _backbones(model: nn.Module) -> dict[str, nn.Module]:
-    """Backbones of this package in a model, by what stands before the names of their tensors."""
+def _backbones(model: nn.Module) -> dict[str, Any]:
+    """Return the backbones of this package in a model, by the prefix of their keys."""
     return {
         f'{name}.' if name else '': module
         for name, module in model.named_modules()
@@ -223,21 +232,21 @@ def _backbones(model: nn.Module) -> dict[str, nn.Module]:
 def _compare_backbone(
     report: LoadReport, own: Mapping[str, Tensor], state_dict: Mapping[str, Tensor], prefix: str
 ) -> None:
-    """Add to a report how the backbone under ``prefix`` differs in width and depth.
+    """Add width and depth mismatches of the backbone under ``prefix`` to a report.
 
-    Heads that fit would otherwise hide that the backbone does not.
+    The fraction alone does not reveal them if large heads match.
     """
-    both = [key for key in own if key.startswith(prefix) and key in state_dict]
-    fitting = sum(own[key].numel() for key in both if _shape(state_dict[key]) == _shape(own[key]))
-    if fitting < sum(own[key].numel() for key in both) / 2:
-        report.other_shapes.append(prefix.rstrip('.') or 'the model')
+    shared = [key for key in own if key.startswith(prefix) and key in state_dict]
+    matched = sum(own[key].numel() for key in shared if _shape(state_dict[key]) == _shape(own[key]))
+    if matched < sum(own[key].numel() for key in shared) / 2:
+        report.width_mismatches.append(prefix.rstrip('.') or 'the model')
 
     def count_blocks(keys: Iterable[str]) -> Counter[str]:
         block = re.compile(re.escape(prefix) + r'(stage\d+)\.\d+\.norm1\.weight')
         return Counter(match[1] for match in map(block.fullmatch, keys) if match)
 
     ours, theirs = count_blocks(own), count_blocks(state_dict)
-    report.depths += [
+    report.depth_mismatches += [
         f'{prefix}{stage} has {count} blocks, in the file {theirs[stage]}'
         for stage, count in ours.items()
         if theirs[stage] not in (0, count)
@@ -245,7 +254,7 @@ def _compare_backbone(
 
 
 def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    """The state dict as the model's load hooks will turn it."""
+    """Return a state dict with the published keys of all backbones translated, as the load hooks do."""
     state_dict = OrderedDict(state_dict)
     for prefix, module in _backbones(model).items():
         module.translate_state_dict(state_dict, prefix)
@@ -255,22 +264,22 @@ def _translated(model: nn.Module, state_dict: Mapping[str, Tensor]) -> OrderedDi
 def load_pretrained(
     model: nn.Module, checkpoint: str, prefix: str | None = None, map_location: Any = 'cpu', testing: bool = False
 ) -> LoadReport:
-    """Load a checkpoint file, the authors' or one's own, into a model and report what was used.
+    """Load a checkpoint, published or of this package, into a model.
 
     Args:
-        model (nn.Module): A backbone of this package, or a model with one in it.
+        model (nn.Module): Backbone of this package, or a model that contains one.
         checkpoint (str): Path or URL of the file.
-        prefix (str, optional): Take only keys with this prefix, and take it off. Usually not
-            needed: wrappers around the backbone are recognized.
+        prefix (str, optional): Load only keys with this prefix, which is removed. Usually not needed, since the
+            prefix of the backbone is recognized.
         map_location: As in :func:`torch.load`.
         testing (bool): As in :meth:`LoadReport.check`.
 
     Returns:
-        LoadReport: Also logged, as a warning if anything of the model was not filled.
+        LoadReport: Matched and missing keys. Also logged, as a warning if the model is not complete.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It cannot be read, is refused, or next to nothing in it fits the model.
+        FileNotFoundError: The file does not exist.
+        CheckpointError: The file cannot be read, is refused, or does not match the model.
     """
     source = resolve(str(checkpoint))
     if source.startswith(WEB):
@@ -288,7 +297,8 @@ def load_pretrained(
 
 
 def inner_model(model: nn.Module) -> nn.Module:
-    """The model inside wrappers of distributed training and of test-time augmentation."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
+    """Return the model inside wrappers for distributed training and test-time augmentation."""
+    inner: Any = model
+    while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
+        inner = inner.module
+    return inner

@@ -1,8 +1,8 @@
-"""Reading checkpoint files without running code from them.
+"""Safe loading of checkpoints, without running code from the file.
 
-A ``.pth`` file is a pickle, and a pickle may call any function. ``torch.load(weights_only=True)``
-refuses all but tensors and plain containers; this module adds, by name, the few harmless types that
-mmengine and the ResT authors put beside them.
+A ``.pth`` file is a pickle, which may call any function. ``torch.load(weights_only=True)`` accepts tensors and plain
+containers only. This module additionally allows the few harmless types found in checkpoints of mmengine and of the
+ResT authors.
 """
 
 from __future__ import annotations
@@ -27,29 +27,27 @@ from .downloads import WEB, download_once, resolve
 from .errors import CheckpointError, CheckpointNotFoundError
 from .standins import STANDINS
 
-# How torch words its refusals, as opposed to its complaints about broken files.
+# Parts of torch's messages about refused types, as opposed to corrupt files.
 _REFUSALS = ('GLOBAL', 'Unsupported global', 'Unsupported class', 'Trying to')
 _ZIP_MAGIC = b'PK\x03\x04'
-# Prefixes of what is downloaded: URLs, and names that mmengine has URLs for.
-_DOWNLOADED = (*WEB, 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
-_STORAGE = (r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
-_NEVER_RUN, _MAY_RUN = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+_DOWNLOAD_PREFIXES = (*WEB, 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
+_STORAGE_PREFIXES = (r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+_FORCE_SAFE, _FORCE_UNSAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
 def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
-    """Read a checkpoint file; never runs code from it.
+    """Load a checkpoint file without running code from it.
 
     Args:
-        path (str | Path): A local file.
+        path (str | Path): Local file.
         map_location: As in :func:`torch.load`.
 
     Returns:
-        What the file holds: a state dict, or a dict with one inside.
+        The content of the file: a state dict, or a dict that contains one.
 
     Raises:
-        CheckpointNotFoundError: There is no such file (a FileNotFoundError, too).
-        CheckpointError: It is empty, cut off, not a checkpoint, or holds something that loading
-            would have to run.
+        CheckpointNotFoundError: The file does not exist (also a FileNotFoundError).
+        CheckpointError: The file is empty, truncated, not a checkpoint, or would run code.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -70,26 +68,26 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
             f'{path} is cut off ({path.stat().st_size:,} bytes): the copy or download did not finish. Get it again.'
         )
     if tarfile.is_tarfile(path):
-        # The format of PyTorch before 0.1.10; torch < 2.6 runs code from it in spite of weights_only.
+        # Format of PyTorch before 0.1.10; torch < 2.6 runs code from it even with weights_only=True.
         raise CheckpointError(
-            f'{path} is refused: it is a tar archive, and reading checkpoints in that format is not '
-            'safe. Load it in a version of PyTorch that you trust with it, and save it anew.'
+            f'{path} is refused: it is a tar archive, a checkpoint format that cannot be read safely. '
+            'If you trust its source, load it with PyTorch and save it again.'
         )
     try:
-        with _standins_first():
+        with _prefer_standins():
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         if any(word in reason for word in _REFUSALS):
             raise CheckpointError(
                 f'{path} is refused: loading it would run code from the file. It asks for '
-                f'{_what_it_asks_for(path, reason)}. Nothing was run. If you trust its source, '
+                f'{_requested_globals(path, reason)}. Nothing was run. If you trust its source, '
                 'save its plain state dict there and use that file.'
             ) from error
         raise CheckpointError(f'{path} is cut off or not a PyTorch checkpoint. Get it again.') from error
     except OSError:
         raise
-    except Exception as error:  # bytes that are no pickle fail in any way
+    except Exception as error:  # arbitrary bytes may raise anything
         raise CheckpointError(
             f'{path} is damaged or not a PyTorch checkpoint '
             f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}). '
@@ -97,37 +95,36 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         ) from error
 
 
-def _what_it_asks_for(path: Path, reason: str) -> str:
-    """The names that loading stumbled over, as far as they can be told."""
+def _requested_globals(path: Path, reason: str) -> str:
+    """Return the names of the types and functions that were refused, for the message."""
     finder = getattr(torch.serialization, 'get_unsafe_globals_in_checkpoint', None)  # torch >= 2.6
     if finder is not None:
         try:
             return ', '.join(sorted(finder(path)))
-        except Exception:  # only a better message is at stake, and the file is known to be odd
+        except Exception:  # fall back to torch's message
             pass
     return next((line.strip() for line in reason.splitlines() if 'GLOBAL' in line or 'REDUCE' in line), 'a function')
 
 
 @lru_cache(maxsize=None)
 def allow_known_types() -> None:
-    """Let ``torch.load(weights_only=True)`` accept what known checkpoints hold beside tensors.
+    """Allow the types of known checkpoints in ``torch.load(weights_only=True)``.
 
-    These are mmengine's ``HistoryBuffer`` (without it a run cannot be resumed), NumPy arrays and
-    numbers, and ``argparse.Namespace``. Only the last is handed out itself: see :mod:`.standins`.
+    These are mmengine's ``HistoryBuffer`` (needed to resume a run), NumPy arrays and numbers, and
+    ``argparse.Namespace``. All but the last are replaced by the restricted classes of :mod:`.standins`.
     """
     torch.serialization.add_safe_globals([argparse.Namespace, *STANDINS])
 
 
-# torch's list of what is allowed is one for all threads.
+# torch's safe globals are shared by all threads.
 _LOCK = threading.RLock()
 
 
 @contextmanager
-def _standins_first() -> Iterator[None]:
-    """Have torch find the stand-ins, and not originals that another library allowed under the same names.
+def _prefer_standins() -> Iterator[None]:
+    """Let the stand-ins take precedence over originals of the same names allowed by other libraries.
 
-    torch keeps what is allowed in a set, so which of two with one name it finds is left to chance. A stand-in refuses
-    what an original has built, and the originals are the ones that a file can misuse.
+    torch keeps the allowed types in an unordered set, and a file can misuse the originals.
     """
     with _LOCK:
         allowed = torch.serialization.get_safe_globals()
@@ -143,38 +140,38 @@ def _standins_first() -> Iterator[None]:
 
 
 def _name(allowed: Any) -> str:
-    """The name under which a pickle asks for something that torch was told to allow."""
+    """Return the name by which pickles refer to an allowed object."""
     return allowed[1] if isinstance(allowed, tuple) else f'{allowed.__module__}.{allowed.__qualname__}'
 
 
 def register_safe_loaders() -> None:
-    """Have mmengine read checkpoints, local or remote, without running code from them.
+    """Register safe checkpoint loaders, local and remote, in mmengine.
 
-    mmengine's own loaders do run code where ``torch.load`` does so by default (torch < 2.6), in downloads, and in
-    OneDL's fork of mmengine, which loads a file without safety once it was refused with it.
+    mmengine's own loaders run code where this is the default of ``torch.load`` (torch < 2.6), in downloads, and in
+    OneDL's fork of mmengine, which retries a refused file without safety.
     """
     allow_known_types()
     CheckpointLoader.register_scheme(prefixes='', loader=_load_local, force=True)
-    CheckpointLoader.register_scheme(prefixes=_STORAGE, loader=_load_from_storage, force=True)
-    CheckpointLoader.register_scheme(prefixes=_DOWNLOADED, loader=_load_download, force=True)
-    pavi = _without_running_code(mmengine_checkpoint.load_from_pavi)
+    CheckpointLoader.register_scheme(prefixes=_STORAGE_PREFIXES, loader=_load_from_storage, force=True)
+    CheckpointLoader.register_scheme(prefixes=_DOWNLOAD_PREFIXES, loader=_load_download, force=True)
+    pavi = _force_weights_only(mmengine_checkpoint.load_from_pavi)
     CheckpointLoader.register_scheme(prefixes='pavi://', loader=pavi, force=True)
 
 
 def _load_local(filename: str, map_location: Any = None) -> Any:
-    """Load a local file for mmengine."""
-    return drop_python(load_file(filename, map_location))
+    """Load a local file for mmengine, which also calls this for unknown schemes."""
+    return drop_meta_config(load_file(resolve(str(filename)), map_location))
 
 
 def load_url(url: str, map_location: Any = 'cpu') -> Any:
-    """Download a checkpoint file, unless it is there from before, and read it as :func:`load_file` does.
+    """Download a checkpoint, unless it is cached, and load it with :func:`load_file`.
 
     Args:
-        url (str): http or https, or a name that mmengine has a URL for, such as ``torchvision://resnet50``.
+        url (str): URL (http or https), or a model name of mmengine such as ``torchvision://resnet50``.
         map_location: As in :func:`torch.load`.
 
     Raises:
-        CheckpointError: It cannot be downloaded or read, or is refused.
+        CheckpointError: The file cannot be downloaded or read, or is refused.
     """
     url = resolve(url)
     if not url.startswith(WEB):
@@ -183,42 +180,42 @@ def load_url(url: str, map_location: Any = 'cpu') -> Any:
     try:
         return load_file(path, map_location)
     except CheckpointError as error:
-        raise CheckpointError(f'{error} It comes from {url}; once it is removed, it is downloaded again.') from error
+        raise CheckpointError(f'{error} It was downloaded from {url}; delete it to download it again.') from error
 
 
 def _load_download(filename: str, map_location: Any = None) -> Any:
-    """Load a URL, or a name that mmengine has one for, for mmengine."""
-    checkpoint = drop_python(load_url(filename, map_location))
-    mmcls = filename.startswith('mmcls://')  # whose classifiers are wanted for their backbones
+    """Load a URL or model name for mmengine."""
+    checkpoint = drop_meta_config(load_url(filename, map_location))
+    mmcls = filename.startswith('mmcls://')  # mmengine takes the backbones out of these classifiers
     return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint) if mmcls else checkpoint
 
 
 def _load_from_storage(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:
-    """Load a file from a storage service, through mmengine's client of it."""
+    """Load a file from a storage service, through mmengine's client."""
     with get_local_path(filename, backend_args=dict(backend=backend)) as path:
-        return drop_python(load_file(path, map_location))
+        return drop_meta_config(load_file(path, map_location))
 
 
-def _without_running_code(loader: Callable) -> Callable:
-    """Wrap a loader of mmengine so that ``torch.load`` in it is safe, with ``weights_only=False`` as well."""
+def _force_weights_only(loader: Callable) -> Callable:
+    """Wrap a loader of mmengine so that ``torch.load`` inside is safe, even with ``weights_only=False``."""
 
     @wraps(loader)
     def load(*args: Any, **kwargs: Any) -> Any:
-        before = {name: os.environ.pop(name, None) for name in (_NEVER_RUN, _MAY_RUN)}
-        os.environ[_NEVER_RUN] = '1'
+        before = {name: os.environ.pop(name, None) for name in (_FORCE_SAFE, _FORCE_UNSAFE)}
+        os.environ[_FORCE_SAFE] = '1'
         try:
-            return drop_python(loader(*args, **kwargs))
+            return drop_meta_config(loader(*args, **kwargs))
         finally:
-            del os.environ[_NEVER_RUN]
+            del os.environ[_FORCE_SAFE]
             os.environ.update({name: value for name, value in before.items() if value is not None})
 
     return load
 
 
-def drop_python(checkpoint: Any) -> Any:
-    """Drop ``meta.config``, a text that mmengine runs as Python when it resumes; returns the checkpoint.
+def drop_meta_config(checkpoint: Any) -> Any:
+    """Remove ``meta.config`` from a checkpoint and return the checkpoint.
 
-    mmengine compares a number in it that only its first versions had.
+    mmengine executes this text as Python when it resumes, to compare a setting of its first versions.
     """
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
@@ -226,11 +223,11 @@ def drop_python(checkpoint: Any) -> Any:
 
 
 def use_safe_loading() -> None:
-    """Have everything in this process, and in those that it starts, read checkpoints without running code from them.
+    """Make every ``torch.load`` of this process and its child processes safe.
 
-    For programs; importing this package does no more than :func:`register_safe_loaders`.
+    Called by command-line programs only; importing this package calls :func:`register_safe_loaders`.
     """
-    # Wherever torch.load is called, also with weights_only=False, as torch.hub does for downloads.
-    os.environ.pop(_MAY_RUN, None)
-    os.environ[_NEVER_RUN] = '1'
+    # torch.hub, for instance, calls torch.load(weights_only=False) for downloads.
+    os.environ.pop(_FORCE_UNSAFE, None)
+    os.environ[_FORCE_SAFE] = '1'
     register_safe_loaders()

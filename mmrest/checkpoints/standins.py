@@ -1,16 +1,16 @@
-"""What stands in for the types in checkpoints that are not safe to rebuild as a file asks.
+"""Restricted replacements for types in checkpoints that are not safe to unpickle.
 
-``torch.load(weights_only=True)`` calls only functions and classes on its list, but it calls them with
-whatever the file says. ``numpy.dtype`` can so be given sizes that make NumPy read foreign memory,
-and mmengine's ``HistoryBuffer`` changes a table that all its instances share. The classes here go by
-the names of the originals, take the states that real checkpoints have, and refuse any other.
+``torch.load(weights_only=True)`` calls only allowed functions and classes, but with arguments from the file.
+``numpy.dtype`` accepts sizes that make NumPy read out of bounds, and mmengine's ``HistoryBuffer`` modifies a table
+shared by all instances. The stand-ins have the names of the originals, accept the states found in real checkpoints
+and refuse all others.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
-from typing import Any, Callable
+from typing import Any, Callable, SupportsIndex
 
 import numpy as np
 from mmengine.logging.history_buffer import HistoryBuffer
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r'[<>=|]?[biufc]\d{1,2}')
 
 
 def _called(full_name: str) -> Callable:
-    """Decorator: under the name by which pickles ask for it."""
+    """Decorate a stand-in: give it the name of the original, by which pickles refer to it."""
 
     def rename(target: Any) -> Any:
         target.__module__, target.__name__ = full_name.rsplit('.', 1)
@@ -45,7 +45,7 @@ class DType:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
-        # Version, byte order, and the defaults of what only records, strings and dates have.
+        # Version, byte order, and the defaults of the fields for records, strings and dates.
         if len(state) != 8 or state[1] not in ('<', '>', '|', '=') or tuple(state[2:]) != (None, None, None, -1, -1, 0):
             _refuse(f'a NumPy dtype with the state {state!r}')
         self.dtype = self.dtype.newbyteorder(state[1])
@@ -53,19 +53,20 @@ class DType:
 
 @_called('numpy.ndarray')
 class Array(np.ndarray):
-    """``numpy.ndarray`` of plain numbers; pickled as the original."""
+    """``numpy.ndarray`` of plain numbers; pickles as a plain array."""
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, dtype, is_fortran, content = state
         if not isinstance(dtype, DType) or not isinstance(content, bytes):
-            _refuse('a NumPy array of something else than numbers')
+            _refuse('a NumPy array of a type other than numbers')
         # NumPy itself checks that the shape fits the number of bytes.
-        super().__setstate__((version, tuple(map(int, shape)), dtype.dtype, bool(is_fortran), content))
+        plain: Any = (version, tuple(map(int, shape)), dtype.dtype, bool(is_fortran), content)
+        super().__setstate__(plain)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return np.array(self, subok=False).__reduce__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return self.__reduce__()
 
 
@@ -83,14 +84,14 @@ def _scalar(dtype: DType, content: bytes) -> np.generic:
 
 @_called('builtins.getattr')
 def _statistics_method(owner: Any, name: str) -> None:
-    """mmengine pickles the methods of HistoryBuffer that way; the class has them, so nothing is fetched."""
+    """Replace ``getattr`` in pickled methods of HistoryBuffer; the class provides them, so nothing is returned."""
     if owner is not History or name not in _STATISTICS:
         _refuse(f'the attribute {name!r} of {owner!r}')
 
 
 @_called('mmengine.logging.history_buffer.HistoryBuffer')
 class History(HistoryBuffer):
-    """``HistoryBuffer`` with its numbers only; turns into the original."""
+    """``HistoryBuffer`` restored from its numbers only; becomes an instance of the original."""
 
     def __setstate__(self, state: dict) -> None:
         self.max_length = int(state['max_length'])
@@ -102,14 +103,14 @@ class History(HistoryBuffer):
 
 @_called('_codecs.encode')
 def _encode(text: str, encoding: str) -> bytes:
-    """Bytes in pickles of protocol 2; torch allows the original from 2.5 on."""
+    """Decode bytes of pickle protocol 2; torch allows the original since 2.5."""
     if not isinstance(text, str) or encoding != 'latin1':
         _refuse(f'bytes in the encoding {encoding!r}')
     return text.encode(encoding)
 
 
 def _under_both_names(name: str, function: Callable) -> list[Callable]:
-    """NumPy 2 renamed the module of these functions; the name in a file is that of its writer."""
+    """Return stand-ins for the names of a function in NumPy 1 and NumPy 2."""
 
     def copy(full_name: str) -> Callable:
         return _called(full_name)(lambda *args: function(*args))

@@ -1,9 +1,8 @@
-"""The authors' published files as checkpoints of this package: whole detectors, segmentors and classifiers."""
+"""Conversion of the authors' published files: whole detectors, segmentors, classifiers and backbones."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import CheckpointError, load_file, unwrap_state_dict
+from ..utils.fileio import atomic_path
 from ..version import __version__
-from .detectron2 import convert_detector, count_classes, describe_pixels
+from .detectron2 import convert_detector, count_classes, describe_normalization
 from .layouts import DESCRIPTIONS, NUM_STAGES, Contents, recognize, summarize
 
-# What a layout is converted into, unless only its backbone is asked for.
+# Target of each layout, unless only the backbone is converted.
 TARGETS = {
     'classification': 'classifier',
     'backbone': 'backbone',
@@ -25,9 +25,9 @@ TARGETS = {
     'detectron2-mask_rcnn': 'mask_rcnn',
     'mmseg-upernet': 'upernet',
 }
-# Stages with an output norm in the published detectors and segmentors.
+# Stages with output norms in the published detectors and segmentors.
 OUT_NORMS = {'retinanet': (2, 3, 4), 'mask_rcnn': (1, 2, 3, 4), 'upernet': (1, 2, 3, 4)}
-# What mmseg's UPerHead and FCNHead consist of: convolutions with BatchNorm, and two plain ones.
+# Convolutions with BatchNorm in the UPerHead and FCNHead of mmseg.
 UPERNET_CONVS = tuple(
     ['decode_head.bottleneck', 'decode_head.fpn_bottleneck', 'auxiliary_head.convs.0']
     + [f'decode_head.psp_modules.{i}.1' for i in range(4)]
@@ -38,16 +38,16 @@ UPERNET_LEAVES = ('conv.weight', 'bn.weight', 'bn.bias', 'bn.running_mean', 'bn.
 
 @dataclass
 class Conversion:
-    """A converted checkpoint and how it came about.
+    """Converted checkpoint with its provenance.
 
     Attributes:
-        state_dict (OrderedDict[str, Tensor]): Under the names that models of OpenMMLab have.
-        contents (Contents): What the file was recognized as.
+        state_dict (OrderedDict[str, Tensor]): Tensors under the names of models of OpenMMLab.
+        contents (Contents): Recognized contents of the file.
         target (str): 'backbone', 'retinanet', 'mask_rcnn', 'upernet' or 'classifier'.
-        source (str): The file.
-        sha256 (str): Of the file; empty if there was none.
-        left_out (list[str]): Tensors of the file that were not used.
-        notes (list[str]): What whoever uses it should know.
+        source (str): Path of the file.
+        sha256 (str): SHA-256 of the file; empty without a file.
+        left_out (list[str]): Unused tensors of the file.
+        notes (list[str]): Notes for the user of the checkpoint.
     """
 
     state_dict: OrderedDict[str, Tensor]
@@ -60,7 +60,7 @@ class Conversion:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What is saved beside the state dict: plain strings, numbers and lists."""
+        """Metadata of the checkpoint, as plain strings, numbers and lists."""
         settings = {key: None if value is None else list(value) for key, value in self.contents.settings.items()}
         return dict(
             source=Path(self.source).name,
@@ -86,18 +86,18 @@ class Conversion:
 
 
 def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -> Conversion:
-    """Convert a published checkpoint that has been read.
+    """Convert a published checkpoint that has been loaded.
 
     Args:
-        checkpoint: What the file holds: a state dict, bare or under ``model``, ``state_dict`` or the like.
-        to (str): 'auto': all of what is in it; 'backbone': only that; or the kind that it has to be.
+        checkpoint: Content of the file, a state dict or a dict with one under ``model``, ``state_dict`` or the like.
+        to (str): 'auto' for everything in the file, 'backbone' for the backbone alone, or the required target.
         source (str): Name of the file for messages.
 
     Returns:
-        Conversion: Nothing in it shares memory with the checkpoint.
+        Conversion: Converted copy, which shares no memory with the checkpoint.
 
     Raises:
-        CheckpointError: It is not recognized, or is not what ``to`` asks for.
+        CheckpointError: The checkpoint is not recognized, or is not of the required target.
     """
     if to not in ('auto', 'backbone', *TARGETS.values()):
         raise ValueError(f'Unknown target {to!r}: choose from auto, {", ".join(sorted(set(TARGETS.values())))}.')
@@ -131,7 +131,7 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
     if contents.layout.startswith('detectron2'):
         if contents.version == 'rest':
             notes.append("The output norms feed the next stage, too: the backbone needs out_norm='trunk'.")
-        notes.append(describe_pixels(contents.version, contents.rest))
+        notes.append(describe_normalization(contents.version, contents.rest))
     if contents.arch == 'custom' and contents.settings['num_heads'] is None:
         notes.append('The numbers of heads leave no trace in ResTv2 files: set those that it was trained with.')
     if isinstance(checkpoint, Mapping) and 'model' in checkpoint and 'model_ema' in checkpoint:
@@ -143,24 +143,24 @@ def convert(checkpoint: Any, to: str = 'auto', source: str = 'the checkpoint') -
 
 
 def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', overwrite: bool = False) -> Conversion:
-    """Convert a published file into a new one. No code from it is run.
+    """Convert a published file without running code from it, and write the result atomically.
 
-    The new file holds ``state_dict`` and ``meta``; mmengine and :func:`~mmrest.checkpoints.load_file`
-    read it. It is written under another name first, so that it is there whole or not at all.
+    The new file holds ``state_dict`` and ``meta``, and can be loaded by mmengine and
+    :func:`~mmrest.checkpoints.load_file`.
 
     Args:
         source (str | Path): File of the authors.
         destination (str | Path): File to write.
         to (str): As in :func:`convert`.
-        overwrite (bool): Replace ``destination`` if there is one already.
+        overwrite (bool): Replace an existing ``destination``.
 
     Raises:
-        CheckpointError: The source cannot be read, is refused or not recognized, or the destination
-            exists, is the source, or cannot be written. The destination is as it was then.
+        CheckpointError: The source cannot be read, is refused or not recognized; or the destination exists, is the
+            source, or cannot be written, and stays unchanged.
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if destination.exists() and source.exists() and destination.samefile(source):
-        raise CheckpointError(f'{destination} is the file to convert itself. Give the converted one another name.')
+        raise CheckpointError(f'{destination} is the file to convert itself. Give the converted file another name.')
     if destination.is_dir() or not destination.parent.is_dir():
         raise CheckpointError(
             f'{destination} cannot be written: '
@@ -176,7 +176,7 @@ def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', 
 
 
 def _whole_target(contents: Contents, to: str, source: str) -> str:
-    """The target that fits a whole file."""
+    """Return the target of a whole file."""
     if contents.layout not in TARGETS:
         raise CheckpointError(
             f'{source} is not recognized as a whole: beside a {contents.name} under "{contents.prefix}" it holds '
@@ -190,10 +190,10 @@ def _whole_target(contents: Contents, to: str, source: str) -> str:
 
 
 def _convert_classifier(contents: Contents, source: str) -> dict[str, Tensor]:
-    """Head and final norm in the names of mmpretrain's ImageClassifier.
+    """Return head and final norm under the names of mmpretrain's ImageClassifier.
 
-    The backbone there emits stage 4 only, so its output norm is the norm before the pooling: in v1
-    the same tensor in all layouts, in v2 the classifier's own.
+    Its backbone emits stage 4 only, so the output norm of that stage is the norm before the pooling. ResT has this norm
+    in all layouts, ResTv2 in the classifier.
     """
     norm = (
         {}
@@ -212,15 +212,15 @@ def _convert_classifier(contents: Contents, source: str) -> dict[str, Tensor]:
 
 
 def _convert_upernet(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Heads of mmseg 0.x; mmseg 1.x has the same names."""
+    """Check the heads of mmseg 0.x, which have the same names in mmseg 1.x."""
     expected = [f'{name}.{leaf}' for name in UPERNET_CONVS for leaf in UPERNET_LEAVES]
     expected += [f'{head}.conv_seg.{leaf}' for head in ('decode_head', 'auxiliary_head') for leaf in ('weight', 'bias')]
     missing = [key for key in expected if key not in tensors]
     unknown = [key for key in tensors if key not in expected and not key.endswith('.bn.num_batches_tracked')]
-    for what, keys in (('lacks', missing), ('has besides', unknown)):
+    for verb, keys in (('lacks', missing), ('has besides', unknown)):
         if keys:
             raise CheckpointError(
-                f'The UPerNet in {source} is not built as the published ones: it {what} {len(keys)} '
+                f'The UPerNet in {source} is not built as the published ones: it {verb} {len(keys)} '
                 f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
                 'backbone.'
             )
@@ -236,15 +236,8 @@ def _sha256(path: Path) -> str:
 
 
 def _save(checkpoint: dict, destination: Path) -> None:
-    """Write a file whole or not at all."""
-    temporary = destination.with_name(f'{destination.name}.{os.getpid()}.tmp')
     try:
-        with temporary.open('wb') as file:
+        with atomic_path(destination) as partial, partial.open('wb') as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, destination)
     except OSError as error:
         raise CheckpointError(f'{destination} could not be written: {error}') from error
-    finally:
-        temporary.unlink(missing_ok=True)

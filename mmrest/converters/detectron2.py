@@ -1,16 +1,16 @@
-"""The detectors of detectron2 in the names and orders of mmdet.
+"""Conversion of the detectors of detectron2 to those of mmdet.
 
-Written from the published definitions of both (detectron2: ``FPN``, ``RetinaNetHead``,
-``StandardRPNHead``, ``FastRCNNConvFCHead``, ``FastRCNNOutputLayers``, ``MaskRCNNConvUpsampleHead``,
-``DefaultAnchorGenerator``). What is the same in both and so only renamed:
+It follows the definitions of ``FPN``, ``RetinaNetHead``, ``StandardRPNHead``, ``FastRCNNConvFCHead``,
+``FastRCNNOutputLayers``, ``MaskRCNNConvUpsampleHead`` and ``DefaultAnchorGenerator`` in detectron2. Most tensors are
+renamed only, as both libraries agree:
 
-* box deltas are (dx, dy, dw, dh), and the channels of one anchor or class stand together;
-* a softmax over classes has the background last, and there is no box for it;
+* box deltas are (dx, dy, dw, dh), and the channels of an anchor or class are adjacent;
+* background is the last class of a softmax, and has no box;
 * RoI features are flattened as (C, H, W);
-* anchors are centred on the corner of a cell (offset 0), and a pixel is not counted into lengths.
+* anchors are centered on the corner of a cell (offset 0), and lengths do not include an extra pixel.
 
-What differs is the order of the nine anchors of a cell of RetinaNet: detectron2 goes through sizes
-and, for each, through ratios; mmdet's default the other way round.
+They differ in the order of the nine anchors of a cell in RetinaNet: ratios vary fastest in detectron2, and sizes in
+mmdet.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..checkpoints import CheckpointError
 
 RATIOS = (0.5, 1.0, 2.0)  # height / width
 OCTAVES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-# Anchors that old versions of detectron2 keep in the file: RetinaNet P3 to P7, RPN P2 to P6.
+# Sizes of the anchors in files of old versions of detectron2: RetinaNet P3 to P7, RPN P2 to P6.
 ANCHOR_SIZES = {
     'retinanet': [[size * octave for octave in OCTAVES] for size in (32, 64, 128, 256, 512)],
     'mask_rcnn': [[size] for size in (32, 64, 128, 256, 512)],
 }
-# What such files say of their images: mean and standard deviation of each channel.
-PIXELS = {
+# Mean and standard deviation of each channel in such files.
+PIXEL_STATS = {
     'rest': ((103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
     'restv2': ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
@@ -40,18 +40,18 @@ BUFFERS = ('pixel_mean', 'pixel_std', 'anchor_generator.', 'proposal_generator.a
 
 
 def convert_detector(kind: str, tensors: Mapping[str, Tensor], source: str = 'the file') -> OrderedDict[str, Tensor]:
-    """Everything of a detector but its backbone.
+    """Convert all tensors of a detector except those of the backbone.
 
     Args:
         kind (str): 'retinanet' or 'mask_rcnn'.
-        tensors (Mapping[str, Tensor]): All of the file's but the backbone's.
+        tensors (Mapping[str, Tensor]): Tensors of the file without those of the backbone.
         source (str): Name of the file for messages.
 
     Returns:
         OrderedDict[str, Tensor]: Tensors in the names and orders of mmdet's ``RetinaNet`` or ``MaskRCNN``.
 
     Raises:
-        CheckpointError: Something is missing or unknown, or its anchors are not detectron2's defaults.
+        CheckpointError: A tensor is missing or unknown, or the anchors are not the defaults of detectron2.
     """
     buffers = {key: value for key, value in tensors.items() if key.startswith(BUFFERS)}
     _check_anchors(kind, buffers, source)
@@ -60,10 +60,10 @@ def convert_detector(kind: str, tensors: Mapping[str, Tensor], source: str = 'th
     }
     missing = [key for key in names if key not in tensors]
     unknown = [key for key in tensors if key not in names and key not in buffers]
-    for what, keys in (('lacks', missing), ('has besides', unknown)):
+    for verb, keys in (('lacks', missing), ('has besides', unknown)):
         if keys:
             raise CheckpointError(
-                f'The {kind} in {source} is not built as the published ones: it {what} {len(keys)} '
+                f'The {kind} in {source} is not built as the published ones: it {verb} {len(keys)} '
                 f'tensors, e.g. {", ".join(keys[:4])}. Its backbone alone can be had with --to '
                 'backbone.'
             )
@@ -77,7 +77,7 @@ def convert_detector(kind: str, tensors: Mapping[str, Tensor], source: str = 'th
 
 
 def detector_names(kind: str) -> dict[str, str]:
-    """Layers of detectron2 to layers of mmdet; levels are named after the logarithm of their stride."""
+    """Return the names of the layers in mmdet by their names in detectron2, where levels count log2 of the stride."""
     levels = {'retinanet': (3, 4, 5), 'mask_rcnn': (2, 3, 4, 5)}[kind]
     names = {}
     for i, level in enumerate(levels):
@@ -114,19 +114,19 @@ def detector_names(kind: str) -> dict[str, str]:
 
 
 def reorder_anchors(tensor: Tensor) -> Tensor:
-    """Channels (sizes * ratios * n, ...) in detectron2's order of anchors to (ratios * sizes * n, ...) in mmdet's."""
+    """Reorder channels (sizes * ratios * n, ...) of detectron2 to (ratios * sizes * n, ...) of mmdet."""
     return tensor.unflatten(0, (len(OCTAVES), len(RATIOS), -1)).transpose(0, 1).flatten(0, 2)
 
 
 def count_classes(kind: str, converted: Mapping[str, Tensor]) -> int:
-    """Number of classes that a converted detector tells apart, without background."""
+    """Return the number of classes of a converted detector, without background."""
     if kind == 'retinanet':
         return converted['bbox_head.retina_cls.weight'].shape[0] // (len(OCTAVES) * len(RATIOS))
     return converted['roi_head.bbox_head.fc_cls.weight'].shape[0] - 1
 
 
-def describe_pixels(version: str, tensors: Mapping[str, Tensor]) -> str:
-    """What old versions of detectron2 say in the file about its images, next to what they should be; '' if nothing."""
+def describe_normalization(version: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return a note on the mean and standard deviation in files of old versions of detectron2; '' without them."""
     found = [
         tuple(round(value, 3) for value in tensors[key].flatten().tolist())
         for key in ('pixel_mean', 'pixel_std')
@@ -134,17 +134,17 @@ def describe_pixels(version: str, tensors: Mapping[str, Tensor]) -> str:
     ]
     if len(found) < 2:
         return ''
-    expected = PIXELS[version]
-    said = f'Images: mean {found[0]}, std {found[1]}, by the file itself'
+    expected = PIXEL_STATS[version]
+    note = f'Images: mean {found[0]}, std {found[1]}, according to the file'
     if all(math.isclose(a, b, abs_tol=0.01) for one, other in zip(found, expected) for a, b in zip(one, other)):
-        return f'{said}; the published config has the same.'
+        return f'{note}; the published config has the same.'
     return (
-        f'{said}. WARNING: the published config has mean {expected[0]}, std {expected[1]}; set model.data_preprocessor.'
+        f'{note}. WARNING: the published config has mean {expected[0]}, std {expected[1]}; set model.data_preprocessor.'
     )
 
 
 def _cell_anchors(sizes: list[float]) -> Tensor:
-    """Anchors of one cell in detectron2's order: (len(sizes) * 3, 4) corners (x1, y1, x2, y2), in px."""
+    """Return the anchors of a cell in the order of detectron2, (len(sizes) * 3, 4) as x1 y1 x2 y2 in pixels."""
     halves = [(size / math.sqrt(ratio) / 2, size * math.sqrt(ratio) / 2) for size in sizes for ratio in RATIOS]
     return torch.tensor([(-w, -h, w, h) for w, h in halves])
 
@@ -164,7 +164,7 @@ def _check_anchors(kind: str, buffers: Mapping[str, Tensor], source: str) -> Non
 
 
 def _check_shapes(kind: str, converted: Mapping[str, Tensor], source: str) -> None:
-    """Numbers of anchors and classes fit together."""
+    """Check that the numbers of anchors and classes fit together."""
     shapes = {key[: -len('.weight')]: value.shape[0] for key, value in converted.items() if key.endswith('.weight')}
     if kind == 'retinanet':
         anchors = len(OCTAVES) * len(RATIOS)

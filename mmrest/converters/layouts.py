@@ -1,8 +1,4 @@
-"""What a checkpoint file holds, told from the names and shapes of its tensors.
-
-The backbones import this package to load their weights, and this module imports them to know their
-tensors; so ``mmrest.checkpoints`` itself does not import it.
-"""
+"""Recognition of the contents of a checkpoint from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -19,17 +15,17 @@ from ..backbones.restv2 import ARCHS as RESTV2_ARCHS
 from ..checkpoints import CheckpointError
 
 NUM_STAGES = 4
-# A tensor that every file of a version has, and the other version has not.
-ANCHORS = {'rest': 'patch_embed_2.conv.weight', 'restv2': 'patch_2.proj.weight'}
-# The authors' detector code builds its 'large' otherwise than their classifier code: one block more
-# in stage 4, and half the heads. The published classifier does not fit it.
+# A tensor that every file of one version has, and no file of the other.
+VERSION_KEYS = {'rest': 'patch_embed_2.conv.weight', 'restv2': 'patch_2.proj.weight'}
+# The authors' detector code builds 'large' with one block more in stage 4 and half the heads of their classifier
+# code, so that the published classifier does not fit it.
 DETECTOR_LARGE = dict(RESTV2_ARCHS['large'], depths=(2, 3, 16, 3), num_heads=(1, 2, 4, 8))
-NAMED = {
+NAMED_ARCHS = {
     'rest': REST_ARCHS,
     'restv2': {**RESTV2_ARCHS, 'large-detectron2': DETECTOR_LARGE},
 }
-# Keys outside the backbone by which a whole model is recognized, and what it is.
-MARKS = {
+# Keys outside the backbone that identify a whole model.
+MODEL_KEYS = {
     'head.cls_subnet.0.weight': 'detectron2-retinanet',
     'roi_heads.mask_head.mask_fcn1.weight': 'detectron2-mask_rcnn',
     'decode_head.psp_modules.0.1.conv.weight': 'mmseg-upernet',
@@ -46,18 +42,17 @@ DESCRIPTIONS = {
 
 @dataclass
 class Contents:
-    """What a state dict was recognized as.
+    """Recognized contents of a state dict.
 
     Attributes:
         layout (str): A key of ``DESCRIPTIONS``.
         version (str): 'rest' or 'restv2'.
         arch (str): Name of the architecture, or 'custom'.
         settings (dict): ``embed_dims``, ``depths``, ``num_heads`` and ``sr_ratios``, one int per
-            stage each. ``num_heads`` is None where it cannot be told: the tensors of ResTv2 do not
-            depend on it, so it is known for named architectures only.
-        prefix (str): What stands before the names of the backbone's tensors.
+            stage each. ``num_heads`` is None for a custom ResTv2, whose tensors do not depend on it.
+        prefix (str): Prefix of the names of the backbone's tensors.
         backbone (OrderedDict): The backbone's tensors, under the names of this package.
-        norms (tuple[int]): Stages, from 1, whose output norm the file has.
+        norms (tuple[int]): Stages, counted from 1, whose output norm is in the file.
         classifier (OrderedDict): ``norm`` (of ResTv2) and ``head`` of a classifier.
         rest (OrderedDict): All other tensors, under the names of the file.
     """
@@ -74,7 +69,7 @@ class Contents:
 
     @property
     def name(self) -> str:
-        """The architecture as the authors write it, e.g. ``restv2_tiny``."""
+        """Name of the architecture in the authors' code, e.g. ``restv2_tiny``."""
         return f'{self.version}_{self.arch}'
 
     def __str__(self) -> str:
@@ -85,14 +80,14 @@ class Contents:
 
 
 def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Contents:
-    """Tell layout and architecture of a published file.
+    """Recognize layout and architecture of a published file.
 
     Args:
-        state_dict (Mapping): As :func:`~mmrest.checkpoints.unwrap_state_dict` returns it.
+        state_dict (Mapping): From :func:`~mmrest.checkpoints.unwrap_state_dict`.
         source (str): Name of the file for messages.
 
     Raises:
-        CheckpointError: It holds no ResT or ResTv2, several of them, or one that is not complete.
+        CheckpointError: The file holds no ResT or ResTv2, several of them, or an incomplete one.
     """
     tensors = OrderedDict((key, value.detach()) for key, value in state_dict.items() if isinstance(value, Tensor))
     version, prefix = _find_backbone(tensors, source)
@@ -101,7 +96,7 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
         settings = _read_settings(inner, version, prefix, source)
         arch = _name_arch(settings, version)
         if arch != 'custom':
-            settings = dict(NAMED[version][arch])
+            settings = dict(NAMED_ARCHS[version][arch])
         model = build_on_meta(version, settings)
     except CheckpointError:
         raise
@@ -110,15 +105,16 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
             f'The shapes of the {version} in {source} (under "{prefix}") fit no network: {error}'
         ) from error
 
-    kinds = {layout for mark, layout in MARKS.items() if mark in tensors}
+    kinds = {layout for mark, layout in MODEL_KEYS.items() if mark in tensors}
     classifier = OrderedDict()
     for key in ('norm.weight', 'norm.bias', 'head.weight', 'head.bias'):
-        # v1's final norm is that of its last stage.
+        # The final norm of ResT is the output norm of its last stage.
         if key in inner and (version == 'restv2' or key.startswith('head')):
             classifier[key] = inner.pop(key)
     rest = OrderedDict((key, value) for key, value in tensors.items() if not key.startswith(prefix))
-    if not prefix:  # other parts of a model are beside the backbone's
-        for key in [key for key in inner if _top(key) not in _tops(model)]:
+    if not prefix:  # other parts of the model have no prefix either
+        own = _tops(model)
+        for key in [key for key in inner if _top(key) not in own]:
             rest[key] = inner.pop(key)
     model.translate_state_dict(inner)
     _check_backbone(inner, model, source, prefix)
@@ -133,18 +129,18 @@ def recognize(state_dict: Mapping[str, Any], source: str = 'the file') -> Conten
 
 
 def build_on_meta(version: str, settings: Mapping[str, tuple[int, ...] | None]) -> PyramidBackbone:
-    """The backbone with all output norms, its tensors without storage."""
-    # Shapes of ResTv2 are the same for any number of heads.
+    """Build the backbone with all output norms on the meta device."""
+    # The shapes of ResTv2 do not depend on the number of heads.
     arch = {key: value or (1,) * NUM_STAGES for key, value in settings.items()}
     with torch.device('meta'):
         return {'rest': ResT, 'restv2': ResTv2}[version](arch)
 
 
-def summarize(keys: Iterable[str], most: int = 8) -> str:
-    """What a file holds, in a line: first parts of the names and how often each occurs."""
+def summarize(keys: Iterable[str], limit: int = 8) -> str:
+    """Return a line with the most frequent first parts of names and their counts."""
     counts = Counter(_top(str(key)) for key in keys)
-    listed = [f'{name} ({count})' for name, count in counts.most_common(most)]
-    return ', '.join(listed) + (', ...' if len(counts) > most else '')
+    listed = [f'{name} ({count})' for name, count in counts.most_common(limit)]
+    return ', '.join(listed) + (', ...' if len(counts) > limit else '')
 
 
 def _top(key: str) -> str:
@@ -152,14 +148,14 @@ def _top(key: str) -> str:
 
 
 def _tops(model: PyramidBackbone) -> set[str]:
-    """First parts of the names of the backbone's tensors, in its own and in published files."""
+    """Return the first parts of the names of the backbone's tensors, in its own and in published files."""
     return {_top(key) for key in (*model.state_dict(), *model.published_norms)}
 
 
 def _find_backbone(tensors: Mapping[str, Tensor], source: str) -> tuple[str, str]:
     found = [
         (version, key[: -len(anchor)])
-        for version, anchor in ANCHORS.items()
+        for version, anchor in VERSION_KEYS.items()
         for key in tensors
         if key == anchor or key.endswith('.' + anchor)
     ]
@@ -180,7 +176,7 @@ def _find_backbone(tensors: Mapping[str, Tensor], source: str) -> tuple[str, str
 def _read_settings(
     inner: Mapping[str, Tensor], version: str, prefix: str, source: str
 ) -> dict[str, tuple[int, ...] | None]:
-    """The settings of an architecture, read from shapes; heads of ResTv2 leave no trace in them."""
+    """Read the settings of an architecture from shapes; the number of heads of ResTv2 cannot be read."""
     settings = {'embed_dims': [], 'depths': [], 'num_heads': [], 'sr_ratios': []}
     for i in range(1, NUM_STAGES + 1):
         blocks = {
@@ -204,7 +200,7 @@ def _read_settings(
 
 
 def _name_arch(settings: Mapping[str, tuple[int, ...] | None], version: str) -> str:
-    for name, named in NAMED[version].items():
+    for name, named in NAMED_ARCHS[version].items():
         if all(value in (None, named[key]) for key, value in settings.items()):
             return name
     return 'custom'
@@ -220,9 +216,9 @@ def _check_backbone(inner: Mapping[str, Tensor], model: PyramidBackbone, source:
         for key in own
         if key in inner and inner[key].shape != own[key].shape
     ]
-    for what, keys in (('lacks', missing), ('has unknown', unknown), ('has of another shape', differing)):
+    for verb, keys in (('lacks', missing), ('has unknown', unknown), ('has of another shape', differing)):
         if keys:
             raise CheckpointError(
-                f'The backbone in {source} (under "{prefix}") is none that is known: it {what} '
+                f'The backbone in {source} (under "{prefix}") is unknown: it {verb} '
                 f'{len(keys)} tensors, e.g. {", ".join(keys[:4])}.'
             )

@@ -1,3 +1,6 @@
-from .shapes import CLASSES, ShapeImage, ShapeInstance, draw_image, draw_shapes
+"""Drawn data set, and validation of data sets."""
+
+from .shapes import CLASSES, ShapeImage, ShapeInstance, draw_image
+from .shapes_dataset import draw_shapes
 
 __all__ = ['CLASSES', 'ShapeImage', 'ShapeInstance', 'draw_image', 'draw_shapes']

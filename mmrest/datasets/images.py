@@ -1,4 +1,4 @@
-"""Checks of image files, by their bytes."""
+"""Checks of image files."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-# A format's first bytes, and those that a whole file of it ends with (but for a little that some programs append).
-_ENDS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
-_TAIL = 64
+# Start and end markers of image formats. Some programs append a few bytes to the end marker.
+_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND\xaeB`\x82'}
+_TAIL_SIZE = 64  # bytes
 
 
-def check_ends(path: str | Path) -> str | None:
-    """Look whether an image file was cut off, which decoders take for gray pixels; quick.
+def find_truncation(path: str | Path) -> str | None:
+    """Check an image file for truncation, which most decoders silently fill with gray pixels.
+
+    Only the markers of JPEG and PNG files are read; the image is decoded if the end marker is missing.
 
     Args:
-        path (str | Path): A local file.
+        path (str | Path): Local file.
 
     Returns:
-        str | None: What is wrong, None if nothing.
+        str | None: Description of the problem; None if there is none.
 
     Raises:
         OSError: The file cannot be read.
@@ -28,38 +30,38 @@ def check_ends(path: str | Path) -> str | None:
     with open(path, 'rb') as file:
         head = file.read(8)
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL))
+        file.seek(max(0, size - _TAIL_SIZE))
         tail = file.read()
     if not size:
         return 'is empty'
-    for start, end in _ENDS.items():
+    for start, end in _MARKERS.items():
         if head.startswith(start):
-            # Without the usual end, a file may still hold all that the decoder needs.
-            return None if end in tail else _find_decoding_fault(path)
+            # A file without end marker may still be complete.
+            return None if end in tail else _find_decoding_error(path)
     return None
 
 
-def _find_decoding_fault(path: str | Path) -> str | None:
-    """Decode an image file to its last pixel, and return what is wrong with it, None if nothing."""
+def _find_decoding_error(path: str | Path) -> str | None:
+    """Decode an image completely; return the error, or None."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             image.load()
-            image.getexif()  # says how it lies; damaged, it counts as damage
-    except Image.DecompressionBombError:  # left to OpenCV, which reads larger ones
+            image.getexif()  # contains the orientation
+    except Image.DecompressionBombError:  # OpenCV has a higher limit
         return None
-    except Exception as error:  # damaged bytes fail in many ways
+    except Exception as error:  # corrupt files may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f'cannot be decoded ({reason.replace(repr(str(path)), "it")})'
     return None
 
 
 def find_other_suffixes(dataset: Any) -> list[Path]:
-    """Return the images in the folder of a segmentation dataset that it leaves out for the end of their names.
+    """Return the images in the folder of a segmentation dataset whose names do not end with its ``img_suffix``.
 
     Args:
-        dataset: One of mmseg's; a list of names in a file of its own, or other storage, leaves out nothing here.
+        dataset: Dataset of mmseg. Empty for datasets with an ``ann_file`` or on remote storage.
     """
     suffix, ann_file = getattr(dataset, 'img_suffix', None), getattr(dataset, 'ann_file', '')
     folder = (getattr(dataset, 'data_prefix', None) or {}).get('img_path') or ''
@@ -73,7 +75,7 @@ def find_other_suffixes(dataset: Any) -> list[Path]:
 
 
 def png_depth(path: str | Path) -> int:
-    """Bits of each value in a PNG file; 8 for anything else."""
+    """Return the bit depth of a PNG file; 8 for other formats."""
     with open(path, 'rb') as file:
         head = file.read(26)
     if len(head) < 26 or not head.startswith(b'\x89PNG'):

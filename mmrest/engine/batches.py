@@ -1,4 +1,4 @@
-"""Batches whose images have to be of one size, and a sentence where they are not."""
+"""Check of image sizes in batches without padding."""
 
 from __future__ import annotations
 
@@ -10,73 +10,73 @@ from torch.utils.data import DataLoader
 from ..checkpoints.loading import inner_model
 from ..datasets.validation import DataError
 
-# Images of an evaluated dataset that are looked at before the run, which would else stop after its first epoch.
-LOOKED_AT = 8
-CROP = 'bring them to one size in its pipeline (a Resize with keep_ratio=False, RandomCrop or Pad)'
+# Images of a validation or test set to check before the run, which would otherwise fail after the first epoch.
+NUM_CHECKED = 8
+ADVICE = 'bring them to one size in its pipeline (a Resize with keep_ratio=False, RandomCrop or Pad)'
 
 
-class OneSize:
-    """Collate function that compares the sizes of images before it hands them on.
+class SameSizeCollate:
+    """Collate function that requires images of the same size.
 
     Args:
-        collate (Callable): Makes a batch of samples.
-        least (tuple[int, int]): Height and width that smaller images are padded to later.
-        advice (str): What to do where sizes differ.
+        collate (Callable): Collate function to wrap.
+        min_size (tuple[int, int]): Height and width in px that the preprocessor pads smaller images to.
+        advice (str): Last sentence of the error message.
     """
 
-    def __init__(self, collate: Callable, least: tuple[int, int], advice: str) -> None:
+    def __init__(self, collate: Callable, min_size: tuple[int, int], advice: str) -> None:
         self.collate = collate
-        self.least = least
+        self.min_size = min_size
         self.advice = advice
 
     def __call__(self, samples: Sequence[Any]) -> Any:
         """Collate samples.
 
         Raises:
-            DataError: Their images differ in size; names two of them.
+            DataError: Images differ in size; the message names two of them.
         """
         self.check(samples)
         return self.collate(samples)
 
     def check(self, samples: Sequence[Any]) -> None:
-        """Compare sizes; what is no image, as of datasets of one's own, is left alone."""
+        """Compare the image sizes of samples; samples of custom datasets without images pass."""
         found = {}
         for sample in samples:
             images = sample.get('inputs') if isinstance(sample, dict) else None
-            images = images if isinstance(images, list) else [images]  # of test-time augmentation
+            images = images if isinstance(images, list) else [images]  # a list with test-time augmentation
             if all(getattr(image, 'ndim', 0) == 3 for image in images):
-                size = tuple(max(side, least) for side, least in zip(images[0].shape[1:], self.least))
+                size = tuple(max(side, minimum) for side, minimum in zip(images[0].shape[1:], self.min_size))
                 found.setdefault(size, (images[0].shape, sample.get('data_samples')))
         if len(found) > 1:
-            (first, one), (second, other) = list(found.values())[:2]
+            (shape1, sample1), (shape2, sample2) = list(found.values())[:2]
             raise DataError(
-                f'The images of a batch differ in size after the pipeline: {_path(one)} has {first[2]}x'
-                f'{first[1]} px, {_path(other)} has {second[2]}x{second[1]}. {self.advice}'
+                f'The images of a batch differ in size after the pipeline: {_path(sample1)} has {shape1[2]}x'
+                f'{shape1[1]} px, {_path(sample2)} has {shape2[2]}x{shape2[1]}. {self.advice}'
             )
 
 
-def require_one_size(loader: DataLoader, runner: Runner, config: Any) -> None:
-    """Let a loader refuse images of different sizes where nothing pads them.
+def check_image_sizes(loader: DataLoader, runner: Runner, config: Any) -> None:
+    """Make a loader refuse batches of differently sized images if they are not padded.
 
-    These are mmseg's, whose preprocessor pads in training alone, and those of loaders with ``default_collate``. The
-    first images of an evaluated dataset are looked at right away.
+    This concerns mmseg, whose preprocessor pads in training only, and loaders with ``default_collate``. The first
+    images of a validation or test set are checked immediately.
 
     Args:
-        loader (DataLoader): Built by the runner; changed in place.
-        runner (Runner): Its owner.
-        config (dict): That it was built from.
+        loader (DataLoader): Loader built by the runner; its collate function is replaced.
+        runner (Runner): Runner of the loader.
+        config (dict): Config of the loader.
 
     Raises:
-        DataError: The first images differ in size, or mmseg's preprocessor is not told how to pad.
+        DataError: The first images differ in size, or mmseg's preprocessor has no padding size.
     """
     phase = next((name for name in ('train', 'val', 'test') if config is getattr(runner, f'_{name}_dataloader')), '')
     preprocessor = getattr(inner_model(runner.model), 'data_preprocessor', None)
     if not phase or loader.batch_size == 1 and phase != 'train':
         return
-    kinds = [parent.__name__ for parent in type(preprocessor).__mro__]
-    least, advice = (0, 0), f'Set {phase}_dataloader.batch_size=1, or {CROP}.'
+    bases = [base.__name__ for base in type(preprocessor).__mro__]
+    min_size, advice = (0, 0), f'Set {phase}_dataloader.batch_size=1, or {ADVICE}.'
     if getattr(loader.collate_fn, 'func', loader.collate_fn).__name__ != 'default_collate':
-        if 'SegDataPreProcessor' not in kinds:
+        if 'SegDataPreProcessor' not in bases:
             return
         if phase == 'train':
             if (preprocessor.size is None) == (preprocessor.size_divisor is None):
@@ -87,13 +87,13 @@ def require_one_size(loader: DataLoader, runner: Runner, config: Any) -> None:
                 )
             if preprocessor.size is None:  # images are padded to the largest of their batch
                 return
-            least = tuple(preprocessor.size)
-            advice = f'Set data_preprocessor.size_divisor=32 and no size, which pads them, or {CROP}.'
-    loader.collate_fn = OneSize(loader.collate_fn, least, advice)
+            min_size = tuple(preprocessor.size)
+            advice = f'Set data_preprocessor.size_divisor=32 and no size, which pads them, or {ADVICE}.'
+    loader.collate_fn = SameSizeCollate(loader.collate_fn, min_size, advice)
     if phase != 'train':
-        size = loader.batch_size or LOOKED_AT
-        for start in range(0, min(len(loader.dataset), LOOKED_AT), size):
-            stop = min(start + size, LOOKED_AT, len(loader.dataset))
+        batch_size, num_images = loader.batch_size or NUM_CHECKED, min(len(loader.dataset), NUM_CHECKED)
+        for start in range(0, num_images, batch_size):
+            stop = min(start + batch_size, num_images)
             loader.collate_fn.check([loader.dataset[index] for index in range(start, stop)])
 
 

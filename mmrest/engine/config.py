@@ -1,4 +1,4 @@
-"""From a config file and command-line options to a config that a runner can be built from."""
+"""Configs for training and testing, from a config file and command-line options."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root, is_idle_root
+from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root, is_unused_data_root
+from .devices import nested_dicts, replace_amp
 from .errors import UsageError, describe_missing
-from .machine import nested_dicts, replace_amp
 from .paths import check_checkpoint, check_target, similar
 from .resume import prepare_resume
 from .validation import check_downloads, drop_worker_settings, validate
@@ -26,32 +26,32 @@ TENSORBOARD = 'TensorboardVisBackend'
 def load_config(
     path: str, options: dict[str, Any] | None = None, work_dir: str | None = None, launcher: str = 'none'
 ) -> Config:
-    """Read a config and merge options into it.
+    """Load a config and merge options into it.
 
-    ``data_root`` among the options moves everything that the config keeps under its ``data_root``,
-    in datasets and evaluators; in mmengine itself it would change that one variable only.
+    The option ``data_root`` changes all paths of datasets and evaluators under the ``data_root`` of the config. In
+    mmengine it changes only the variable of that name.
 
     Args:
         path (str): Config file.
-        options (dict, optional): Dotted keys to values, as ``--cfg-options`` gives them.
-        work_dir (str, optional): Default: the config's, else ``work_dirs/<config name>``.
+        options (dict, optional): Options of ``--cfg-options``, by dotted key.
+        work_dir (str, optional): Work dir. Default: that of the config, else ``work_dirs/<config name>``.
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
-        UsageError: There is no such config, a library that it inherits from is missing, or the launcher
-            needs GPUs and there are none.
+        UsageError: The config does not exist or cannot be read, a library that it inherits from is missing, or the
+            launcher needs GPUs and there are none.
     """
     if launcher not in ('none', 'pytorch') and not torch.cuda.is_available():
         raise UsageError(
-            f'--launcher {launcher} needs GPUs, and torch sees none. Several processes on CPUs are '
-            'started with --launcher pytorch (tools/dist_train.sh).'
+            f'--launcher {launcher} needs GPUs, and torch finds none. For several processes on CPUs, use '
+            '--launcher pytorch (tools/dist_train.sh).'
         )
     if not Path(path).is_file():
         raise UsageError(f'There is no config {path}.{similar(Path(path))}')
     try:
         cfg = Config.fromfile(path)
     except Exception as error:
-        # A library that a config inherits from or imports; pkg_resources has a name of its own for it.
+        # A library that the config inherits from or imports; pkg_resources raises DistributionNotFound.
         if isinstance(error, ImportError) or type(error).__name__ == 'DistributionNotFound':
             raise UsageError(describe_missing(path, error)) from error
         raise UsageError(f'{path} cannot be read as a config: {type(error).__name__}: {error}') from error
@@ -60,17 +60,17 @@ def load_config(
         if 'data_root' in options:
             if not cfg.get('data_root'):
                 raise UsageError(
-                    f'{path} has no data_root of its own that could be changed: set that of its datasets, '
+                    f'{path} has no data_root to override: set data_root of its datasets, '
                     'e.g. --cfg-options train_dataloader.dataset.data_root=/path/to/data/'
                 )
             _move_data(cfg, find_root(cfg), str(options['data_root']))
         cfg.merge_from_dict(options)
         drop_worker_settings(cfg, options)
     own, root = cfg.get('data_root'), find_root(cfg)
-    if own and root != str(own) and is_idle_root(Path(path)):
+    if own and root != str(own) and is_unused_data_root(Path(path)):
         print_log(
-            f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine puts data_root into '
-            'datasets where these are written, not where they are inherited. To move them: --cfg-options '
+            f'No dataset uses data_root = {own!r} of {path}; they are in {root}. mmengine substitutes data_root '
+            'in the file that defines a dataset, not where it is inherited. To change it: --cfg-options '
             f'data_root={own}',
             logger='current',
             level=logging.WARNING,
@@ -83,20 +83,23 @@ def load_config(
 def prepare_train(
     cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None, tensorboard: bool = False
 ) -> Config:
-    """Apply the options of training and check what can be checked before it starts.
+    """Apply the training options to a config and check it.
 
     Args:
-        cfg (Config): From :func:`load_config`; changed in place.
-        amp (bool): Mixed precision.
-        auto_scale_lr (bool): Scale the learning rate from the recipe's batch to the actual one.
-        resume (str, optional): 'auto': from the newest whole checkpoint in the work dir, if there is any; else a
-            file. Default: what the config says.
-        tensorboard (bool): Write scalars for TensorBoard as well.
+        cfg (Config): Config from :func:`load_config`; changed in place.
+        amp (bool): Train in mixed precision.
+        auto_scale_lr (bool): Scale the learning rate from the base batch size to the actual one.
+        resume (str, optional): 'auto' for the latest valid checkpoint in the work dir, if any, else a file.
+            Default: the settings of the config.
+        tensorboard (bool): Write TensorBoard logs as well.
+
+    Returns:
+        Config: ``cfg``.
 
     Raises:
-        UsageError: An option does not fit the config or the machine, or data or a file are missing.
-        CheckpointError: What is to be resumed is not whole.
-        RunFinished: What is to be resumed has nothing left to train.
+        UsageError: An option does not fit the config or the machine, or a file is missing.
+        CheckpointError: The checkpoint to resume is invalid.
+        RunFinished: The run to resume is finished.
     """
     lacking = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
     if lacking:
@@ -109,11 +112,11 @@ def prepare_train(
     if amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
         if kind == 'AmpOptimWrapper':
-            print_log('Mixed precision is on in the config already.', logger='current')
+            print_log('The config already trains in mixed precision.', logger='current')
         elif kind != 'OptimWrapper':
             raise UsageError(f'--amp works with the optimizer wrapper OptimWrapper, not with {kind}.')
         if not torch.cuda.is_available():
-            raise UsageError('--amp needs a GPU: mmengine has no mixed precision on a CPU. Run without it.')
+            raise UsageError('--amp needs a GPU: mmengine has no mixed precision on CPUs. Run without it.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
     replace_amp(cfg)
@@ -121,8 +124,8 @@ def prepare_train(
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UsageError(
-                '--auto-scale-lr needs to know the batch that the learning rate was made for: set '
-                '--cfg-options auto_scale_lr.base_batch_size=16 (or whatever it is).'
+                '--auto-scale-lr needs the batch size that the learning rate is meant for, e.g. '
+                '--cfg-options auto_scale_lr.base_batch_size=16'
             )
         cfg.auto_scale_lr.enable = True
     if not resume and cfg.get('resume'):
@@ -140,7 +143,7 @@ def prepare_train(
 
 
 def _add_tensorboard(cfg: Config) -> None:
-    """Let the visualizer of a config write for TensorBoard beside what it does already."""
+    """Add a TensorBoard backend to the visualizer of a config."""
     if importlib.util.find_spec('tensorboard') is None:
         raise UsageError('--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard')
     if not cfg.get('visualizer'):
@@ -159,16 +162,19 @@ def prepare_test(
     wait_time: float = 2,
     tta: bool = False,
 ) -> Config:
-    """Apply the options of testing and check what can be checked before it starts.
+    """Apply the test options to a config and check it.
 
     Args:
-        cfg (Config): From :func:`load_config`; changed in place.
-        checkpoint (str): File to test.
-        out (str, optional): Where predictions go: a folder in segmentation, else a ``.pkl`` file.
-        show (bool): Show each painted image in a window for ``wait_time`` seconds.
-        show_dir (str, optional): Folder for painted images.
-        wait_time (float): Seconds.
-        tta (bool): Test-time augmentation, as the config says; in detection, flips if it says nothing.
+        cfg (Config): Config from :func:`load_config`; changed in place.
+        checkpoint (str): Checkpoint to test.
+        out (str, optional): Output of predictions: a folder in segmentation, else a ``.pkl`` file.
+        show (bool): Show each image with its predictions in a window for ``wait_time`` seconds.
+        show_dir (str, optional): Folder for images with predictions.
+        wait_time (float): Time per image in seconds.
+        tta (bool): Test-time augmentation of the config. Default in detection: horizontal flips.
+
+    Returns:
+        Config: ``cfg``.
 
     Raises:
         UsageError: An option does not fit the config, or data or the checkpoint are missing.
@@ -195,10 +201,10 @@ def prepare_test(
         hook.interval = 1  # every image; mmseg's default is every 50th
         hook.update(dict(show=show, wait_time=wait_time))
         if show_dir:
-            # Absolute, because mmdet's hook puts a relative folder into itself again at every image.
+            # mmdet's hook joins a relative folder to itself again at every image.
             folder = str(Path(show_dir).resolve())
             if segmentation:
-                cfg.visualizer.save_dir = folder  # mmseg's hook paints through the visualizer
+                cfg.visualizer.save_dir = folder  # used by mmseg's hook
             else:
                 hook['out_dir' if scope == 'mmpretrain' else 'test_out_dir'] = folder
     if tta:
@@ -220,7 +226,7 @@ def _switch_to_tta(cfg: Config, scope: str | None) -> None:
     if scope == 'mmdet' and any('mask_head' in part for part in nested_dicts(cfg.model)):
         raise UsageError('--tta does not work here: mmdet has no test-time augmentation for masks.')
     if scope != 'mmdet' and not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
-        raise UsageError('--tta needs tta_model and tta_pipeline in the config; only in detection it flips without.')
+        raise UsageError('--tta needs tta_model and tta_pipeline in the config, except in detection.')
     datasets = list(base_datasets(cfg.test_dataloader))
     pipeline = datasets[0].pipeline
     if not cfg.get('tta_model'):
@@ -233,7 +239,7 @@ def _switch_to_tta(cfg: Config, scope: str | None) -> None:
         cfg.tta_pipeline = [*pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
     for dataset in datasets:
         dataset.pipeline = cfg.tta_pipeline
-    if cfg.get('data_preprocessor'):  # mmengine would hand it to the wrapper, not to the model in it
+    if cfg.get('data_preprocessor'):  # mmengine would pass it to the wrapper
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 

@@ -1,4 +1,4 @@
-"""Finding out before a run starts whether its data are there."""
+"""Checks of the datasets of a config before a run."""
 
 from __future__ import annotations
 
@@ -8,40 +8,32 @@ from typing import Any, Iterator
 
 from mmengine.config import Config
 
-from ..datasets.validation import (
-    SWITCH,
-    find_mixed_classes,
-    find_wrong_classes,
-    find_wrong_evaluators,
-    find_wrong_heads,
-    nested_datasets,
-    nested_metrics,
-)
-from ..installed import tool_command
+from ..datasets.validation import SWITCH, find_inconsistencies, nested_datasets, nested_metrics
+from ..utils.resources import tool_command
 from .errors import UsageError
 
-# Of files that mmengine reads in a way that lets them run code.
-RUN_CODE = ('.pkl', '.pickle', '.yaml', '.yml')
+# mmengine runs code contained in files of these formats.
+UNSAFE_SUFFIXES = ('.pkl', '.pickle', '.yaml', '.yml')
 
 
 def base_datasets(config: Any) -> Iterator[dict]:
-    """The datasets in a dataloader, a list of them, or a wrapper such as RepeatDataset or ConcatDataset."""
+    """Yield the dataset configs in a dataloader, a list, or a wrapper such as RepeatDataset or ConcatDataset."""
     for dataset, _ in nested_datasets(config):
         yield dataset
 
 
 def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
-    """Check that annotation files and image folders of a config's datasets exist.
+    """Check that annotation files and image folders of the datasets exist.
 
-    Only what is plainly a local path is looked for; the rest is left to what reads it. Annotations in a format
-    that can run code are refused, unless the config says ``allow_pickle = True``.
+    Only local paths are checked. Annotation formats that can run code are refused unless the config sets
+    ``allow_pickle = True``.
 
     Args:
-        cfg (Config): Whole config.
-        phases (tuple[str]): Which of 'train', 'val' and 'test' are going to run.
+        cfg (Config): Full config.
+        phases (tuple[str]): Subset of 'train', 'val' and 'test' to check.
 
     Raises:
-        UsageError: Something is missing; the message says what, and how to provide it. Or it is refused.
+        UsageError: A file or folder is missing, with advice on how to provide it, or an annotation file is refused.
     """
     missing = {}
     for phase in phases:
@@ -54,14 +46,14 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
             paths += _local(evaluator.get('ann_file'))
         missing.update((path, phase) for path in paths if not Path(path).exists() and path not in missing)
     if missing:
-        # Files under a folder that is missing as well are not worth a line each.
+        # List a missing folder, not the files in it.
         paths = [path for path in missing if not any(Path(other) in Path(path).parents for other in missing)]
         listed = '\n'.join(f'  {path}  (for {missing[path]})' for path in paths)
         raise UsageError(f'Data of this config are missing:\n{listed}\n{_advice(cfg)}')
 
 
-def is_idle_root(path: Path) -> bool:
-    """Tell whether a config, or the one it inherits ``data_root`` from, sets that variable and puts it into nothing.
+def is_unused_data_root(path: Path) -> bool:
+    """Return True if a config, or the base config it inherits ``data_root`` from, sets that variable without using it.
 
     Args:
         path (Path): Config file in Python.
@@ -77,15 +69,15 @@ def is_idle_root(path: Path) -> bool:
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(getattr(target, 'id', '') == '_base_' for target in node.targets):
             bases = [each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant)]
-            return any(is_idle_root(path.parent / base) for base in bases if '::' not in str(base))
+            return any(is_unused_data_root(path.parent / base) for base in bases if '::' not in str(base))
     return False
 
 
 def check_batch_sizes(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check that the batches of a config's data loaders hold images; one that leaves them to a sampler has no size.
+    """Check the batch sizes of the data loaders; loaders with a batch sampler have none.
 
     Raises:
-        UsageError: A size is no positive integer.
+        UsageError: A batch size is not a positive integer.
     """
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader')
@@ -95,39 +87,29 @@ def check_batch_sizes(cfg: Config, phases: tuple[str, ...]) -> None:
 
 
 def check_consistency(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Check that classes, heads and evaluators of a config fit its data; ``check_samples = False`` turns that off.
+    """Check classes, heads and evaluators of a config against its datasets, unless it sets ``check_samples = False``.
 
     Raises:
-        UsageError: One does not; the message says which and names what does not fit.
+        UsageError: They are inconsistent; the message names the keys and values.
     """
     if not cfg.get('check_samples', True):
         return
-    scope = cfg.get('default_scope')
-    datasets = [dataset for phase in phases for dataset in base_datasets(cfg.get(f'{phase}_dataloader'))]
     try:
-        wrong_classes = find_wrong_classes(datasets, scope)
-        if 'train' in phases:
-            wrong_classes += find_mixed_classes(base_datasets(cfg.get('train_dataloader')), scope)
-        if wrong_classes:
-            raise UsageError('\n'.join([*wrong_classes, f'{SWITCH}.']))
-        wrong = find_wrong_heads(cfg.get('model'), datasets, scope)
-    except ImportError:  # a library is missing, which the runner says when it builds from the config
+        kind, messages = next(find_inconsistencies(cfg, phases), ('', []))
+    except ImportError:  # reported when the runner is built
         return
-    if wrong:
-        raise UsageError('\n'.join(['The heads do not have the classes of the data:', *wrong]))
-    wrong = find_wrong_evaluators(cfg, phases)
-    if wrong:
-        raise UsageError('\n'.join([*wrong, f'{SWITCH}.']))
+    if kind:  # the others may follow from the first
+        raise UsageError('\n'.join([*messages, f'{SWITCH}.']))
 
 
 def find_root(cfg: Config) -> str:
-    """Return the folder that a config's datasets are in: its ``data_root``, if they use it, else one that all share.
+    """Return the root folder of the datasets: ``data_root`` of the config if they use it, else the one they share.
 
-    mmengine puts ``data_root`` into datasets as a file is read, so that another one in a config that inherits them
-    changes none.
+    mmengine substitutes ``data_root`` while it reads a file. Overriding it in a config that inherits the datasets
+    does not change them.
 
     Returns:
-        str: '' where there is no such folder.
+        str: Empty if there is no such folder.
     """
     roots = [
         dataset['data_root']
@@ -145,35 +127,35 @@ def find_root(cfg: Config) -> str:
 def _refuse_pickles(dataset: dict) -> None:
     for key in ('ann_file', 'proposal_file'):
         for path in _strings(dataset.get(key)):
-            if Path(path).suffix.lower() in RUN_CODE:
+            if Path(path).suffix.lower() in UNSAFE_SUFFIXES:
                 raise UsageError(
-                    f'{path} is refused as {key}: mmengine would run code that is in a file of that '
+                    f'{path} is refused as {key}: mmengine would run code contained in a file of this '
                     'format. Use JSON, or if you trust the file: --cfg-options allow_pickle=True'
                 )
 
 
 def _paths(dataset: dict) -> list[str]:
-    """What a dataset reads: its annotation files and folders; if its root is missing, the root alone."""
+    """Return the annotation files and folders of a dataset; only its root if that is missing."""
     roots = _strings(dataset.get('data_root'))
     if dataset.get('backend_args') or len(roots) > 1 or any('://' in root for root in roots):
         return []
     if roots and not Path(roots[0]).exists():
         return roots
     root = Path(roots[0] if roots else '')
-    # The prefix of file names may go on after the last folder: img/train/shot_
+    # A prefix may include the start of file names: img/train/shot_
     prefixes = [path if path.endswith('/') else str(Path(path).parent) for path in _local(dataset.get('data_prefix'))]
     if dataset.get('type') in ('ImageNet', 'mmpretrain.ImageNet') and not dataset.get('data_prefix'):
-        prefixes += _strings(dataset.get('split'))  # the folder of that name
+        prefixes += _strings(dataset.get('split'))  # its default folder
     return [str(root / path) for path in [*_local(dataset.get('ann_file')), *prefixes]]
 
 
 def _local(value: Any) -> list[str]:
-    """The strings of a value that are local paths."""
+    """Return the local paths in a nested value."""
     return [path for path in _strings(value) if '://' not in path]
 
 
 def _strings(value: Any) -> list[str]:
-    """The strings in a string, list or dict that are not empty."""
+    """Return the non-empty strings in a nested value."""
     if isinstance(value, str):
         return [value] if value else []
     if isinstance(value, dict):

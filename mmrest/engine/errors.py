@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: shown as one message, without a traceback."""
+"""Errors caused by the user: shown as one message, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from typing import Iterator
 from ..utils.errors import MMRestError, UsageError
 from ..utils.fileio import NO_SPACE
 
-# Of a path that was given: it is missing, not what it should be, or not to be written to.
-OF_PATHS = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+# Errors of paths given by the user: missing, of the wrong type, or not writable.
+PATH_ERRNOS = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class RunFinished(UsageError):
-    """There is nothing left to do; the message says how to go on. Programs end with status 0."""
+    """The run to resume is finished. Programs exit with status 0."""
 
 
-def describe_missing(what: str, error: Exception) -> str:
-    """Return the message for something that needs a package which is not installed."""
-    return (
-        f'{what} needs something that is not installed: {error}\nRun "python -m mmrest.doctor" to see what to install.'
-    )
+def describe_missing(name: str, error: Exception) -> str:
+    """Return the message for a missing package.
+
+    Args:
+        name (str): Subject of the message, e.g. a config.
+        error (Exception): Import error.
+    """
+    return f'{name} needs a package that is not installed: {error}\nRun "python -m mmrest.doctor" for help.'
 
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn an error that the user can mend into one message on stderr and exit status 2."""
+    """Print an error caused by the user on stderr and exit with status 2."""
     try:
         yield
     except RunFinished as finished:
@@ -38,10 +41,10 @@ def exit_on_user_error() -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_SPACE:
             message = (
-                f'{error.filename or "A file, perhaps a log,"} could not be written: {error.strerror}. Make '
-                'room, then go on with --resume.'
+                f'{error.filename or "A file, perhaps a log,"} could not be written: {error.strerror}. Free '
+                'some disk space, then continue with --resume.'
             )
-        elif error.errno in OF_PATHS and error.filename:
+        elif error.errno in PATH_ERRNOS and error.filename:
             message = f'{error.filename}: {error.strerror}.'
         else:
             raise

@@ -1,4 +1,4 @@
-"""Looking at paths that a user gave before work starts."""
+"""Checks of input and output paths given by the user."""
 
 from __future__ import annotations
 
@@ -6,44 +6,48 @@ import difflib
 import os
 from pathlib import Path
 
+from ..checkpoints import resolve
 from .errors import UsageError
 
 
 def check_checkpoint(path: str) -> None:
-    """Check that a checkpoint is there; whether it can be used is for what reads it.
+    """Check that a checkpoint file exists, or that the scheme of its URL is known. The file is not opened.
 
     Raises:
-        UsageError: It is not; the message names files of almost this name.
+        UsageError: There is no such file; the message suggests similar names.
+        CheckpointError: The scheme or the model name is unknown.
     """
-    if '://' not in path and not Path(path).expanduser().is_file():
+    if '://' in path:
+        resolve(path)
+    elif not Path(path).expanduser().is_file():
         raise UsageError(f'There is no checkpoint {path}.{similar(Path(path))}')
 
 
 def check_target(path: str | Path | None, option: str, folder: bool = True) -> None:
-    """Check that something can be written to a path, before the work whose result goes there.
+    """Check that an output path is writable, before the work starts.
 
     Args:
-        path (str | Path, optional): None is fine.
-        option (str): What the user gave it as.
-        folder (bool): It is a folder to be made if need be, rather than a file.
+        path (str | Path, optional): Output path; None passes.
+        option (str): Name of the command-line option, for the message.
+        folder (bool): The output is a folder, created if missing. False: a file.
 
     Raises:
-        UsageError: It lies under a file or in a folder that cannot be written to, or a folder is where a file goes.
+        UsageError: The path is not writable, or a folder is given for a file.
     """
     if path is None or '://' in str(path):
         return
     target = Path(path).expanduser().absolute()
     if not folder:
         if target.is_dir():
-            raise UsageError(f'{option} {path}: that is a folder, and a file is to be written. Give the name of one.')
+            raise UsageError(f'{option} {path} is a folder, but a file name is expected.')
         target = target.parent
-    there = next(place for place in (target, *target.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f'{option} {path}: {there} is no folder that can be written to. Choose another place.')
+    existing = next(folder for folder in (target, *target.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(f'{option} {path}: {existing} is not a writable folder. Choose another path.')
 
 
 def similar(path: Path) -> str:
-    """A hint at files of almost this name in the folder that was meant."""
+    """Return a sentence that suggests files with similar names in the folder of a path."""
     folder = path.parent if path.parent.is_dir() else Path('configs')
     names = [file.name for file in folder.glob(f'*{path.suffix}')] if folder.is_dir() else []
     close = [name for name in difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) if name != path.name]

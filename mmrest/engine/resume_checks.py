@@ -1,4 +1,4 @@
-"""Differences between a run that is to be resumed and the one that its config describes."""
+"""Comparison of a checkpoint with the config that resumes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import RunFinished, UsageError
 from .saved_config import read_saved_config
 from .validation.signatures import find_class
 
-# Settings of parameter groups that versions of torch have added, or that do not tell one optimizer from another.
+# Settings of parameter groups that many optimizers share or that depend on the version of torch.
 SHARED_SETTINGS = {
     'params',
     'param_names',
@@ -39,12 +39,12 @@ SHARED_SETTINGS = {
 
 
 def check_unfinished(cfg: Config, path: str, meta: dict) -> None:
-    """Check that a config trains longer than a checkpoint of its run has trained.
+    """Check that a checkpoint has not reached the end of training.
 
     Args:
-        cfg (Config): Whole config.
-        path (str): Of the checkpoint.
-        meta (dict): Of the checkpoint, with ``epoch`` and ``iter``.
+        cfg (Config): Full config.
+        path (str): Path of the checkpoint, for the message.
+        meta (dict): ``meta`` of the checkpoint, with ``epoch`` and ``iter``.
 
     Raises:
         RunFinished: There is nothing left to train.
@@ -54,20 +54,20 @@ def check_unfinished(cfg: Config, path: str, meta: dict) -> None:
         (EpochBasedTrainLoop, 'max_epochs', meta['epoch'], 'epochs'),
         (IterBasedTrainLoop, 'max_iters', meta['iter'], 'iterations'),
     ):
-        whole = loop.get(key)
-        if kind and issubclass(kind, base) and isinstance(whole, (int, float)) and done >= whole:
+        total = loop.get(key)
+        if kind and issubclass(kind, base) and isinstance(total, (int, float)) and done >= total:
             state = (
-                f'The run is finished: {path} has {done:,} of {whole:,} {unit}'
-                if done == whole
-                else f'There is nothing left to train: {path} has {done:,} {unit}, and train_cfg.{key} is {whole:,}'
+                f'The run is finished: {path} has {done:,} of {total:,} {unit}'
+                if done == total
+                else f'There is nothing left to train: {path} has {done:,} {unit}, and train_cfg.{key} is {total:,}'
             )
             raise RunFinished(
-                f'{state}. To train on, raise train_cfg.{key} (--cfg-options train_cfg.{key}={int(done * 2)}).'
+                f'{state}. To continue training, raise train_cfg.{key} (--cfg-options train_cfg.{key}={int(done * 2)}).'
             )
 
 
 def loop_class(loop: Any, scope: str | None) -> type | None:
-    """Return the class of a config's training loop; None if it cannot be told."""
+    """Return the class of a training loop config; None if it is unknown."""
     if not isinstance(loop, dict):
         return None
     if 'type' not in loop:
@@ -80,16 +80,18 @@ def loop_class(loop: Any, scope: str | None) -> type | None:
 
 
 def check_resumable(runner: Runner, path: str) -> None:
-    """Check that a runner goes on with the training that a checkpoint is from; logs settings that stay as they were.
+    """Check that the model, optimizer, schedules and loop of a runner match the checkpoint to resume.
+
+    Settings that the resumed run keeps from the checkpoint are logged as a warning.
 
     Args:
-        runner (Runner): With its optimizer built.
-        path (str): A local checkpoint, known to be whole.
+        runner (Runner): Runner with its optimizer built.
+        path (str): Valid local checkpoint.
 
     Raises:
-        UsageError: The model, the optimizer, its parameter groups, the schedules or the loop are others.
+        UsageError: They do not match; the message names the difference.
     """
-    # On torch's device 'meta', tensors have shapes and no values.
+    # The device 'meta' loads shapes without values.
     checkpoint = load_file(path, 'meta' if zipfile.is_zipfile(path) else 'cpu')
     before = read_saved_config(checkpoint['meta'])
     kept: list[str] = []
@@ -103,12 +105,10 @@ def check_resumable(runner: Runner, path: str) -> None:
     if difference:
         raise UsageError(
             f'{path} cannot be resumed with this config: {difference}. Resume with the config of that '
-            f'run, or start anew from its weights: --cfg-options load_from={path}, without --resume.'
+            f'run, or start a new training from its weights: --cfg-options load_from={path}, without --resume.'
         )
     if kept:
-        runner.logger.log(
-            logging.WARNING, f'A resumed run keeps the settings that it was started with: {"; ".join(kept)}.'
-        )
+        runner.logger.log(logging.WARNING, f'A resumed run keeps the settings of its checkpoint: {"; ".join(kept)}.')
 
 
 def _compare_loops(runner: Runner, before: dict) -> str:
@@ -133,7 +133,7 @@ def _compare_models(runner: Runner, checkpoint: dict, path: str) -> str:
 
 
 def _compare_optimizers(runner: Runner, checkpoint: dict, before: dict, kept: list[str]) -> str:
-    if 'optimizer' not in checkpoint:  # the run was told not to save it
+    if 'optimizer' not in checkpoint:  # saving it was turned off
         return ''
     for name, wrapper, state in _wrappers(runner.optim_wrapper, checkpoint['optimizer']):
         if not isinstance(state, dict) or 'param_groups' not in state:
@@ -147,7 +147,7 @@ def _compare_optimizers(runner: Runner, checkpoint: dict, before: dict, kept: li
 
 
 def _wrappers(wrapper: Any, state: dict) -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, optimizer wrapper and saved state, several where several optimizers take turns."""
+    """Yield name, optimizer wrapper and saved state of each optimizer."""
     if hasattr(wrapper, 'optimizer'):
         yield '', wrapper, state
     else:
@@ -173,14 +173,14 @@ def _compare_groups(optimizer: Any, old: list[dict], settings: dict, cfg: Config
             'parts of the model, or optim_wrapper.paramwise_cfg)'
         )
     others = set() if saved or not old else (set(new[0]) ^ set(old[0])) - SHARED_SETTINGS
-    if others:  # of a checkpoint without its config
+    if others:  # the checkpoint has no config
         return (
             f'its optimizer was not {name}, the optim_wrapper.optimizer of the config: '
             f'{", ".join(sorted(others))} belong to only one of them'
         )
     text = str(cfg.get('param_scheduler'))
     for key in ('lr', 'weight_decay'):
-        if key not in new[0] or key == 'lr' and 'OneCycle' in text:  # which sets one rate for all groups
+        if key not in new[0] or key == 'lr' and 'OneCycle' in text:  # OneCycleLR sets one rate for all groups
             continue
         values = [[_number(group.get(f'initial_{key}', group.get(key))) for group in groups] for groups in (old, new)]
         tops = [max(each, default=0) for each in values]
@@ -202,7 +202,7 @@ def _number(value: Any) -> float:
 
 
 def _compare_schedules(runner: Runner, checkpoint: dict, before: dict, kept: list[str]) -> str:
-    """Compare number and kinds of schedules; of numbers in them, those of the run count."""
+    """Compare number and types of the schedules; their numbers are taken from the checkpoint."""
     new, saved = runner.cfg.get('param_scheduler'), checkpoint.get('param_schedulers')
     hook = (runner.cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if (
@@ -210,7 +210,7 @@ def _compare_schedules(runner: Runner, checkpoint: dict, before: dict, kept: lis
         and 'type' not in new
         or isinstance(saved, dict)
         or not hook.get('save_param_scheduler', True)
-    ):  # of several optimizers, or not saved on purpose
+    ):  # several optimizers, or saving is turned off
         return ''
     new = [new] if isinstance(new, dict) else list(new or [])
     old = before.get('param_scheduler')
@@ -245,7 +245,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _compare_averages(runner: Runner, checkpoint: dict) -> str:
-    """An added EMAHook begins with the weights as they are; without it, training would go on with averaged ones."""
+    """Compare the use of EMA: without an EMAHook, training would continue with the averaged weights."""
     if 'ema_state_dict' in checkpoint and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
         return 'its weights are averages, kept by an EMAHook, and custom_hooks has none'
     return ''

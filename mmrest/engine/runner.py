@@ -1,22 +1,27 @@
-"""Runner with validated data, random states that a resumed run repeats, and checkpoints that are never half written."""
+"""Runner with data validation, reproducible resuming and atomic checkpoints."""
 
 from __future__ import annotations
 
+import logging
+import shutil
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader, IterableDataset
 
+from ..checkpoints.loading import inner_model
 from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
-from .batches import require_one_size
+from .batches import check_image_sizes
 from .data import base_datasets
+from .devices import replace_sync_bn
 from .errors import UsageError, describe_missing
 from .hooks import (
     AtomicCheckpointHook,
@@ -27,9 +32,9 @@ from .hooks import (
     keep_mmcv_in_float32,
 )
 from .launch import distribute_on_cpus
-from .machine import replace_sync_bn
 from .resume_checks import check_resumable, loop_class
 from .seeding import SeededBatchSampler, SeededDataLoader
+from .validation.optimizers import find_unmatched_keys
 from .validation.signatures import find_class
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -37,26 +42,54 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @RUNNERS.register_module()
 class CheckedRunner(Runner):
-    """mmengine's runner, with data validated as they are read, seeded batches and atomic checkpoints.
+    """mmengine's runner with data validation, seeded batches and atomic checkpoints.
 
-    * Files that cannot be used are named before they are used (``check_samples = False`` in the config turns that off).
-    * The random numbers of a run that is resumed are those of one that was never interrupted.
-    * Checkpoints are there whole or not at all: :class:`AtomicCheckpointHook` stands in for mmengine's CheckpointHook.
-    * The work dir stays as it is until :meth:`write_config`: the config of a run that is resumed may lie there, and
-      whether this one goes with its checkpoint is known only when model and optimizer are built.
+    * Invalid files raise an error that names them (``check_samples = False`` in the config turns this off).
+    * A resumed run draws the same random numbers as an uninterrupted one.
+    * Checkpoints are written atomically: :class:`AtomicCheckpointHook` replaces mmengine's CheckpointHook.
+    * The config in the work dir is not overwritten before :meth:`write_config`: a resumed run is compared with its
+      checkpoint first, which needs the model and the optimizer.
+    * A run that fails while it is built leaves no log folder.
 
-    The config stays as it is, so that others can run it without this package: :func:`build_runner` chooses this class.
+    The config is not changed, so that it also works without this package: :func:`build_runner` chooses this class.
     """
 
+    def __init__(self, *args, **kwargs) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except Exception:
+            self.remove_logs()
+            raise
+
+    def remove_logs(self) -> None:
+        """Delete the log folder of a run that did not start, and its work dir if that is empty."""
+        folder = getattr(self, '_log_dir', None)
+        if folder is None or not is_main_process():
+            return
+        logger = getattr(self, 'logger', None)
+        for handler in list(logger.handlers) if logger else ():
+            if isinstance(handler, logging.FileHandler):
+                handler.close()
+                logger.removeHandler(handler)
+        # mmengine registers both globally by name; another run in this process would write into the deleted folder.
+        for instance in (logger, getattr(self, 'visualizer', None)):
+            for cls in type(instance).__mro__:
+                registered = vars(cls).get('_instance_dict', {})
+                for name in [name for name, each in registered.items() if each is instance]:
+                    del registered[name]
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # not empty
+            Path(self.work_dir).rmdir()
+
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
-        """Register the config's hooks and those that every run has."""
+        """Register the hooks of the config and those of every run."""
         super().register_hooks(default_hooks, custom_hooks)
         if self._checks_samples:
             self.register_hook(ValidatePipelineHook())
         self.register_hook(RandomStateHook())
 
     def register_hook(self, hook: Hook | dict, priority: Any = None) -> None:
-        """Register a hook; a config of mmengine's CheckpointHook makes an :class:`AtomicCheckpointHook`."""
+        """Register a hook; CheckpointHook in a config is replaced by :class:`AtomicCheckpointHook`."""
         if isinstance(hook, dict) and find_class(HOOKS, hook.get('type'), hook.get('_scope_')) is CheckpointHook:
             hook = dict(hook, type=AtomicCheckpointHook)
         super().register_hook(hook, priority)
@@ -64,10 +97,15 @@ class CheckedRunner(Runner):
     def build_dataloader(
         self, dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a data loader of this run from its config, as loops do; a built one is left alone.
+        """Build a data loader with validated datasets and, for training, seeded batches.
+
+        Args:
+            dataloader (DataLoader | dict): Config; an instance is returned unchanged.
+            seed (int, optional): Seed of the sampler and the workers.
+            diff_rank_seed (bool): Use a different seed in each process.
 
         Raises:
-            DataError: Its annotations or images cannot be used.
+            DataError: Annotations or images are invalid.
         """
         if isinstance(dataloader, DataLoader):
             return dataloader
@@ -78,17 +116,17 @@ class CheckedRunner(Runner):
             loader = super().build_dataloader(config, seed=seed, diff_rank_seed=diff_rank_seed)
         if self._checks_samples:
             validate_dataset(loader.dataset)
-            require_one_size(loader, self, dataloader)
+            check_image_sizes(loader, self, dataloader)
         return self._seed_batches(loader) if dataloader is self._train_dataloader else loader
 
     def _seed_batches(self, loader: DataLoader) -> DataLoader:
-        """Return a training loader whose samples depend on their positions."""
+        """Return a training loader with a :class:`SeededBatchSampler`, if loop and loader support it."""
         kind = loop_class(self._train_loop, self.cfg.get('default_scope'))
         known = kind is not None and issubclass(kind, (EpochBasedTrainLoop, IterBasedTrainLoop))
         if not known or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
             self.logger.warning(
-                'The random state of this run cannot be restored when it is resumed: its loop or its '
-                'data loader is of a kind of its own.'
+                'The random state of this run cannot be restored when it is resumed: its training loop or '
+                'its data loader is a custom one.'
             )
             return loader
         return SeededDataLoader(
@@ -103,7 +141,7 @@ class CheckedRunner(Runner):
         return self.cfg.get('check_samples', True)
 
     def dump_config(self) -> None:
-        """Do nothing; mmengine calls this at the end of building."""
+        """Do nothing when mmengine calls this during construction; see :meth:`write_config`."""
 
     def write_config(self) -> None:
         """Write the config into the work dir."""
@@ -111,19 +149,18 @@ class CheckedRunner(Runner):
 
 
 def build_runner(cfg: Config, train: bool = False) -> Runner:
-    """Build the config's runner; it reports what fits whenever it loads a checkpoint.
+    """Build the runner of a config, with a report whenever it loads a checkpoint.
 
-    It is a :class:`CheckedRunner`, based on the Runner that the config names as ``runner_type``,
-    if any. A runner of another kind, such as FlexibleRunner, is built as it is.
+    The runner is a :class:`CheckedRunner`, derived from the ``runner_type`` of the config if that is a Runner. Other
+    runners, such as FlexibleRunner, are built unchanged.
 
     Args:
-        cfg (Config): From :func:`prepare_train` or :func:`prepare_test`.
+        cfg (Config): Config from :func:`prepare_train` or :func:`prepare_test`.
         train (bool): Build the optimizer as well.
 
     Raises:
-        UsageError: There is no such ``runner_type``, a package that the config needs is not installed, a part of this
-            package was given an argument that it refuses, or a checkpoint that is to be resumed is from another kind
-            of run.
+        UsageError: ``runner_type`` is unknown, a package is not installed, an argument is invalid, or the checkpoint
+            to resume does not match the config.
     """
     replace_sync_bn(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
@@ -131,16 +168,20 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     try:
         kind = find_runner(cfg)
         runner = kind.from_cfg(cfg) if kind else RUNNERS.build(cfg)
-        if train and isinstance(runner, CheckedRunner):
-            _build_optimizer(runner)
-            if cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
-                check_resumable(runner, cfg.load_from)
         if isinstance(runner, CheckedRunner):
+            try:
+                if train:
+                    _build_optimizer(runner)
+                if train and cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
+                    check_resumable(runner, cfg.load_from)
+            except Exception:
+                runner.remove_logs()
+                raise
             runner.write_config()
     except ModuleNotFoundError as error:
         raise UsageError(describe_missing('This config', error)) from error
     except ValueError as error:
-        cause = error  # mmengine wraps it once for every module that is built around the one that raised it
+        cause = error  # mmengine wraps the error once for every enclosing module
         while cause.__context__ is not None:
             cause = cause.__context__
         if Path(traceback.extract_tb(cause.__traceback__)[-1].filename).is_relative_to(PACKAGE):
@@ -150,20 +191,20 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
         if 'unexpected keyword argument' not in str(error):
             raise
         raise UsageError(f'The config cannot be used: {error}') from error
-    # Not in the config, which the runner saves and others may run without this package.
+    # Not in the config, which also has to work without this package.
     runner.register_hook(LoadReportHook(testing=not train))
     runner.register_hook(BatchReportHook())
     return runner
 
 
 def find_runner(cfg: Config) -> type[CheckedRunner] | None:
-    """Return the class to build a config's runner with, based on the one that it names as ``runner_type``.
+    """Return the runner class of a config: :class:`CheckedRunner`, derived from its ``runner_type`` if given.
 
     Args:
-        cfg (Config): Whole config.
+        cfg (Config): Full config.
 
     Returns:
-        type | None: None where that is no :class:`mmengine.runner.Runner`, such as FlexibleRunner.
+        type | None: None if ``runner_type`` is not a :class:`mmengine.runner.Runner`, such as FlexibleRunner.
 
     Raises:
         UsageError: ``runner_type`` is not registered.
@@ -171,8 +212,8 @@ def find_runner(cfg: Config) -> type[CheckedRunner] | None:
     kind = find_class(RUNNERS, cfg.get('runner_type', Runner), cfg.get('default_scope'))
     if kind is None:
         raise UsageError(
-            f'runner_type = {cfg.runner_type!r} is not registered in RUNNERS: check its spelling, or name '
-            'the module that registers it in custom_imports.'
+            f'runner_type = {cfg.runner_type!r} is not registered in RUNNERS: check the spelling, or add '
+            'the module that registers it to custom_imports.'
         )
     if not isinstance(kind, type) or not issubclass(kind, Runner):
         return None
@@ -182,12 +223,18 @@ def find_runner(cfg: Config) -> type[CheckedRunner] | None:
 
 
 def _build_optimizer(runner: Runner) -> None:
-    """Build the runner's optimizer before it trains, to know of mistakes early and to mend its base_lr."""
+    """Build the optimizer before training, to report mistakes early and to correct its logged base_lr."""
     if (runner.cfg.get('optim_wrapper') or {}).get('dtype') == 'bfloat16':
         keep_mmcv_in_float32(runner.model)
+    unmatched = find_unmatched_keys(runner.cfg.get('optim_wrapper'), inner_model(runner.model))
+    if unmatched:
+        runner.logger.warning(
+            f'No parameter name contains {", ".join(map(repr, unmatched))} of '
+            'optim_wrapper.paramwise_cfg.custom_keys: the settings have no effect. Check the spelling.'
+        )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     base = getattr(runner.optim_wrapper, 'base_param_settings', None)
     scaling = runner.cfg.get('auto_scale_lr') or {}
     if base and scaling.get('enable'):
-        # mmengine scales the param groups only, and would log an unscaled base_lr beside them.
+        # mmengine scales the parameter groups only, and would log the unscaled base_lr.
         base['lr'] *= runner.world_size * runner.cfg.train_dataloader.batch_size / scaling.base_batch_size

@@ -1,4 +1,4 @@
-"""Reading the config in a checkpoint, which is Python, without running it."""
+"""Reading of the config in a checkpoint without running its Python code."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def read_saved_config(meta: dict) -> dict[str, Any]:
-    """Return what the config in a checkpoint's ``meta`` sets at its top level.
+    """Return the top-level variables of the config in the ``meta`` of a checkpoint.
 
     Args:
-        meta (dict): Of a checkpoint that mmengine saved.
+        meta (dict): ``meta`` of a checkpoint saved by mmengine.
 
     Returns:
-        dict: Values made of ``dict(...)``, lists, tuples, numbers and text; anything else is left out. Empty if there
-        is no config.
+        dict: Values that consist of ``dict(...)``, lists, tuples, numbers and strings; others are skipped. Empty if
+            there is no config.
     """
     try:
         body = ast.parse(meta.get('cfg') or '').body

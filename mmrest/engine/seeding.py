@@ -1,9 +1,9 @@
-"""Random numbers that depend on a run's seed and its position alone, so that a resumed run repeats none and skips none.
+"""Random states derived from the seed and the position of a run, so that a resumed run continues the same sequence.
 
-mmengine saves no state of random number generators, and gives data loading the same seeds at every start. Here, every
-random state is derived anew, from numbers that a resumed run knows: before each step for the model, and before each
-sample for its augmentation, wherever it is loaded. So neither the interval of checkpoints matters nor the number of
-worker processes, and what workers had loaded ahead when a run was killed is loaded again.
+mmengine does not save the state of random number generators and seeds data loading identically at every start. Here,
+every random state is derived from numbers that a resumed run knows: before each step for the model, and before each
+sample for its augmentation. Results therefore do not depend on the checkpoint interval or the number of workers, and
+samples that workers had prefetched when a run was killed are loaded again.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-# First number of a position: the purpose of the random state.
+# First argument of derive_seed(): the purpose of the random state.
 MODEL, EPOCH, DATA = range(3)
 
 
 def derive_seed(*numbers: int) -> int:
-    """A seed from several numbers (>= 0): 64 bits that look random, and differ for almost equal numbers."""
+    """Hash non-negative integers to a 64-bit seed with ``numpy.random.SeedSequence``."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def set_random_state(seed: int, devices: bool = False) -> None:
-    """Seed the global generators of Python, NumPy and PyTorch.
+    """Seed the global random number generators of Python, NumPy and PyTorch.
 
     Args:
-        seed (int): 64 bits.
-        devices (bool): Those of GPUs and the like as well, which takes some ten times as long as all the rest.
+        seed (int): 64-bit seed.
+        devices (bool): Seed the generators of GPUs and other devices as well, which is about ten times slower.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -42,14 +42,14 @@ def set_random_state(seed: int, devices: bool = False) -> None:
 
 
 class SeededBatch(list):
-    """Indices of a batch that seed the global generators, each before it is handed out.
+    """Indices of a batch; iterating over them seeds the global generators before each index.
 
-    A data loader loads a sample as soon as it takes its index, in whichever process, so each sample has a random state
-    of its own. Indexing, slicing, pickling and copying seed nothing.
+    A data loader loads each sample right after it takes the index from the iterator, in any process, so every sample
+    gets a random state of its own. Indexing, slicing, pickling and copying do not seed.
 
     Args:
         indices (Iterable[int]): Indices of samples.
-        seed (int): 64 bits.
+        seed (int): 64-bit seed.
     """
 
     def __init__(self, indices: Iterable[int], seed: int) -> None:
@@ -57,23 +57,27 @@ class SeededBatch(list):
         self.seed = seed
 
     def __iter__(self) -> Iterator[int]:
-        for number, index in enumerate(super().__iter__()):
-            set_random_state(derive_seed(self.seed, number))
+        for seed, index in zip(self.sample_seeds(), super().__iter__()):
+            set_random_state(seed)
             yield index
+
+    def sample_seeds(self) -> list[int]:
+        """Return the seed of each sample."""
+        return [derive_seed(self.seed, number) for number in range(len(self))]
 
     def __reduce__(self) -> tuple:
         return type(self), (self[:], self.seed)
 
 
 class SeededBatchSampler(Sampler):
-    """Batches of indices from another sampler, each with a seed made of its position.
+    """Batch sampler that wraps another one and seeds each batch by its position.
 
     Args:
         batch_sampler (Sampler): Yields lists of indices.
-        seed (int): Of the run.
-        rank (int): Of this process.
-        endless (bool): For a loop that counts iterations: start over at the end, and let :meth:`seek` find a
-            position. Else positions are counted in each epoch.
+        seed (int): Seed of the run.
+        rank (int): Rank of this process.
+        endless (bool): Start over at the end and support :meth:`seek`, for iteration-based loops. False: positions
+            are counted within each epoch.
     """
 
     def __init__(self, batch_sampler: Any, seed: int, rank: int, endless: bool) -> None:
@@ -84,10 +88,10 @@ class SeededBatchSampler(Sampler):
         self.epoch = 0
         self._position = 0
         self._source = self._start_over() if endless else None
-        self._handed_out: list | None = []
+        self._consumed: list | None = []  # batches to replay in seek()
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'batch_sampler':  # while it is being copied
+        if name == 'batch_sampler':  # not set yet while an instance is copied
             raise AttributeError(name)
         return getattr(self.batch_sampler, name)  # batch_size, drop_last, sampler
 
@@ -96,40 +100,39 @@ class SeededBatchSampler(Sampler):
 
     def __iter__(self) -> Iterator[SeededBatch]:
         if not self.endless:
-            for number, batch in enumerate(self.batch_sampler):
-                yield self._with_seed(batch, number)
+            for position, batch in enumerate(self.batch_sampler):
+                yield SeededBatch(batch, self._batch_seed(position))
             return
         for batch in self._source:
-            if self._handed_out is not None:
-                self._handed_out.append(batch)
+            if self._consumed is not None:
+                self._consumed.append(batch)
             self._position += 1
-            yield self._with_seed(batch, self._position - 1)
+            yield SeededBatch(batch, self._batch_seed(self._position - 1))
 
-    def sample_seeds(self, number: int, count: int) -> list[int]:
-        """The seeds of the ``count`` samples in the batch of this number in the epoch, or in an endless run."""
-        seed = derive_seed(DATA, self.seed, self.rank, self.epoch, number)
-        return [derive_seed(seed, sample) for sample in range(count)]
+    def sample_seeds(self, position: int, count: int) -> list[int]:
+        """Return the seeds of the ``count`` samples of the batch at a position."""
+        return SeededBatch(range(count), self._batch_seed(position)).sample_seeds()
 
     def seek(self, position: int) -> None:
-        """Go to a position of an endless run, counted from its beginning; to be called once, before its first step.
+        """Continue an endless sampler at a position; call it at most once, before the first step.
 
         Args:
-            position (int): Number of batches, from the beginning, that are not to come (again).
+            position (int): Number of batches to skip, counted from the start of the run.
         """
-        self._source = itertools.chain(self._handed_out, self._source)
+        self._source = itertools.chain(self._consumed, self._source)
         next(itertools.islice(self._source, position, position), None)
         self._position = position
-        self.settle()
+        self.disable_seek()
 
-    def settle(self) -> None:
-        """Stop noting what is handed out: there will be no :meth:`seek`."""
-        self._handed_out = None
+    def disable_seek(self) -> None:
+        """Stop recording batches for :meth:`seek`."""
+        self._consumed = None
 
-    def _with_seed(self, batch: Iterable[int], number: int) -> SeededBatch:
-        return SeededBatch(batch, derive_seed(DATA, self.seed, self.rank, self.epoch, number))
+    def _batch_seed(self, position: int) -> int:
+        return derive_seed(DATA, self.seed, self.rank, self.epoch, position)
 
     def _start_over(self) -> Iterator[list]:
-        """The batches again and again; samplers that can be told the round are told."""
+        """Repeat the wrapped sampler endlessly, calling ``set_epoch`` before each repetition if it exists."""
         for round_ in itertools.count():
             empty = True
             for batch in self.batch_sampler:
@@ -143,11 +146,11 @@ class SeededBatchSampler(Sampler):
 
 
 class SeededDataLoader(DataLoader):
-    """Data loader with the settings of another one, but for its batch sampler.
+    """Data loader with the settings of another one and a seeded batch sampler.
 
     Args:
-        loader (DataLoader): Built already, not yet iterated over.
-        batch_sampler (SeededBatchSampler): Sampler of the batches.
+        loader (DataLoader): Data loader to copy the settings from; not iterated over yet.
+        batch_sampler (SeededBatchSampler): Batch sampler to use.
     """
 
     def __init__(self, loader: DataLoader, batch_sampler: SeededBatchSampler) -> None:
@@ -157,9 +160,9 @@ class SeededDataLoader(DataLoader):
 
     @property
     def batch_size(self) -> int | None:
-        """Images of a batch, for hooks that ask for it; a DataLoader with a batch sampler says None."""
+        """Batch size of the batch sampler; a plain DataLoader with a batch sampler has None, which hooks reject."""
         return getattr(self.batch_sampler, 'batch_size', None)
 
     @batch_size.setter
     def batch_size(self, value: int | None) -> None:
-        pass  # DataLoader sets it to None beside a batch sampler
+        pass  # DataLoader.__init__() sets it to None

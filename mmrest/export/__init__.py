@@ -1,4 +1,6 @@
-from .suppression import apply_nms
+"""Export of models to ONNX and ``torch.export``."""
+
+from .nms import apply_nms
 from .targets import Target, backbone_target, config_target
 from .verify import Difference, compare
 from .write import export, read_metadata

@@ -1,4 +1,4 @@
-"""Adaptive average pooling in a form that a graph of any size can hold."""
+"""Adaptive average pooling that can be exported at dynamic sizes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class AveragingPool2d(nn.Module):
-    """``nn.AdaptiveAvgPool2d`` as two matrix products, the same values up to rounding.
+    """``nn.AdaptiveAvgPool2d`` as two matrix products, with equal values up to rounding.
 
-    Bin i of k over n pixels averages the pixels from floor(i n / k) up to, not including, ceil((i + 1) n / k).
-    Bins of neighbours overlap where k does not divide n, which no pooling of a fixed window can do; so ONNX has
-    no operator for it. A matrix with the weights of every bin as a row is made from the size of the map.
+    Bin i of k over n pixels averages the pixels from floor(i n / k) to ceil((i + 1) n / k) - 1. Neighboring bins
+    overlap where k does not divide n, for which ONNX has no operator. Here the weights of the bins are a matrix that
+    the graph computes from the size of the map.
 
     Args:
-        output_size (tuple[int | None, int | None]): Bins in rows and columns; None: as many as there are pixels.
+        output_size (tuple[int | None, int | None]): Number of bins in rows and columns; None keeps the size.
     """
 
     def __init__(self, output_size: tuple[int | None, int | None]) -> None:
@@ -22,7 +22,7 @@ class AveragingPool2d(nn.Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, *output_size)."""
+        """Pool maps (B, C, H, W) to (B, C, *output_size)."""
         rows, columns = self.output_size
         if columns is not None:
             x = x @ averaging_matrix(x.shape[-1], columns, x).t()
@@ -32,7 +32,7 @@ class AveragingPool2d(nn.Module):
 
 
 def averaging_matrix(pixels: int, bins: int, like: Tensor) -> Tensor:
-    """(bins, pixels): what each pixel contributes to each bin. In the dtype and on the device of ``like``."""
+    """Return the weight of each pixel in each bin, (bins, pixels), in the dtype and on the device of ``like``."""
     bin_index = torch.arange(bins, device=like.device)[:, None]
     pixel = torch.arange(pixels, device=like.device)[None]
     start = bin_index * pixels // bins
@@ -42,7 +42,7 @@ def averaging_matrix(pixels: int, bins: int, like: Tensor) -> Tensor:
 
 
 def replace_adaptive_pools(module: nn.Module) -> None:
-    """Replace, in place, every adaptive average pooling to more than one bin; one bin is a plain mean already."""
+    """Replace every adaptive average pooling of a module in place, except those to one bin, which are plain means."""
     for name, child in module.named_children():
         if isinstance(child, nn.AdaptiveAvgPool2d):
             size = child.output_size

@@ -1,7 +1,7 @@
-"""What is exported: models as functions from images alone to tensors alone.
+"""Export targets: models as functions from image tensors to tensors.
 
-Preprocessing stays outside: a graph takes images that are normalised already, and the metadata of the file say how.
-So does what has no fixed size: the suppression of overlapping boxes (:func:`mmrest.export.apply_nms`).
+Preprocessing is not part of the graph, which takes normalized images; the metadata of the file give mean and standard
+deviation. Non-maximum suppression is not part of it either: see :func:`mmrest.export.apply_nms`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SEGMENTATION_OUTPUTS = ('logits', 'labels')
 
 @dataclass
 class Target:
-    """A model to export.
+    """Model to export.
 
     Attributes:
-        name (str): For messages and the file's metadata.
+        name (str): Name for messages and metadata.
         task (str): 'backbone', 'detection' or 'segmentation'.
-        original (nn.Module): From images (B, C, H, W) to a tuple of tensors, as the model computes it.
-        outputs (dict[str, str]): Names of these tensors, and what they are.
-        metadata (dict[str, str]): More to write into the file.
+        original (nn.Module): Unchanged model as a function from images (B, C, H, W) to a tuple of tensors.
+        outputs (dict[str, str]): Names and descriptions of these tensors.
+        metadata (dict[str, str]): Further metadata of the file.
     """
 
     name: str
@@ -46,15 +46,16 @@ class Target:
 
     @property
     def in_channels(self) -> int:
+        """Number of channels of the images."""
         return image_channels(self.original)
 
     @property
-    def windowed(self) -> bool:
-        """Whether attention works inside windows, whose number and shapes depend on the image's size."""
+    def has_windows(self) -> bool:
+        """True for attention in windows, whose number and shapes depend on the size of the image."""
         return any(isinstance(module, EMSAv2) and module.window_size is not None for module in self.original.modules())
 
     def exportable(self) -> nn.Module:
-        """A copy that computes the same with operators that exist elsewhere, at any size."""
+        """Return an equivalent copy of the model with operators that can be exported at dynamic sizes."""
         module = deepcopy(self.original).eval()
         replace_adaptive_pools(module)
         for part in module.modules():
@@ -64,26 +65,26 @@ class Target:
 
 
 class FeatureMaps(nn.Module):
-    """A backbone's maps, as a tuple."""
+    """Backbone that returns its feature maps as a tuple."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, C, H, W) -> per emitted stage (B, C_i, H_i, W_i)."""
+        """Return maps (B, C_i, H_i, W_i) of the stages in ``out_indices`` for images (B, C, H, W)."""
         return tuple(self.backbone(images))
 
 
 class DecodedBoxes(nn.Module):
-    """A dense detector of mmdet up to its decoded boxes, all of them: nothing is left out or suppressed."""
+    """Dense detector of mmdet that returns all decoded boxes, without thresholds and suppression."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) -> boxes (B, N, 4), scores (B, N, classes) and the pyramid level of each box (N,)."""
+        """Return boxes (B, N, 4), scores (B, N, classes) and pyramid levels (N,) for images (B, 3, H, W)."""
         head = self.detector.bbox_head
         all_scores, all_deltas = head(self.detector.extract_feat(images))
         sizes = [x.shape[-2:] for x in all_scores]
@@ -102,10 +103,10 @@ class DecodedBoxes(nn.Module):
 
 
 class ResizedLogits(nn.Module):
-    """A segmentor of mmseg up to logits of the image's size, and to the label of each pixel.
+    """Segmentor of mmseg that returns logits in the size of the image, labels, or both.
 
     Args:
-        segmentor (nn.Module): mmseg's EncoderDecoder. It is run on the whole image, whatever its test mode.
+        segmentor (nn.Module): EncoderDecoder of mmseg; it runs on the whole image in any test mode.
         outputs (Sequence[str]): 'logits', 'labels' or both.
     """
 
@@ -115,7 +116,7 @@ class ResizedLogits(nn.Module):
         self.outputs = tuple(outputs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> logits (B, classes, H, W) and labels (B, H, W), or one of them."""
+        """Return logits (B, classes, H, W), int64 labels (B, H, W), or both, for images (B, 3, H, W)."""
         head = self.segmentor.decode_head
         logits = head(self.segmentor.extract_feat(images))
         logits = F.interpolate(logits, size=images.shape[-2:], mode='bilinear', align_corners=False)
@@ -128,19 +129,19 @@ class ResizedLogits(nn.Module):
 
 
 def _by_prior(x: Tensor, channels: int) -> Tensor:
-    """(B, priors * channels, H, W) -> (B, H * W * priors, channels), in the order of mmdet's priors."""
+    """Rearrange (B, priors * channels, H, W) to (B, H * W * priors, channels), in the order of the priors of mmdet."""
     return x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, channels))
 
 
 def backbone_target(
     name: str, arch: str | None = None, checkpoint: str | None = None, options: dict[str, Any] | None = None
 ) -> Target:
-    """A backbone of this package, on its own.
+    """Make the target of a backbone of this package.
 
     Args:
-        name (str): A key of :data:`mmrest.apis.models.BACKBONES`.
-        arch (str, optional): Its architecture; default: the backbone's.
-        checkpoint (str, optional): Its weights, published or own, a detector's as well; None: initial ones.
+        name (str): A key of :data:`mmrest.apis.BACKBONES`.
+        arch (str, optional): Architecture; default: that of the class.
+        checkpoint (str, optional): Checkpoint of the backbone or of a model with it; default: initial weights.
         options (dict, optional): Further arguments of the backbone.
 
     Raises:
@@ -160,17 +161,17 @@ def config_target(
     part: str = 'auto',
     outputs: Sequence[str] = SEGMENTATION_OUTPUTS,
 ) -> Target:
-    """The model of a config: RetinaNet up to decoded boxes, UPerNet up to logits, or any model's backbone.
+    """Make the target of a config: RetinaNet up to decoded boxes, UPerNet up to logits, or the backbone of any model.
 
     Args:
         config (str): Config file.
-        checkpoint (str, optional): The model's weights; None: initial ones.
-        options (dict, optional): Dotted keys to values, merged into the config.
-        part (str): 'model': whole; 'backbone': that alone; 'auto': whole.
-        outputs (Sequence[str]): What a segmentor emits, 'logits', 'labels' or both.
+        checkpoint (str, optional): Checkpoint of the model; default: initial weights.
+        options (dict, optional): From dotted keys to values, merged into the config.
+        part (str): 'model' or 'auto' for the whole model, 'backbone' for the backbone alone.
+        outputs (Sequence[str]): Outputs of a segmentor, 'logits', 'labels' or both.
 
     Raises:
-        UsageError: The config cannot be used, or its model is of a kind that is not exported whole.
+        UsageError: The config cannot be used, or its model cannot be exported as a whole.
         CheckpointError: The checkpoint cannot be read, or does not fit.
     """
     loaded = init_model(config, checkpoint or 'none', options)
@@ -184,7 +185,7 @@ def config_target(
 
 def _of_backbone(name: str, backbone: nn.Module) -> Target:
     if getattr(backbone, 'out_indices', None) is None:
-        raise UsageError(f'The backbone of {name} does not say which stages it emits (out_indices).')
+        raise UsageError(f'The backbone of {name} has no out_indices, which name its outputs.')
     strides = getattr(backbone, 'out_strides', None)
     outputs = {f'stage{i + 1}': 'float32 (batch, channels, rows, columns)' for i in backbone.out_indices}
     for output, stride in zip(outputs, strides or ()):
@@ -250,12 +251,12 @@ def _not_whole(loaded: LoadedModel, head: Any) -> UsageError:
 
 
 def _preprocessing(preprocessor: nn.Module) -> dict[str, str]:
-    """What the data preprocessor of a model does, which the graph does not."""
+    """Return metadata on the work of the data preprocessor, which is not part of the graph."""
     metadata = {}
     if getattr(preprocessor, 'mean', None) is not None:
         metadata['mean'] = json.dumps([round(float(x), 6) for x in preprocessor.mean.flatten()])
         metadata['std'] = json.dumps([round(float(x), 6) for x in preprocessor.std.flatten()])
-    # Images are read as BGR; each library has a name of its own for turning them.
+    # Images are read as BGR, and each library has its own attribute for the conversion to RGB.
     names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
     metadata['channel_order'] = 'RGB' if any(getattr(preprocessor, name, False) for name in names) else 'BGR'
     divisor = getattr(preprocessor, 'pad_size_divisor', None) or getattr(preprocessor, 'size_divisor', None)
@@ -265,7 +266,7 @@ def _preprocessing(preprocessor: nn.Module) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A config as plain dicts and lists."""
+    """Convert a config to plain dicts and lists."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

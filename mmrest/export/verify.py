@@ -1,4 +1,4 @@
-"""Whether an exported file computes what the model does."""
+"""Comparison of an exported file with the model."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from torch import Tensor
 from ..engine import UsageError
 from .targets import Target
 
-# Height and width, one with odd sides; neither is the one that the graph was recorded with.
+# Heights and widths in pixels, one odd; the graph is recorded at another size.
 SHAPES = ((192, 256), (165, 229))
 BATCHES = (1, 3)
-# What a file may differ by: in units of an output's largest value, and of integers the share that differs.
+# Accepted differences: relative to the largest value of an output, and of integers the share that differs.
 TOLERANCE = 1e-4
 LABEL_TOLERANCE = 1e-3
-# Nor may it differ by more than that many times what the model itself loses in float32. Attention that is nearly
-# uniform, as with initial weights, is normalised by InstanceNorm until rounding shows.
-TIMES_OWN = 3
+# Also accepted is this multiple of the rounding error of the model itself in float32: InstanceNorm amplifies rounding
+# where attention is almost uniform, as with initial weights.
+MAX_ERROR_RATIO = 3
 
 
 @dataclass
 class Difference:
-    """How far an output is off the model in float64, at worst.
+    """Largest differences of an output from the model in float64.
 
     Attributes:
-        file (float): Of the exported file, in units of the output's largest value; of integers the share that differs.
-        model (float): Of the model itself, run in float32.
+        file (float): Difference of the exported file, relative to the largest value; of integers, the share of
+            elements that differ.
+        model (float): The same of the model itself in float32.
     """
 
     file: float = 0.0
     model: float = 0.0
 
     def is_rounding(self, integers: bool = False) -> bool:
-        return self.file <= max(LABEL_TOLERANCE if integers else TOLERANCE, TIMES_OWN * self.model)
+        """Check that the difference of the file is within the tolerances."""
+        return self.file <= max(LABEL_TOLERANCE if integers else TOLERANCE, MAX_ERROR_RATIO * self.model)
 
 
 def compare(
     target: Target, path: str | Path, shapes: Sequence[tuple[int, int]] = SHAPES, batches: Sequence[int] = BATCHES
 ) -> dict[str, Difference]:
-    """Run an exported file and the model it was made from, in float32 and in float64, on the same random images.
+    """Compare an exported file, and the model in float32, with the model in float64 on random images.
 
     Args:
-        target (Target): The model; its own form is run, not the one that was exported.
-        path (str | Path): ``.onnx``, run by onnxruntime on the CPU, or ``.pt2``, run by torch.
-        shapes (Sequence[tuple[int, int]]): Heights and widths.
-        batches (Sequence[int]): Numbers of images.
+        target (Target): Model; its original is run, not the exportable copy.
+        path (str | Path): File, ``.onnx`` for onnxruntime on the CPU or ``.pt2`` for torch.
+        shapes (Sequence[tuple[int, int]]): Heights and widths of the images in pixels.
+        batches (Sequence[int]): Batch sizes.
 
     Returns:
-        dict[str, Difference]: Of each output.
+        dict[str, Difference]: Largest differences by output.
 
     Raises:
-        UsageError: The file gives something of another shape, or an output that is not finite.
+        UsageError: An output of the file has another shape, or is not finite.
     """
     run = _runner(path)
     exact = copy.deepcopy(target.original).double()
@@ -70,18 +72,22 @@ def compare(
                 if right.shape != theirs.shape or not torch.isfinite(theirs).all():
                     raise UsageError(
                         f'The file is wrong at {batch} images of {shape[0]} x {shape[1]}: {name} has the shape '
-                        f'{tuple(theirs.shape)} where {tuple(right.shape)} is right, or values that are not finite.'
+                        f'{tuple(theirs.shape)} instead of {tuple(right.shape)}, or values that are not finite.'
                     )
                 worst[name].file = max(worst[name].file, _difference(right, theirs))
                 worst[name].model = max(worst[name].model, _difference(right, ours))
     return worst
 
 
-def check(differences: dict[str, Difference], integers: Sequence[str] = ('labels', 'levels')) -> None:
-    """Raise if one of the differences that :func:`compare` returns is more than rounding.
+def check_differences(differences: dict[str, Difference], integers: Sequence[str] = ('labels', 'levels')) -> None:
+    """Check the differences of :func:`compare`.
+
+    Args:
+        differences (dict[str, Difference]): Differences by output.
+        integers (Sequence[str]): Outputs of integers.
 
     Raises:
-        UsageError: It is.
+        UsageError: A difference exceeds the tolerances.
     """
     bad = {name: found for name, found in differences.items() if not found.is_rounding(name in integers)}
     if bad:
@@ -89,8 +95,8 @@ def check(differences: dict[str, Difference], integers: Sequence[str] = ('labels
             f'{name} by {found.file:.1e} (the model in float32 by {found.model:.1e})' for name, found in bad.items()
         )
         raise UsageError(
-            'The exported graph does not compute what the model does. Relative to the largest value, '
-            f'it is off in {listed}. Nothing was written.'
+            'The exported graph differs from the model. Relative to the largest value, '
+            f'it differs in {listed}. Nothing was written.'
         )
 
 
@@ -109,3 +115,13 @@ def _runner(path: str | Path) -> Callable[[Tensor], list[Tensor]]:
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     return lambda images: [torch.from_numpy(out) for out in session.run(None, {'images': images.numpy()})]
+
+
+def format_differences(differences: dict[str, Difference]) -> str:
+    """Text of what :func:`compare` returns, a line for each output."""
+    lines = [
+        "Largest differences from the model in float64, relative to an output's largest value; in brackets the "
+        "model's own in float32:"
+    ]
+    lines += [f'  {output}: {found.file:.1e} ({found.model:.1e})' for output, found in differences.items()]
+    return '\n'.join(lines)

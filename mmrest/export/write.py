@@ -1,11 +1,10 @@
-"""From a model to a file, by way of ``torch.export``."""
+"""Files of exported models, by ``torch.export``."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import logging
-import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from typing import Any, Iterator
 import torch
 
 from ..engine import UsageError
+from ..utils.fileio import atomic_path
 from ..version import __version__
 from .targets import Target
-from .verify import SHAPES, Difference, check, compare
+from .verify import SHAPES, Difference, check_differences, compare
 
-# The size at which a graph of dynamic size is recorded. Odd, so that nothing in it divides evenly by chance.
+# Batch and size at which graphs are recorded; odd, so that no size is divisible by chance.
 EXAMPLE = (2, (151, 213))
 PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 DIMS = {0: 'batch', 2: 'height', 3: 'width'}
@@ -32,48 +32,44 @@ def export(
     opset: int | None = None,
     verify: bool = True,
 ) -> dict[str, Difference]:
-    """Export a model to a file, which appears only when it is complete and has been found right.
+    """Export a model to a file, which appears when it is complete and has passed the comparison with the model.
 
     Args:
         target (Target): From :func:`~mmrest.export.backbone_target` or :func:`~mmrest.export.config_target`.
-        out (str | Path): ``.onnx``, or ``.pt2`` for a program of ``torch.export``.
-        static_shape (tuple[int, int], optional): Height and width to fix; None: both are dynamic. The batch always is.
-        opset (int, optional): Version of ONNX's operators; None: what torch recommends.
-        verify (bool): Compare the file with the model, by onnxruntime or torch.
+        out (str | Path): File to write, ``.onnx``, or ``.pt2`` for a program of ``torch.export``.
+        static_shape (tuple[int, int], optional): Fixed height and width in pixels. Default: dynamic ones. The batch is
+            always dynamic.
+        opset (int, optional): Version of the operator set of ONNX; default: that of torch.
+        verify (bool): Compare the file with the model before it appears.
 
     Returns:
-        dict[str, Difference]: What :func:`~mmrest.export.compare` returns; empty without ``verify``.
+        dict[str, Difference]: Result of :func:`~mmrest.export.compare`; empty without ``verify``.
 
     Raises:
-        UsageError: A package is missing, the model cannot be exported so, or the result is not right.
+        UsageError: A package is missing, the model cannot be exported, or the file differs from the model.
     """
     out = Path(out)
     if out.suffix not in ('.onnx', '.pt2'):
         raise UsageError(f'The file to write must end in .onnx or .pt2, got {out}.')
     check_packages(PACKAGES[: 3 if verify else 2] if out.suffix == '.onnx' else ())
-    if target.windowed and static_shape is None:
+    if target.has_windows and static_shape is None:
         raise UsageError(
             f"{target.name} has windows (style 'win', 'cwin' or 'hwin'), whose number and shapes depend on the size of "
-            "the image: a graph holds them at one size only. Give --static-shape HEIGHT WIDTH, or use style='global'."
+            "the image: a graph holds them at one size only. Give --shape H W, or use style='global'."
         )
     if static_shape is not None and min(static_shape) < 1:
-        raise UsageError(f'--static-shape takes two positive numbers, got {static_shape}.')
+        raise UsageError(f'--shape takes two positive numbers, got {static_shape}.')
     _check_opset(opset, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f'.unfinished-{os.getpid()}-{out.name}')
-    try:
-        program = record(target, static_shape)
+    program = record(target, static_shape)
+    differences = {}
+    with atomic_path(out) as partial:
         if out.suffix == '.pt2':
-            torch.export.save(program, unfinished, extra_files={'metadata.json': json.dumps(metadata_of(target))})
+            torch.export.save(program, partial, extra_files={'metadata.json': json.dumps(make_metadata(target))})
         else:
-            _write_onnx(target, program, unfinished, opset)
-        differences = {}
+            _write_onnx(target, program, partial, opset)
         if verify:
-            differences = compare(target, unfinished, SHAPES if static_shape is None else [tuple(static_shape)])
-            check(differences)
-        os.replace(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            differences = compare(target, partial, SHAPES if static_shape is None else [tuple(static_shape)])
+            check_differences(differences)
     return differences
 
 
@@ -90,10 +86,10 @@ def _check_opset(opset: int | None, out: Path) -> None:
 
 
 def record(target: Target, static_shape: tuple[int, int] | None = None) -> torch.export.ExportedProgram:
-    """The model as a program of ``torch.export``, with a dynamic batch and, without ``static_shape``, height and width.
+    """Record a model with ``torch.export``, with a dynamic batch and, without ``static_shape``, a dynamic size.
 
     Raises:
-        UsageError: torch is too old, or cannot record this model.
+        UsageError: torch is older than 2.7, or cannot record this model.
     """
     if not hasattr(torch.compiler, 'is_exporting'):
         raise UsageError(f'Export needs torch 2.7 or later; this is {torch.__version__}.')
@@ -109,20 +105,20 @@ def record(target: Target, static_shape: tuple[int, int] | None = None) -> torch
         ) from error
 
 
-def metadata_of(target: Target) -> dict[str, str]:
-    """What is written beside the graph: names and values, all strings; those with structure are JSON."""
+def make_metadata(target: Target) -> dict[str, str]:
+    """Return the metadata of a file, from names to strings; structured values are JSON."""
     return {
         'producer': f'mmrest {__version__}',
         'model': target.name,
         'task': target.task,
-        'input': f'images: float32 (batch, {target.in_channels}, height, width), normalised: (pixel - mean) / std',
+        'input': f'images: float32 (batch, {target.in_channels}, height, width), normalized: (pixel - mean) / std',
         'outputs': json.dumps(target.outputs),
         **target.metadata,
     }
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata of an exported ``.onnx`` file, JSON in it decoded."""
+    """Read the metadata of an exported ``.onnx`` file, with JSON decoded."""
     import onnx
 
     found = {prop.key: prop.value for prop in onnx.load(str(path), load_external_data=False).metadata_props}
@@ -132,9 +128,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 def _write_onnx(target: Target, program: torch.export.ExportedProgram, path: Path, opset: int | None) -> None:
     import onnx
 
-    # Of two exporters this is the one that goes by torch.export's program, in which sizes are symbols; the older one
-    # follows a run, and fixes whatever Python computes from a size.
-    with warnings.catch_warnings(), _quiet('torch.onnx'):  # which warns of packages that are of no use here
+    # The exporter of torch.export's programs keeps sizes as symbols; the older one, which traces a run, fixes them.
+    with warnings.catch_warnings(), _quiet('torch.onnx'):  # torch.onnx warns of packages that are not needed
         warnings.simplefilter('ignore', FutureWarning)
         converted = torch.onnx.export(
             program,
@@ -148,21 +143,21 @@ def _write_onnx(target: Target, program: torch.export.ExportedProgram, path: Pat
     written = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
     if opset not in (None, written):
         raise UsageError(f'--opset {opset}: torch could write the graph in version {written} only.')
-    strangers = {node.domain for node in model.graph.node} - {'', 'ai.onnx'}
-    if strangers or model.functions:
+    foreign = {node.domain for node in model.graph.node} - {'', 'ai.onnx'}
+    if foreign or model.functions:
         raise UsageError(
             f'The graph of {target.name} holds operators that are not of ONNX, of '
-            f'{", ".join(sorted(strangers)) or "functions"}.'
+            f'{", ".join(sorted(foreign)) or "functions"}.'
         )
     _name_dims(model.graph)
-    onnx.helper.set_model_props(model, metadata_of(target))
+    onnx.helper.set_model_props(model, make_metadata(target))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Errors only from a logger and those below it."""
+    """Silence a logger and its children, except for errors."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -173,7 +168,7 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 def _name_dims(graph: Any) -> None:
-    """Name the dynamic sizes: 'batch', 'height' and 'width' for torch's symbols, in formulas as well."""
+    """Replace the symbols of torch by 'batch', 'height' and 'width', also inside formulas of dynamic sizes."""
     dims = graph.input[0].type.tensor_type.shape.dim
     names = {dims[i].dim_param: name for i, name in DIMS.items() if dims[i].dim_param}
     for value in [*graph.input, *graph.output, *graph.value_info]:
@@ -183,14 +178,14 @@ def _name_dims(graph: Any) -> None:
 
 
 def check_packages(names: tuple[str, ...]) -> None:
-    """Raise if one of the packages is not installed.
+    """Check that packages are installed.
 
     Raises:
-        UsageError: It is not.
+        UsageError: A package is not installed.
     """
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f'Export needs {" and ".join(missing)}, which is not installed. Install what it takes with: '
+            f'Export needs {" and ".join(missing)}, which is not installed. Install all packages of the export with: '
             f'pip install {" ".join(PACKAGES)}   (or pip install -e ".[export]" in the folder of mmrest)'
         )

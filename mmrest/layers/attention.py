@@ -1,4 +1,8 @@
-"""Attention modules of ResT and ResTv2: they own the parameters and call :mod:`mmrest.ops`."""
+"""Attention modules of ResT and ResTv2.
+
+The attention itself is computed by :func:`mmrest.ops.emsa`. ``call_layer(layer, x)`` is ``layer(x)`` with the fast
+paths and workarounds of :mod:`mmrest.ops`.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,18 @@ from torch import Tensor, nn
 from ..ops import call_layer, crop_map, emsa, emsa_through, is_stock, resolve_impl
 from .sequential import LayerSequence
 from .tokens import to_map, to_tokens
-from .window import windowed
+from .window import attend_in_windows
 
 
 class HeadAttention(nn.Module):
     """Attention of all heads from queries, keys and values: :func:`mmrest.ops.emsa` as a module.
 
-    It has no parameters. Being a module, it can be hooked to count operations or to look at its inputs.
+    It has no parameters. As a module, it accepts hooks, e.g. to count operations or to read attention inputs.
 
     Args:
-        dropout_p (float): Dropout of the attention map in training.
-        attn_impl (str, optional): Implementation, as :func:`mmrest.ops.resolve_impl` takes it.
-        head_norm (bool): InstanceNorm of the maps of mixed heads.
+        dropout_p (float): Dropout rate of the attention map in training.
+        attn_impl (str, optional): Implementation of the attention, see :func:`mmrest.ops.resolve_impl`.
+        head_norm (bool): Apply InstanceNorm to the attention maps after head mixing.
     """
 
     def __init__(self, dropout_p: float = 0.0, attn_impl: str | None = None, head_norm: bool = True) -> None:
@@ -30,9 +34,16 @@ class HeadAttention(nn.Module):
         self.head_norm = head_norm
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mix: nn.Module | None = None) -> Tensor:
-        """(B, k, n, d), twice (B, k, n', d), and the 1x1 convolution across heads -> (B, k, n, d).
+        """Compute the attention of every head.
 
-        A convolution that is pruned, hooked, parametrized, or replaced by another module is called with whole maps.
+        Args:
+            q (Tensor): Queries (B, num_heads, N, d).
+            k, v (Tensor): Keys and values (B, num_heads, N', d).
+            mix (nn.Module, optional): 1x1 convolution across heads. One that is pruned, hooked, parametrized or
+                replaced by another module is called on the full attention map.
+
+        Returns:
+            Tensor: (B, num_heads, N, d).
         """
         dropout_p = self.dropout_p if self.training else 0.0
         if mix is None:
@@ -49,20 +60,20 @@ class HeadAttention(nn.Module):
 class EMSA(nn.Module):
     """Efficient multi-head self-attention of ResT (arXiv 2105.13677, equation 4).
 
-    Keys and values come from a map that a depthwise convolution shrinks ``sr_ratio`` times in both directions. With
-    more than one head, a 1x1 convolution lets the heads interact before the softmax, and an InstanceNorm restores
-    their diversity after it. That norm averages over a whole map, so features depend on everything in the image,
-    its padding in a batch included.
+    Keys and values come from a map that a depthwise convolution downsamples by ``sr_ratio``. With more than one head,
+    a 1x1 convolution mixes the heads before the softmax, and InstanceNorm restores their diversity after it.
+    InstanceNorm averages over the whole attention map, so features depend on the entire image, including the padding
+    it gets in a batch.
 
     Args:
         embed_dims (int): Number of channels C.
-        num_heads (int): Number of heads k; must divide C.
-        sr_ratio (int): Spatial reduction s of keys and values, an even number. 1: none.
-        head_mixing (bool): Interaction of heads with InstanceNorm; a single head never has it.
-        attn_drop_rate (float): Dropout of the attention map.
-        proj_drop_rate (float): Dropout of the output.
-        norm_layer (Callable): Builds the norm of the reduced map from its number of channels.
-        attn_impl (str, optional): Implementation of the attention, as :class:`HeadAttention` takes it.
+        num_heads (int): Number of heads; must divide C.
+        sr_ratio (int): Spatial reduction ratio of keys and values: 1 for none, else an even number.
+        head_mixing (bool): Mix the heads, followed by InstanceNorm. Has no effect with a single head.
+        attn_drop_rate (float): Dropout rate of the attention map.
+        proj_drop_rate (float): Dropout rate of the output.
+        norm_layer (Callable): Builds the norm of the reduced map from the number of channels.
+        attn_impl (str, optional): Implementation of the attention, see :func:`mmrest.ops.resolve_impl`.
 
     Raises:
         ValueError: ``num_heads`` does not divide ``embed_dims``, or ``sr_ratio`` is odd.
@@ -82,7 +93,7 @@ class EMSA(nn.Module):
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
-        if sr_ratio > 1 and sr_ratio % 2:  # its windows would not reach the border, and a small map would have none
+        if sr_ratio > 1 and sr_ratio % 2:  # kernels would miss the border, and a small map would have no keys
             raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
         self.num_heads = num_heads
         self.attend = HeadAttention(attn_drop_rate, attn_impl)
@@ -108,54 +119,39 @@ class EMSA(nn.Module):
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         q = call_layer(self.q, x)
-        reduced, reduced_shape = self.reduce(x, hw_shape)
+        reduced, _ = self.reduce(x, hw_shape)
         k, v = call_layer(self.kv, reduced).chunk(2, dim=-1)
         out = self.attend(self.split_heads(q), self.split_heads(k), self.split_heads(v), self.transform_conv)
-        out = self.add_upsampled(out.transpose(1, 2).flatten(2), reduced, q, k, v, hw_shape, reduced_shape)
-        return self.proj_drop(call_layer(self.proj, out))
+        return self.proj_drop(call_layer(self.proj, merge_heads(out)))
 
     def reduce(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """Reduce the map for keys and values: (B, H * W, C) -> (B, H' * W', C), and (H', W')."""
+        """Downsample the map for keys and values: (B, H * W, C) -> (B, H' * W', C), and (H', W')."""
         if self.sr is None:
             return x, hw_shape
         x = call_layer(self.sr, to_map(x, hw_shape))
         return self.sr_norm(to_tokens(x)), (x.shape[-2], x.shape[-1])
 
-    def add_upsampled(
-        self,
-        out: Tensor,
-        reduced: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        hw_shape: tuple[int, int],
-        reduced_shape: tuple[int, int],
-    ) -> Tensor:
-        """Add what is upsampled from the reduced map to the attention's output; nothing in ResT.
-
-        Args:
-            out, q (Tensor): (B, H * W, C).
-            reduced, k, v (Tensor): (B, H' * W', C).
-            hw_shape, reduced_shape (tuple[int, int]): (H, W) and (H', W').
-        """
-        return out
-
     def split_heads(self, x: Tensor) -> Tensor:
-        """(B, n, C) -> (B, k, n, C / k)."""
+        """(B, N, C) -> (B, num_heads, N, C / num_heads)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, num_heads, N, d) -> (B, N, num_heads * d)."""
+    return x.transpose(1, 2).flatten(2)
 
 
 class EMSAv2(EMSA):
     """Attention of ResTv2 (arXiv 2204.07366): EMSA without head mixing, with an upsample branch.
 
-    The branch rebuilds at full resolution what the reduction lost: a depthwise 3x3 convolution of the values to s * s
-    times the channels, pixel-shuffle by s, LayerNorm; it is added to the attention's output before the last linear
-    layer. It is there without a reduction (s = 1) too. Where H or W is not a multiple of s, the upsampled map is
-    cropped.
+    The branch recovers the resolution lost by the reduction: depthwise 3x3 convolution of the values to
+    ``sr_ratio ** 2`` times the channels, pixel shuffle, LayerNorm. Its result is added to the attention output before
+    the last linear layer. The branch exists even with ``sr_ratio=1``, as in the published models. If H or W is not a
+    multiple of ``sr_ratio``, the upsampled map is cropped.
 
     Args:
         embed_dims, num_heads, sr_ratio, attn_drop_rate, proj_drop_rate, norm_layer, attn_impl: As in :class:`EMSA`.
-        head_mixing (bool): Interaction of heads, as in :class:`EMSA`; not in the published models.
+        head_mixing (bool): Mix the heads as in :class:`EMSA`. Default: False, as in the published models.
     """
 
     window_size: int | None = None
@@ -180,30 +176,27 @@ class EMSAv2(EMSA):
         )
         self.up_norm = norm_layer(embed_dims)
 
-    def add_upsampled(
-        self,
-        out: Tensor,
-        reduced: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        hw_shape: tuple[int, int],
-        reduced_shape: tuple[int, int],
-    ) -> Tensor:
-        return out + self.upsample(v, reduced_shape, hw_shape)
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
+        q = call_layer(self.q, x)
+        reduced, reduced_shape = self.reduce(x, hw_shape)
+        k, v = call_layer(self.kv, reduced).chunk(2, dim=-1)
+        out = self.attend(self.split_heads(q), self.split_heads(k), self.split_heads(v), self.transform_conv)
+        out = merge_heads(out) + self.upsample(v, reduced_shape, hw_shape)
+        return self.proj_drop(call_layer(self.proj, out))
 
     def upsample(self, x: Tensor, from_shape: tuple[int, int], hw_shape: tuple[int, int]) -> Tensor:
-        """(B, H' * W', C), with ``from_shape=(H', W')`` -> (B, H * W, C)."""
+        """(B, H' * W', C), with ``from_shape=(H', W')`` -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         x = self.up(to_map(x, from_shape))
         return self.up_norm(to_tokens(crop_map(x, hw_shape)))
 
 
 class WindowEMSAv2(EMSAv2):
-    """EMSAv2 confined to windows, reduction and upsample branch included (:func:`~mmrest.layers.window.windowed`).
+    """EMSAv2 inside windows, including its reduction and upsample branch (:func:`~mmrest.layers.attend_in_windows`).
 
     Args:
         embed_dims, num_heads, sr_ratio: As in :class:`EMSA`.
-        window_size (int, optional): Side of a window in tokens. None: the whole map.
+        window_size (int, optional): Side of a window in tokens. Default: None, one window for the whole map.
         kwargs: Further arguments of :class:`EMSAv2`.
     """
 
@@ -217,4 +210,4 @@ class WindowEMSAv2(EMSAv2):
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         if self.window_size is None:
             return super().forward(x, hw_shape)
-        return windowed(super().forward, x, hw_shape, self.window_size)
+        return attend_in_windows(super().forward, x, hw_shape, self.window_size)

@@ -1,4 +1,4 @@
-"""The transformer block: attention and feed-forward network, each in a residual branch."""
+"""Transformer block: attention and feed-forward network in residual branches."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..ops import call_layer, norm_ffn, stock_ffn
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: drops a residual branch for whole samples (arXiv 1603.09382).
+    """Stochastic depth per sample, applied to a residual branch (arXiv 1603.09382).
 
     Args:
-        drop_prob (float): Probability in [0, 1) of dropping the branch of a sample in training;
-            kept ones are scaled by 1 / (1 - drop_prob).
+        drop_prob (float): Probability in [0, 1) of dropping a sample's branch in training. Kept branches are scaled
+            by 1 / (1 - drop_prob).
 
     Raises:
-        ValueError: ``drop_prob`` is out of its range.
+        ValueError: ``drop_prob`` is out of range.
     """
 
     def __init__(self, drop_prob: float = 0.0) -> None:
@@ -38,14 +38,14 @@ class DropPath(nn.Module):
         return f'drop_prob={self.drop_prob:.3g}'
 
 
-@stock_ffn
+@stock_ffn  # allows the fast paths of norm_ffn()
 class FFN(nn.Module):
-    """Feed-forward network of two linear layers with a GELU between them.
+    """Feed-forward network: linear, GELU, linear.
 
     Args:
-        embed_dims (int): Channels in and out.
-        hidden_dims (int): Channels between the layers.
-        drop_rate (float): Dropout after each layer.
+        embed_dims (int): Number of input and output channels.
+        hidden_dims (int): Number of hidden channels.
+        drop_rate (float): Dropout rate after each linear layer.
     """
 
     def __init__(self, embed_dims: int, hidden_dims: int, drop_rate: float = 0.0) -> None:
@@ -67,11 +67,11 @@ class TransformerBlock(nn.Module):
     Args:
         embed_dims (int): Number of channels.
         attn (nn.Module): Attention, called with tokens (B, N, C) and ``hw_shape``.
-        mlp_ratio (float): Hidden channels of the FFN in multiples of ``embed_dims``.
-        drop_rate (float): Dropout in the FFN.
-        drop_path_rate (float): Stochastic depth of both branches.
-        norm_layer (Callable): Builds a norm from a number of channels.
-        ffn_recompute (bool): Recompute the FFN and its norm in the backward pass, by blocks of tokens.
+        mlp_ratio (float): Ratio of hidden to input channels of the FFN.
+        drop_rate (float): Dropout rate of the FFN.
+        drop_path_rate (float): Stochastic depth rate of both branches.
+        norm_layer (Callable): Builds a norm from the number of channels.
+        ffn_recompute (bool): Recompute the FFN and its norm in the backward pass, in chunks of tokens.
     """
 
     def __init__(
@@ -95,4 +95,5 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+        # mlp(norm2(x)), in chunks of tokens to save memory
         return x + self.drop_path(norm_ffn(self.norm2, self.mlp, x, self.ffn_recompute))

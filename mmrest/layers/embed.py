@@ -1,4 +1,4 @@
-"""Stems and patch embeddings: from an image, or a stage's map, to the next stage's map."""
+"""Stems and patch embeddings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from .sequential import LayerSequence
 
 
 class Stem(nn.Module):
-    """The three-convolution stem of ResT: an image to a map of a quarter of its size.
+    """Stem of ResT (arXiv 2105.13677): three 3x3 convolutions of total stride 4 and a position encoding.
 
-    3x3/2 convolution to half the channels, BN, ReLU, 3x3/1 convolution, BN, ReLU, 3x3/2 convolution to all channels,
-    position encoding (arXiv 2105.13677; as in the released weights, the convolutions have no bias and the third has
-    no norm).
+    3x3/2 convolution to half the channels, BN, ReLU, 3x3/1 convolution, BN, ReLU, 3x3/2 convolution, position
+    encoding. As in the released weights, the convolutions have no bias and the third has no norm.
 
     Args:
-        in_channels (int): Channels of the image.
-        embed_dims (int): Channels of the first stage.
+        in_channels (int): Number of channels of the image.
+        embed_dims (int): Number of channels of the first stage.
     """
 
     def __init__(self, in_channels: int, embed_dims: int) -> None:
@@ -31,7 +30,7 @@ class Stem(nn.Module):
         self.conv2 = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(hidden)
         self.conv3 = nn.Conv2d(hidden, embed_dims, kernel_size=3, stride=2, padding=1, bias=False)
-        self.act1, self.act2 = nn.ReLU(), nn.ReLU()  # two, so that tools can fuse each with what is before it
+        self.act1, self.act2 = nn.ReLU(), nn.ReLU()  # separate modules, so that tools can fuse each with its conv
         self.pos = PixelAttention(embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,11 +41,11 @@ class Stem(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Patch embedding of ResT between two stages: 3x3/2 convolution, BN, position encoding.
+    """Patch embedding of ResT between stages: 3x3/2 convolution, BN, position encoding.
 
     Args:
-        in_channels (int): Channels of the stage before.
-        embed_dims (int): Channels of the stage after.
+        in_channels (int): Number of channels of the previous stage.
+        embed_dims (int): Number of channels of the next stage.
     """
 
     def __init__(self, in_channels: int, embed_dims: int) -> None:
@@ -61,15 +60,14 @@ class PatchEmbed(nn.Module):
 
 
 class StemV2(nn.Module):
-    """The stem of ResTv2: an image to a map of a quarter of its size.
+    """Stem of ResTv2 (arXiv 2204.07366): two 3x3/2 convolutions, a 1x1 convolution and a position encoding.
 
-    Two 3x3/2 convolutions without bias, each with BN and ReLU, a 1x1 convolution, position encoding, LayerNorm over
-    channels (arXiv 2204.07366).
+    Both 3x3 convolutions have no bias and are followed by BN and ReLU; LayerNorm over channels at the end.
 
     Args:
-        in_channels (int): Channels of the image.
-        embed_dims (int): Channels of the first stage.
-        norm_layer (Callable): Builds a norm from a number of channels.
+        in_channels (int): Number of channels of the image.
+        embed_dims (int): Number of channels of the first stage.
+        norm_layer (Callable): Builds a norm from the number of channels.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, norm_layer: Callable[[int], nn.Module]) -> None:
@@ -93,12 +91,12 @@ class StemV2(nn.Module):
 
 
 class PatchEmbedV2(nn.Module):
-    """Patch embedding of ResTv2 between two stages: 3x3/2 convolution, position encoding, LayerNorm.
+    """Patch embedding of ResTv2 between stages: 3x3/2 convolution, position encoding, LayerNorm.
 
     Args:
-        in_channels (int): Channels of the stage before.
-        embed_dims (int): Channels of the stage after.
-        norm_layer (Callable): Builds a norm from a number of channels.
+        in_channels (int): Number of channels of the previous stage.
+        embed_dims (int): Number of channels of the next stage.
+        norm_layer (Callable): Builds a norm from the number of channels.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, norm_layer: Callable[[int], nn.Module]) -> None:
@@ -113,5 +111,5 @@ class PatchEmbedV2(nn.Module):
 
 
 def norm_channels(norm: nn.Module, x: Tensor) -> Tensor:
-    """Apply a norm of the last dimension to the channels of a map, (B, C, H, W)."""
+    """Apply a norm of the last dimension to the channels of a map: (B, C, H, W) -> (B, C, H, W)."""
     return norm(x.movedim(1, -1)).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""Position encoding that works at any image size."""
+"""Position encoding of ResT and ResTv2."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..ops import call_layer
 
 
 class PixelAttention(nn.Module):
-    """Pixel attention (PA): each pixel is weighted by what a depthwise convolution sees around it (arXiv 2105.13677).
+    """Pixel attention (PA), a position encoding for any image size (arXiv 2105.13677).
 
-    ``x * sigmoid(depthwise 3x3 convolution of x)``. The zero padding at the border is what tells positions apart.
+    ``x * sigmoid(depthwise 3x3 convolution of x)``. The zero padding of the convolution encodes positions.
 
     Args:
         embed_dims (int): Number of channels.

@@ -1,4 +1,4 @@
-"""Sequences of layers."""
+"""Sequential container of layers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..ops import call_layer
 
 
 class LayerSequence(nn.Sequential):
-    """``nn.Sequential`` that applies its layers by :func:`mmrest.ops.call_layer`."""
+    """``nn.Sequential`` that calls its layers through :func:`mmrest.ops.call_layer`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the output of the last layer."""
+        """(B, C, H, W) -> output of the last layer."""
         for layer in self:
             x = call_layer(layer, x)
         return x

@@ -1,4 +1,4 @@
-"""The two forms of a feature map: (B, C, H, W) between stages, tokens (B, H * W, C) inside a stage."""
+"""Conversion between feature maps (B, C, H, W) and tokens (B, H * W, C)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from torch import Tensor
 
 def to_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     """(B, H * W, C) -> (B, C, H, W), with ``hw_shape=(H, W)``."""
-    # Split before the channels move: in the other order a single image gets a batch stride, in the backward pass too,
-    # that convolutions do not take for channels-last, and with which PyTorch's BatchNorm on a CPU silently reads its
-    # gradient in the wrong order.
+    # Unflatten before permute: in the other order, a batch of one image gets strides, also in the backward pass, that
+    # convolutions do not recognize as channels-last and for which BatchNorm on CPUs computes wrong gradients.
     return x.unflatten(1, hw_shape).permute(0, 3, 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Layers and choices that only the ablations of the papers need."""
+"""Layers that only the ablations of the papers use."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..ops import call_layer, is_exporting
-from .attention import EMSA, WindowEMSAv2
+from .attention import EMSA, EMSAv2, WindowEMSAv2, merge_heads
 from .embed import Stem, norm_channels
 from .position import PixelAttention
 from .sequential import LayerSequence
 
 POSITIONS = ('pa', 'gl', 'gl_dw', 'le', 'none')
 REDUCTIONS = ('dwconv', 'avgpool', 'maxpool')
-# For each interaction of heads: whether there is a convolution across heads, and InstanceNorm after it.
-HEAD_INTERACTIONS = {'conv+in': (True, True), 'conv': (True, False), 'none': (False, False)}
+HEAD_INTERACTIONS = {'conv+in': (True, True), 'conv': (True, False), 'none': (False, False)}  # 1x1 conv, InstanceNorm
 UPSAMPLE_TARGETS = ('x', 'q', 'k', 'v', 'none')
 UPSAMPLE_STRATEGIES = ('pixel_shuffle', 'nearest', 'bilinear')
 
 
 class ResNetStem(nn.Module):
-    """The stem of ResNet (arXiv 1512.03385) in ResT: 7x7/2 convolution, BN, ReLU, 3x3/2 max-pool, position encoding.
+    """ResNet stem (arXiv 1512.03385) for ResT: 7x7/2 convolution, BN, ReLU, 3x3/2 max-pool, position encoding.
 
-    The parameters and MACs that the ResT paper prints for its models are those with this stem.
+    The parameters and MACs that the ResT paper reports for its models are those with this stem.
 
     Args:
         in_channels, embed_dims: As in :class:`~mmrest.layers.Stem`.
@@ -46,9 +45,9 @@ class ResNetStem(nn.Module):
 
 
 class PVTStem(nn.Module):
-    """The stem of PVT (arXiv 2102.12122) in ResT: patches of 4x4 that do not overlap, LayerNorm, position encoding.
+    """PVT stem (arXiv 2102.12122) for ResT: non-overlapping 4x4 patches, LayerNorm, position encoding.
 
-    Images are padded with zeros at the right and lower border to whole patches.
+    Images are zero-padded at the right and bottom to a multiple of the patch size.
 
     Args:
         in_channels, embed_dims: As in :class:`~mmrest.layers.Stem`.
@@ -62,7 +61,7 @@ class PVTStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, embed_dims, ceil(H / 4), ceil(W / 4))."""
-        x = F.pad(x, (0, 3, 0, 3))  # enough for any size; the convolution leaves out what is no whole patch
+        x = F.pad(x, (0, 3, 0, 3))  # enough for any size; the convolution drops incomplete patches
         return self.pos(norm_channels(self.norm, call_layer(self.conv, x)))
 
 
@@ -70,12 +69,12 @@ STEMS = {'rest': Stem, 'resnet': ResNetStem, 'pvt': PVTStem}
 
 
 class GroupLinear(nn.Module):
-    """Group linear (GL), which the ResT paper compares PA with: ``x + convolution of x``.
+    """Group linear (GL) position encoding of the ResT paper: ``x + convolution of x``.
 
     Args:
         embed_dims (int): Number of channels.
-        depthwise (bool): False: as in the paper's text, a linear layer of all channels at each pixel (1x1).
-            True: as in the authors' code, a depthwise 3x3 convolution.
+        depthwise (bool): Use a depthwise 3x3 convolution, as in the authors' code. Default: False, a pointwise (1x1)
+            convolution, as in the text of the paper.
     """
 
     def __init__(self, embed_dims: int, depthwise: bool = False) -> None:
@@ -91,13 +90,13 @@ class GroupLinear(nn.Module):
 
 
 class LearnableEmbedding(nn.Module):
-    """Learnable embedding (LE), which the ResT paper compares PA with: adds a learned value at each position.
+    """Learnable absolute position embedding (LE) of the ResT paper.
 
-    It belongs to maps of one size; for others it is interpolated (bicubic).
+    The embedding has a fixed size and is interpolated (bicubic) to maps of other sizes.
 
     Args:
         embed_dims (int): Number of channels.
-        grid_size (int): Side in tokens of the (square) map it is made for.
+        grid_size (int): Side of the (square) embedding in tokens.
     """
 
     def __init__(self, embed_dims: int, grid_size: int) -> None:
@@ -108,23 +107,23 @@ class LearnableEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         pos_embed: Tensor = self.pos_embed
-        # In an exported graph, sizes are not known: interpolating to the same size changes nothing.
+        # Sizes are unknown in an exported graph; interpolating to the same size is the identity.
         if is_exporting() or x.shape[-2:] != pos_embed.shape[-2:]:
             pos_embed = F.interpolate(pos_embed, size=x.shape[-2:], mode='bicubic', align_corners=False)
         return x + pos_embed
 
 
 def build_position(position: str, embed_dims: int, grid_size: int | None = None) -> nn.Module:
-    """Build a position encoding by its name.
+    """Build a position encoding by name.
 
     Args:
         position (str): 'pa' for :class:`~mmrest.layers.PixelAttention`, 'gl' and 'gl_dw' for :class:`GroupLinear`
             (pointwise, depthwise), 'le' for :class:`LearnableEmbedding`, 'none' for no encoding.
         embed_dims (int): Number of channels.
-        grid_size (int, optional): Side in tokens of the map that 'le' is made for; the others need none.
+        grid_size (int, optional): Side of the embedding in tokens; required by 'le' only.
 
     Raises:
-        ValueError: The name is unknown, or 'le' lacks its size.
+        ValueError: The name is unknown, or ``grid_size`` is missing for 'le'.
     """
     if position == 'pa':
         return PixelAttention(embed_dims)
@@ -132,7 +131,7 @@ def build_position(position: str, embed_dims: int, grid_size: int | None = None)
         return GroupLinear(embed_dims, depthwise=position == 'gl_dw')
     if position == 'le':
         if grid_size is None:
-            raise ValueError("The position encoding 'le' needs the size of the map that it is made for (grid_size).")
+            raise ValueError("The position encoding 'le' needs a grid_size, the side of its embedding in tokens.")
         return LearnableEmbedding(embed_dims, grid_size)
     if position == 'none':
         return nn.Identity()
@@ -140,12 +139,12 @@ def build_position(position: str, embed_dims: int, grid_size: int | None = None)
 
 
 class EMSAVariant(EMSA):
-    """EMSA with other ways of reducing the map and of letting heads interact.
+    """EMSA with other spatial reductions and head interactions.
 
     Args:
         embed_dims, num_heads, sr_ratio: As in :class:`~mmrest.layers.EMSA`.
-        reduction (str): Reduction of keys and values, 'dwconv' (published), 'avgpool' or 'maxpool', all over windows
-            of s + 1 tokens at a stride of s.
+        reduction (str): Spatial reduction of keys and values, 'dwconv' (published), 'avgpool' or 'maxpool', all with
+            kernel ``sr_ratio + 1`` and stride ``sr_ratio``.
         head_interaction (str): 'conv+in' (published), 'conv' without InstanceNorm, or 'none'.
         kwargs: Further arguments of :class:`~mmrest.layers.EMSA`.
 
@@ -168,22 +167,22 @@ class EMSAVariant(EMSA):
         super().__init__(embed_dims, num_heads, sr_ratio, head_mixing, **kwargs)
         self.attend.head_norm = head_norm
         if sr_ratio > 1 and reduction != 'dwconv':
-            window = (sr_ratio + 1, sr_ratio, sr_ratio // 2)  # size, stride, padding
+            kernel = (sr_ratio + 1, sr_ratio, sr_ratio // 2)  # size, stride, padding
             is_average = reduction == 'avgpool'
-            self.sr = nn.AvgPool2d(*window, count_include_pad=False) if is_average else nn.MaxPool2d(*window)
+            self.sr = nn.AvgPool2d(*kernel, count_include_pad=False) if is_average else nn.MaxPool2d(*kernel)
 
 
-class EMSAv2Variant(WindowEMSAv2):
+class UpsampleVariant(EMSAv2):
     """EMSAv2 with other upsample branches.
 
     Args:
         embed_dims, num_heads, sr_ratio: As in :class:`~mmrest.layers.EMSA`.
-        upsample_target (str): Start of the branch: the values 'v' (published), the keys 'k', the reduced tokens 'x',
-            the queries 'q' (at full resolution, so they are convolved but not enlarged), or 'none' for no branch.
-        upsample_strategy (str): 'pixel_shuffle' (published), or 'nearest' or 'bilinear' interpolation, which have no
+        upsample_target (str): Input of the branch: the values 'v' (published), the keys 'k', the reduced tokens 'x',
+            the queries 'q' (already at full resolution, so not upsampled), or 'none' for no branch.
+        upsample_strategy (str): 'pixel_shuffle' (published), or 'nearest' or 'bilinear' interpolation without a
             convolution.
-        norm_layer (Callable): Builds a norm from a number of channels.
-        kwargs: Further arguments of :class:`~mmrest.layers.WindowEMSAv2`.
+        norm_layer (Callable): Builds a norm from the number of channels.
+        kwargs: Further arguments of :class:`~mmrest.layers.EMSAv2`.
 
     Raises:
         ValueError: A choice is unknown.
@@ -212,23 +211,27 @@ class EMSAv2Variant(WindowEMSAv2):
             conv = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1, groups=embed_dims)
             self.up = LayerSequence(conv, nn.PixelShuffle(1))
 
-    def add_upsampled(
-        self,
-        out: Tensor,
-        reduced: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        hw_shape: tuple[int, int],
-        reduced_shape: tuple[int, int],
-    ) -> Tensor:
-        if self.upsample_target == 'none':
-            return out
-        target = dict(x=reduced, q=q, k=k, v=v)[self.upsample_target]
-        return out + self.upsample(target, hw_shape if target is q else reduced_shape, hw_shape)
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
+        q = call_layer(self.q, x)
+        reduced, reduced_shape = self.reduce(x, hw_shape)
+        k, v = call_layer(self.kv, reduced).chunk(2, dim=-1)
+        out = merge_heads(
+            self.attend(self.split_heads(q), self.split_heads(k), self.split_heads(v), self.transform_conv)
+        )
+        if self.upsample_target == 'q':
+            out = out + self.upsample(q, hw_shape, hw_shape)
+        elif self.upsample_target != 'none':
+            target = dict(x=reduced, k=k, v=v)[self.upsample_target]
+            out = out + self.upsample(target, reduced_shape, hw_shape)
+        return self.proj_drop(call_layer(self.proj, out))
+
+
+class EMSAv2Variant(WindowEMSAv2, UpsampleVariant):
+    """:class:`UpsampleVariant` inside windows; arguments are those of both base classes."""
 
 
 def check_choice(name: str, value: str, choices) -> None:
-    """Raise a ValueError that lists the choices where a value is none of them."""
+    """Raise a ValueError that lists the choices if ``value`` is not one of them."""
     if value not in choices:
         raise ValueError(f'Unknown {name} {value!r}: choose from {", ".join(choices)}.')

@@ -1,4 +1,4 @@
-"""Attention inside windows of a feature map, and what lets windows communicate."""
+"""Window attention, and a convolution across windows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..ops import call_layer
 from .tokens import to_map, to_tokens
 
 
-def partition(x: Tensor, window_shape: tuple[int, int]) -> Tensor:
-    """Cut a map into windows: (B, H, W, C) -> (B * number of windows, h * w, C).
+def window_partition(x: Tensor, window_shape: tuple[int, int]) -> Tensor:
+    """Partition a map into non-overlapping windows: (B, H, W, C) -> (B * num_windows, h * w, C).
 
     Args:
-        x (Tensor): Map whose sides are multiples of the window's.
+        x (Tensor): Map; H and W are multiples of h and w.
         window_shape (tuple[int, int]): (h, w).
     """
     h, w = window_shape
@@ -23,22 +23,21 @@ def partition(x: Tensor, window_shape: tuple[int, int]) -> Tensor:
     return x.transpose(2, 3).flatten(0, 2).flatten(1, 2)
 
 
-def merge(windows: Tensor, window_shape: tuple[int, int], map_shape: tuple[int, int]) -> Tensor:
-    """Put windows together again: (B * number of windows, h * w, C) -> (B, H, W, C); undoes :func:`partition`."""
+def window_unpartition(windows: Tensor, window_shape: tuple[int, int], map_shape: tuple[int, int]) -> Tensor:
+    """Reverse :func:`window_partition`: (B * num_windows, h * w, C) -> (B, H, W, C), with ``map_shape=(H, W)``."""
     h, w = window_shape
     x = windows.unflatten(1, (h, w)).unflatten(0, (-1, map_shape[0] // h, map_shape[1] // w))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def windowed(
+def attend_in_windows(
     attn: Callable[[Tensor, tuple[int, int]], Tensor], x: Tensor, hw_shape: tuple[int, int], window_size: int
 ) -> Tensor:
-    """Apply an attention to every window of a map on its own.
+    """Apply an attention to every window of a map separately.
 
-    The map is cut from its upper left corner; windows at the right and lower border are as small as
-    what is left there. Nothing is padded, so there are no tokens that must be kept from acting as
-    keys: whole windows, those at the right, those at the bottom, and the one in the corner are four
-    batches, each of one shape. A window that covers the map makes this ``attn`` itself.
+    Windows are laid out from the upper left corner; those at the right and bottom border are smaller where the map
+    is not a multiple of the window. Without padding there are no padded tokens to mask. Full windows, those at the
+    right, those at the bottom and the one in the corner form up to four batches of one shape each.
 
     Args:
         attn (Callable): ``attn(tokens, hw_shape)``; tokens (B, h * w, C) in and out.
@@ -51,28 +50,27 @@ def windowed(
     """
     x = x.unflatten(1, hw_shape)
     rows = []
-    for rows_of_x in _whole_and_rest(x, 1, window_size):
+    for strip in _split_remainder(x, 1, window_size):
         parts = []
-        for part in _whole_and_rest(rows_of_x, 2, window_size):
+        for part in _split_remainder(strip, 2, window_size):
             map_shape = (part.shape[1], part.shape[2])
             window_shape = (min(window_size, map_shape[0]), min(window_size, map_shape[1]))
-            windows = attn(partition(part, window_shape), window_shape)
-            parts.append(merge(windows, window_shape, map_shape))
+            windows = attn(window_partition(part, window_shape), window_shape)
+            parts.append(window_unpartition(windows, window_shape, map_shape))
         rows.append(torch.cat(parts, dim=2))
     return torch.cat(rows, dim=1).flatten(1, 2)
 
 
-def _whole_and_rest(x: Tensor, dim: int, size: int) -> list[Tensor]:
-    """What a whole number of windows covers along a dimension, and what is left; either may be absent."""
-    whole = x.shape[dim] // size * size
-    return [part for part in x.split([whole, x.shape[dim] - whole], dim) if part.shape[dim]]
+def _split_remainder(x: Tensor, dim: int, size: int) -> list[Tensor]:
+    """Split a dimension into a multiple of ``size`` and the remainder; empty parts are left out."""
+    full = x.shape[dim] // size * size
+    return [part for part in x.split([full, x.shape[dim] - full], dim) if part.shape[dim]]
 
 
 class CrossWindowConv(nn.Module):
-    """Lets windows communicate: ``x + depthwise 7x7 convolution of x``, over the whole map.
+    """Cross-window connection of the style 'cwin': ``x + depthwise 7x7 convolution of x`` over the whole map.
 
-    The backbone starts it at zero, so a network with pretrained weights starts as the one that was
-    pretrained.
+    The backbone initializes it to zero, so that a pretrained network initially computes the same features.
 
     Args:
         embed_dims (int): Number of channels.

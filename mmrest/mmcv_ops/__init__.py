@@ -1,11 +1,11 @@
-"""mmcv's operators without its compiled extension, on torchvision's operators and plain PyTorch.
+"""Operators of mmcv without its compiled extension, based on torchvision and PyTorch.
 
-mmcv's Python files call the functions of ``mmcv._ext``, which has to be compiled. :mod:`.extension` has those that
-mmdet, mmsegmentation and mmpretrain call, on every device that torch and torchvision run on. Importing mmrest adds a
-finder for ``mmcv._ext`` to the process; ``python -m mmrest.mmcv_ops --install`` writes one line into the installed mmcv
-for programs that import mmcv's operators first. Operators that are compiled come first, wherever they serve the device.
+The Python code of mmcv calls functions of the compiled module ``mmcv._ext``. :mod:`.extension` implements those used
+by mmdet, mmsegmentation and mmpretrain, on all devices supported by torch and torchvision. Importing mmrest adds a
+finder for ``mmcv._ext``. For programs that import mmcv's operators first, ``python -m mmrest.mmcv_ops --install``
+writes a file with one line into the installed mmcv. Compiled operators take precedence if they support the device.
 
-This is the one place where the package interposes itself on an upstream library.
+This is the only part of the package that modifies the behavior of an upstream library.
 """
 
 from .common import UnsupportedOpError

@@ -1,7 +1,7 @@
-"""Suppression and overlap of boxes, with the results and the order of mmcv 2.1.0.
+"""Non-maximum suppression and box overlaps, with the same results and order as mmcv 2.1.0.
 
-Arguments are those of ``mmcv._ext``. Boxes are ``(n, 4)`` with rows ``x1, y1, x2, y2``; with ``offset=1`` a box ends
-with its last pixel, so that its width is ``x2 - x1 + 1``.
+Arguments are those of ``mmcv._ext``. Boxes are ``(n, 4)`` with rows ``x1, y1, x2, y2`` in px; with ``offset=1``, the
+coordinates are inclusive, so that the width of a box is ``x2 - x1 + 1``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .common import as_compiled, torchvision_ops, widen
+from .common import as_compiled, torchvision_ops, upcast
 
 NAIVE, LINEAR = 0, 1  # methods of soft NMS; the third is Gaussian
 IOU = 0  # mode of bbox_overlaps; the other divides by the area of the first box
@@ -20,15 +20,15 @@ IOU = 0  # mode of bbox_overlaps; the other divides by the area of the first box
 
 @as_compiled
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Return the indices of the boxes to keep, best first, int64.
+    """Return the indices (k,) int64 of the boxes to keep, in order of decreasing score.
 
-    torchvision sorts scores stably and mmcv does not, so equal scores are put in mmcv's order first: torchvision is
-    given ranks in place of scores.
+    mmcv orders equal scores differently than torchvision, whose sorting is stable. Therefore torchvision gets ranks
+    instead of scores.
     """
     if boxes.numel() == 0:
         return torch.empty(0, dtype=torch.long, device=boxes.device)
     order = scores.sort(0, descending=True)[1]
-    # Not in half precision, in which ranks above 2048 are not whole numbers.
+    # Ranks above 2048 cannot be represented in half precision.
     boxes = boxes[order].to(torch.promote_types(boxes.dtype, torch.float32))
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
@@ -47,14 +47,17 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Write boxes and lowered scores to ``dets`` (n, 5); return the indices of those that are left, int64, on the CPU.
+    """Apply Soft-NMS (Bodla et al., 2017): write boxes and decayed scores to ``dets`` (n, 5).
 
-    Soft-NMS (Bodla et al., 2017): the best box is kept, the scores of the others are lowered by how much they overlap
-    it, and so on. mmcv has it for CPUs only and brings the tensors there.
+    The box with the highest score is kept, the scores of the others decay with their overlap, and so on. mmcv calls
+    this with CPU tensors only.
+
+    Returns:
+        Tensor: Indices (k,) int64 of the remaining boxes.
     """
-    values = np.concatenate([widen(boxes).numpy(), widen(scores).numpy()[:, None]], axis=1)
+    values = np.concatenate([upcast(boxes).numpy(), upcast(scores).numpy()[:, None]], axis=1)
     one = values.dtype.type(1)
-    # The columns that follow a box when it changes places: box, score, area, index.
+    # Arrays that are permuted together: box and score, area, index.
     areas = _areas(values, values.dtype.type(offset))
     indices = np.arange(len(values))
     columns = (values, areas, indices)
@@ -74,7 +77,7 @@ def softnms(
                 weights = np.exp(-(overlaps * overlaps) / values.dtype.type(sigma))
         values[rest, 4] *= weights
         alive = ~(values[rest, 4] < min_score)
-        # As in mmcv, the last box takes the place of one that is dropped: it decides between equal scores.
+        # As in mmcv, the last box replaces a dropped one, which determines the order of equal scores.
         left = int(alive.sum())
         holes = first + 1 + np.flatnonzero(~alive[:left])
         movers = first + 1 + left + np.flatnonzero(alive[left:])[::-1]
@@ -86,9 +89,9 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Return groups of indices into ``dets`` (n, 5): a kept box, then those that it suppresses."""
-    values = widen(dets.detach()).cpu().numpy()
-    order = widen(dets.detach())[:, 4].sort(0, descending=True)[1].cpu().numpy()
+    """Return groups of indices into ``dets`` (n, 5), each a kept box followed by those it suppresses."""
+    values = upcast(dets.detach()).cpu().numpy()
+    order = upcast(dets.detach())[:, 4].sort(0, descending=True)[1].cpu().numpy()
     return list(_matches(values, _areas(values, values.dtype.type(0)), order, iou_threshold))
 
 
@@ -110,7 +113,7 @@ def _areas(boxes: np.ndarray, offset: np.floating) -> np.ndarray:
 def _overlaps(
     box: np.ndarray, area: np.floating, boxes: np.ndarray, areas: np.ndarray, offset: np.floating
 ) -> np.ndarray:
-    """Return the intersection over union of one box with others, rounded as in mmcv."""
+    """Return the IoU of one box with others, with the rounding of mmcv."""
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[2:4], boxes[:, 2:4])
     sides = np.maximum(high - low + offset, 0)
@@ -120,7 +123,7 @@ def _overlaps(
 
 @as_compiled
 def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int) -> None:
-    """Write overlaps to ``ious``: (m, n), or (m,) where ``aligned``."""
+    """Write the overlaps of boxes (m, 4) and (n, 4) to ``ious``: (m, n), or (m,) if ``aligned``."""
     first, second = (bboxes1, bboxes2) if aligned else (bboxes1[:, None], bboxes2[None])
     low = torch.maximum(first[..., :2], second[..., :2])
     high = torch.minimum(first[..., 2:], second[..., 2:])

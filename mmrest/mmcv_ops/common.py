@@ -1,4 +1,4 @@
-"""What the operators share: their error, torchvision's operators, and the precision they compute in."""
+"""Utilities of the operators: error class, access to torchvision, precision."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from ..utils.errors import MMRestError
 
 
 class UnsupportedOpError(MMRestError, NotImplementedError):
-    """An operator of mmcv that needs mmcv's compiled extension or a torchvision that goes with torch."""
+    """An operator requires mmcv's compiled extension, or a torchvision that matches torch."""
 
 
 @functools.lru_cache(maxsize=None)
 def torchvision_ops() -> Any:
-    """Return torchvision's operators, ``torch.ops.torchvision``; torchvision is imported at the first call.
+    """Return ``torch.ops.torchvision``, importing torchvision at the first call.
 
     Raises:
-        UnsupportedOpError: There is no torchvision, or it was built for another torch.
+        UnsupportedOpError: torchvision is not installed or was built for another torch.
     """
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError) as error:
         raise UnsupportedOpError(
             f"mmcv's operators are computed by torchvision here, and it cannot be imported ({error}). Install the "
-            'torchvision that goes with your torch, from where torch came from.'
+            'torchvision that matches your torch, from the same index.'
         ) from error
     return torch.ops.torchvision
 
 
-def widen(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` in float32 where torchvision has no kernel for its dtype: bfloat16, and float16 on CPUs."""
+def upcast(tensor: Tensor) -> Tensor:
+    """Convert dtypes without kernels in torchvision (bfloat16, and float16 on CPUs) to float32."""
     narrow = tensor.dtype == torch.bfloat16 or tensor.dtype == torch.float16 and tensor.device.type == 'cpu'
     return tensor.float() if narrow else tensor
 
 
 def as_compiled(function: Callable) -> Callable:
-    """Let ``function`` run as a compiled operator would: autocast and gradients do not reach inside."""
+    """Decorate a function to run like a compiled operator, without autocast and autograd."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,6 @@
-"""The module that stands in for mmcv's compiled extension, ``mmcv._ext``: its functions under their names.
+"""Replacement of mmcv's compiled extension ``mmcv._ext``, with functions of the same names.
 
-Those that neither torchvision nor plain PyTorch offers raise :class:`UnsupportedOpError` when they are called, so that
-mmcv can be imported.
+Operators that are not implemented raise :class:`UnsupportedOpError` when they are called, so that mmcv can be imported.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from typing import Any, Callable
 
 from .boxes import bbox_overlaps, nms, nms_match, softnms
 from .common import UnsupportedOpError
-from .deformable import (
+from .deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
+from .deform_conv import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
     deform_conv_forward,
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
-    ms_deform_attn_backward,
-    ms_deform_attn_forward,
 )
 from .focal import (
     sigmoid_focal_loss_backward,
@@ -37,7 +35,7 @@ from .maps import (
 )
 from .regions import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
 
-# Compiled mmcv has no such name: it tells the two apart.
+# Distinguishes this module from the compiled extension.
 PROVIDER = 'mmrest'
 
 __all__ = [
@@ -75,25 +73,24 @@ __all__ = [
 
 
 def get_compiler_version() -> str:
-    """Return what mmengine's report of an environment prints for the compiler."""
+    """Return the compiler name shown in mmengine's environment report."""
     return 'none (operators by mmrest)'
 
 
 def get_compiling_cuda_version() -> str:
-    """Return what a build of mmcv for the CPU returns; the operators run on GPUs all the same."""
+    """Return the value of a CPU build of mmcv. The operators run on GPUs nevertheless."""
     return 'not available'
 
 
 def __getattr__(name: str) -> Callable:
-    """Return a function that refuses to be called, for an operator that is not here."""
+    """Return a function that raises :class:`UnsupportedOpError`, for an operator that is not implemented."""
     if name.startswith('__'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise UnsupportedOpError(
-            f"{name} exists only in mmcv's compiled extension, and this environment has none that serves this tensor's "
-            'device. Compile mmcv to use it, or choose a part of the model without it; docs/installation.md of mmrest '
-            'says how and lists such operators.'
+            f"{name} exists only in mmcv's compiled extension, and this environment has none that supports the device "
+            'of this tensor. Compile mmcv, or use a model without this operator; see docs/installation.md of mmrest.'
         )
 
     refuse.__name__ = refuse.__qualname__ = name

@@ -1,10 +1,10 @@
-"""A file in the installed mmcv that makes its operators work whatever is imported first."""
+"""Installation of a file in mmcv that provides its operators independently of import order."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from ..utils.fileio import atomic_write
 from .finder import find_compiled, load_compiled, mmcv_folder
 
 LINE = (
@@ -14,12 +14,12 @@ LINE = (
 
 
 def file_path(folder: Path) -> Path:
-    """Return where the file belongs: beside a compiled extension only a package comes before it."""
+    """Return the path to install to: a package if there is a compiled extension, over which it takes precedence."""
     return folder / '_ext' / '__init__.py' if find_compiled(folder) else folder / '_ext.py'
 
 
 def installed_file(folder: Path) -> Path | None:
-    """Return the file that :func:`install` wrote into ``folder``; None where there is none."""
+    """Return the file written by :func:`install` in a folder; None if there is none."""
     for path in (folder / '_ext.py', folder / '_ext' / '__init__.py'):
         if path.is_file() and path.read_text(encoding='utf-8') == LINE:
             return path
@@ -34,61 +34,64 @@ def _folder() -> Path:
 
 
 def install() -> str:
-    """Write the file into the installed mmcv and say what was done.
+    """Provide mmcv's operators in every program, by a file in the installed mmcv.
 
-    Where mmcv's operators are compiled for CUDA, or for the CPU and torch is built without CUDA, nothing is written.
+    Nothing is written if mmcv has compiled operators for CUDA, or for the CPU with a torch built without CUDA.
+
+    Returns:
+        str: Message about the result.
 
     Raises:
-        FileNotFoundError: There is no mmcv.
-        FileExistsError: ``mmcv._ext`` is somebody else's file.
-        OSError: The folder cannot be written to.
+        FileNotFoundError: mmcv is not installed.
+        FileExistsError: ``mmcv._ext`` exists and is not from mmrest.
+        OSError: The folder is not writable.
     """
     import torch
 
     folder = _folder()
     compiled = find_compiled(folder)
     if installed_file(folder):
-        return f'Already there: {installed_file(folder)}'
+        return f'Already installed: {installed_file(folder)}'
     if compiled and (
         torch.version.cuda is None or load_compiled(compiled).get_compiling_cuda_version() != 'not available'
     ):
-        return f"Nothing to do: mmcv's own compiled operators are there, in {compiled}"
+        return f'Nothing to do: mmcv has compiled operators, {compiled}'
     path = file_path(folder)
     if path.exists() or (folder / '_ext.py').exists():
         raise FileExistsError(
-            f'{path if path.exists() else folder / "_ext.py"} is there already and not from mmrest: it is left alone.'
+            f'{path if path.exists() else folder / "_ext.py"} exists and is not from mmrest: it is not overwritten.'
         )
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')  # never a file that is half written
-    part.write_text(LINE, encoding='utf-8')
-    os.replace(part, path)
+    atomic_write(path, LINE.encode())
     return f"Written: {path}. mmcv's operators work in every program of this environment."
 
 
 def remove() -> str:
-    """Remove the file and say what was done.
+    """Remove the file written by ``--install``.
+
+    Returns:
+        str: Message about the result.
 
     Raises:
-        FileNotFoundError: There is no mmcv.
+        FileNotFoundError: mmcv is not installed.
     """
     path = installed_file(_folder())
     if path is None:
         return 'Nothing to do: there is no file of mmrest in mmcv.'
     path.unlink()
     if path.parent.name == '_ext':
-        for left in path.parent.glob('__pycache__/*'):
-            left.unlink()
+        for cached in path.parent.glob('__pycache__/*'):
+            cached.unlink()
         for folder in (path.parent / '__pycache__', path.parent):
             if folder.is_dir():
                 folder.rmdir()
-    return f"Removed: {path}. mmcv's operators work where mmrest is imported before them."
+    return f"Removed: {path}. mmcv's operators work in programs that import mmrest first."
 
 
 def status() -> str:
-    """Say which mmcv is there, and where its operators come from.
+    """Show the installed mmcv and the source of its operators.
 
     Raises:
-        FileNotFoundError: There is no mmcv.
+        FileNotFoundError: mmcv is not installed.
     """
     folder = _folder()
     compiled, path = find_compiled(folder), installed_file(folder)

@@ -1,4 +1,4 @@
-"""Which module is ``mmcv._ext``: mmcv's compiled one, or what stands in for it."""
+"""Import of ``mmcv._ext``: the compiled extension, or the replacement of this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = 'mmcv._ext'
 
 
 def mmcv_folder() -> Path | None:
-    """Return the folder of the installed mmcv, without importing it; None where there is none."""
+    """Return the folder of the installed mmcv without importing it; None if it is not installed."""
     try:
         spec = importlib.util.find_spec('mmcv')
     except (ImportError, ValueError):
@@ -25,17 +25,17 @@ def mmcv_folder() -> Path | None:
 
 
 def find_compiled(folder: Path) -> Path | None:
-    """Return mmcv's compiled extension for this Python in mmcv's folder; None where there is none."""
+    """Return the compiled extension for this Python in mmcv's folder; None if there is none."""
     return next(
         (folder / f'_ext{suffix}' for suffix in EXTENSION_SUFFIXES if (folder / f'_ext{suffix}').is_file()), None
     )
 
 
 def load_compiled(path: Path) -> ModuleType:
-    """Load mmcv's compiled extension from its file.
+    """Load the compiled extension from a file.
 
     Raises:
-        ImportError: It was compiled for another torch.
+        ImportError: The extension was compiled for another torch.
     """
     loader = ExtensionFileLoader(NAME, str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(NAME, path, loader=loader))
@@ -44,10 +44,10 @@ def load_compiled(path: Path) -> ModuleType:
 
 
 class CompiledForCPU(ModuleType):
-    """An extension that was compiled without CUDA, and stands aside for tensors elsewhere than on the CPU.
+    """Compiled extension without CUDA, with the replacement for tensors on other devices than the CPU.
 
     Args:
-        compiled (ModuleType): The compiled extension.
+        compiled (ModuleType): Compiled extension.
     """
 
     PROVIDER = 'mmrest+compiled'
@@ -65,21 +65,21 @@ class CompiledForCPU(ModuleType):
 
         def choose(*args: Any, **kwargs: Any) -> Any:
             tensors = (arg for arg in (*args, *kwargs.values()) if isinstance(arg, torch.Tensor))
-            elsewhere = any(tensor.device.type != 'cpu' for tensor in tensors)
-            return getattr(extension if elsewhere else self._compiled, name)(*args, **kwargs)
+            on_cpu = all(tensor.device.type == 'cpu' for tensor in tensors)
+            return getattr(self._compiled if on_cpu else extension, name)(*args, **kwargs)
 
-        setattr(self, name, choose)  # from now on found without this method
+        setattr(self, name, choose)  # cached: __getattr__() is not called again
         return choose
 
 
 def provide(folder: Path | None = None) -> ModuleType:
     """Return the module to use as ``mmcv._ext``.
 
-    Compiled operators are used wherever they are there and serve the device: an extension compiled without CUDA is
-    asked about tensors on the CPU only, if torch sees a GPU.
+    Compiled operators take precedence. If torch finds a GPU, an extension compiled without CUDA is used for CPU
+    tensors only.
 
     Args:
-        folder (Path, optional): mmcv's; default: that of the installed one.
+        folder (Path, optional): Folder of mmcv. Default: that of the installed one.
     """
     from . import extension
 
@@ -94,28 +94,28 @@ def provide(folder: Path | None = None) -> ModuleType:
 
 
 class OperatorFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds ``mmcv._ext`` where mmcv has none, or one that does not serve the GPU that torch sees."""
+    """Finder and loader of ``mmcv._ext``, see :func:`provide`."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return a spec for ``mmcv._ext`` and nothing else."""
+        """Return a spec for ``mmcv._ext``, None for other modules."""
         if fullname != NAME:
             return None
         self.folder = Path(list(path)[0]) if path else None
         return importlib.util.spec_from_loader(fullname, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module that :func:`provide` chooses."""
+        """Return the module chosen by :func:`provide`."""
         return provide(self.folder)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: the module is ready."""
+        """Do nothing, since the module is initialized already."""
 
 
 def add_finder() -> None:
-    """Make ``mmcv._ext`` importable in this process, if mmcv's operators have not been imported yet.
+    """Make ``mmcv._ext`` importable in this process, unless mmcv's operators are imported already.
 
-    The finder is asked last, so that anything that is installed comes first; only beside a compiled extension it is
-    asked first, since the GPU may need another one. Adding it again changes nothing.
+    The finder is appended to ``sys.meta_path``, so that an installed extension takes precedence. If there is a
+    compiled extension, which may not support the GPU, the finder comes first. Repeated calls have no effect.
     """
     if any(isinstance(finder, OperatorFinder) for finder in sys.meta_path):
         return

@@ -1,8 +1,8 @@
-"""Focal losses (Lin et al., 2017) for logits with several classes.
+"""Sigmoid and softmax focal losses (Lin et al., 2017).
 
-Arguments are those of ``mmcv._ext``: ``target`` (n,) holds classes, ``weight`` one factor a class or nothing. All is
-computed in float32 at least. mmcv takes the logarithm of a probability, which has no digits left for logits beyond
-about 17; log-sigmoid keeps them.
+Arguments are those of ``mmcv._ext``: ``target`` (n,) contains class indices, ``weight`` (classes,) a factor per class
+or nothing. Computed in at least float32. Unlike mmcv, which computes the logarithm of a probability, log-sigmoid is
+accurate for logits beyond about 17.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _is_class(target: Tensor, num_classes: int) -> Tensor:
 
 
 def _weighted(loss: Tensor, weight: Tensor, target: Tensor) -> Tensor:
-    """Multiply each sample by the weight of its class; a target outside of the classes, background, counts once."""
+    """Multiply each sample by the weight of its class; targets outside of the classes (background) have weight 1."""
     if not weight.numel():
         return loss
     inside = (target >= 0) & (target < len(weight))
@@ -46,7 +46,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Write the derivative of each logit's loss to ``grad_input``."""
+    """Write the gradient of the logits (n, classes) to ``grad_input``."""
     x = _at_least_float32(input)
     p, q = x.sigmoid(), (-x).sigmoid()
     hit = -alpha * q**gamma * (q - gamma * p * F.logsigmoid(x))
@@ -72,7 +72,7 @@ def softmax_focal_loss_forward(
 def softmax_focal_loss_backward(
     softmax: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Write the derivatives of the logits under the softmax to ``grad_input`` (n, classes)."""
+    """Write the gradient of the logits of the softmax to ``grad_input`` (n, classes)."""
     p, log_p = _of_target(softmax, target)
     slope = alpha * (-((1 - p) ** gamma) + gamma * (1 - p) ** (gamma - 1) * p * log_p)
     buff.copy_(_weighted(slope * (target >= 0), weight, target))

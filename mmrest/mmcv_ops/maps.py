@@ -1,4 +1,4 @@
-"""Operators on feature maps: convolution at chosen places, CARAFE, and the masks of PSANet.
+"""Operators on feature maps: masked convolution, CARAFE and the attention masks of PSANet.
 
 Arguments are those of ``mmcv._ext``.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .common import as_compiled
 
-COLLECT = 0  # psa_type; the other distributes
+COLLECT = 0  # psa_type; the other one is 'distribute'
 
 
 @as_compiled
@@ -25,7 +25,7 @@ def masked_im2col_forward(
     pad_h: int,
     pad_w: int,
 ) -> None:
-    """Write the patches of ``im`` (1, C, H, W) at n places to ``col`` (C * kernel_h * kernel_w, n)."""
+    """Write the patches of ``im`` (1, C, H, W) at n positions to ``col`` (C * kernel_h * kernel_w, n)."""
     padded = F.pad(im[0], (pad_w, pad_w, pad_h, pad_h))
     columns = col.view(len(padded), kernel_h, kernel_w, -1)
     for row in range(kernel_h):
@@ -37,12 +37,12 @@ def masked_im2col_forward(
 def masked_col2im_forward(
     col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int, channels: int
 ) -> None:
-    """Write ``col`` (channels, n) to n places of ``im`` (1, channels, height, width)."""
+    """Write ``col`` (channels, n) to n positions of ``im`` (1, channels, height, width)."""
     im[0, :, mask_h_idx, mask_w_idx] = col
 
 
 def _reassemble(features: Tensor, masks: Tensor, kernel_size: int, group_size: int, scale_factor: int) -> Tensor:
-    """Return CARAFE's (Wang et al., 2019) reassembly of ``features`` (B, C, H, W), one tap of the kernel at a time."""
+    """Reassemble ``features`` (B, C, H, W) as in CARAFE (Wang et al., 2019), one kernel position at a time."""
     batch, channels, height, width = features.shape
     padded = F.pad(features, [(kernel_size - 1) // 2] * 4)
     masks = masks.view(batch, group_size, 1, kernel_size**2, height, scale_factor, width, scale_factor)
@@ -120,7 +120,7 @@ def carafe_backward(
 
 
 def _psa_places(size: int, mask: int, half: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return, for a target and a place along one axis, the index into the mask and whether there is one."""
+    """Return indices into the mask for pairs of positions along one axis (size, size), and a mask of valid ones."""
     steps = torch.arange(size, device=device)
     index = steps[:, None] - steps + half
     return index.clamp(0, mask - 1), (index >= 0) & (index < mask)
@@ -150,7 +150,7 @@ def _psa_attention(
 
 @as_compiled
 def psamask_forward(input: Tensor, output: Tensor, psa_type: int, **sizes: int) -> None:
-    """Write PSANet's (Zhao et al., 2018) attention (B, H * W, H, W) to ``output``, from ``input`` (B, masks, H, W)."""
+    """Write the PSANet attention (Zhao et al., 2018) of ``input`` (B, masks, H, W) to ``output`` (B, H * W, H, W)."""
     output.copy_(_psa_attention(input, psa_type, **sizes))
 
 

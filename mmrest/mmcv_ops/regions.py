@@ -1,6 +1,6 @@
-"""Pooling of regions of interest: RoIAlign (He et al., 2017) and RoIPool (Girshick, 2015).
+"""RoIAlign (He et al., 2017) and RoIPool (Girshick, 2015).
 
-Arguments are those of ``mmcv._ext``. Regions are ``(n, 5)`` with rows ``image, x1, y1, x2, y2``.
+Arguments are those of ``mmcv._ext``. Regions of interest are ``(n, 5)`` with rows ``image index, x1, y1, x2, y2``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .common import UnsupportedOpError, as_compiled, torchvision_ops, widen
+from .common import UnsupportedOpError, as_compiled, torchvision_ops, upcast
 
-AVERAGE = 1  # pool_mode; the other takes the largest sample of a bin
+AVERAGE = 1  # pool_mode; the other one is max pooling
 
 
 def _refuse_max(pool_mode: int) -> None:
@@ -22,8 +22,8 @@ def _refuse_max(pool_mode: int) -> None:
 
 
 def _in_one_dtype(features: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in the wider dtype: coordinates above 2048 are not exact in half precision."""
-    features = widen(features)
+    """Return both in the same dtype, at least float32 for float32 boxes: half precision is inexact above 2048."""
+    features = upcast(features)
     dtype = torch.promote_types(features.dtype, rois.dtype)
     return features.to(dtype), rois.to(dtype)
 
@@ -42,10 +42,10 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Write (n, C, aligned_height, aligned_width) to ``output``, from ``input`` (B, C, H, W).
+    """Write the pooled regions (n, C, aligned_height, aligned_width) of ``input`` (B, C, H, W) to ``output``.
 
     Raises:
-        UnsupportedOpError: ``pool_mode`` is not the average.
+        UnsupportedOpError: ``pool_mode`` is not average pooling.
     """
     _refuse_max(pool_mode)
     input, rois = _in_one_dtype(input, rois)
@@ -88,14 +88,14 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Write the largest value of each bin to ``output`` and its place to ``argmax``, -1 for an empty bin.
+    """Write the maximum of each bin to ``output`` and its index to ``argmax``, -1 for empty bins.
 
-    Bins are mmcv's, which does not round the region to whole pixels as torchvision does. One bin after another: this
-    is for old models, not for speed.
+    Bins are those of mmcv, which unlike torchvision does not round regions to whole pixels. This is a simple loop over
+    bins, for compatibility with old models.
     """
     height, width = input.shape[2:]
     argmax.fill_(-1)
-    rois = widen(rois).cpu()
+    rois = upcast(rois).cpu()
     sides = (rois[:, 3:] + 1) * spatial_scale - rois[:, 1:3] * spatial_scale
     edges = []
     for axis, bins, size in ((1, pooled_height, height), (0, pooled_width, width)):
@@ -133,10 +133,10 @@ def roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Write the gradient of the input to ``grad_input``: each bin's goes to where its largest value was."""
+    """Write the gradient of the input (B, C, H, W) to ``grad_input``; each bin contributes to its maximum only."""
     batch, channels, height, width = grad_input.shape
     plane = rois[:, :1].long() * channels + torch.arange(channels, device=rois.device)
     place = (plane[:, :, None, None] * (height * width) + argmax.clamp(min=0)).flatten()
-    total = torch.zeros(grad_input.numel(), dtype=widen(grad_output).dtype, device=grad_output.device)
-    total.index_add_(0, place, (widen(grad_output) * (argmax >= 0)).flatten())
+    total = torch.zeros(grad_input.numel(), dtype=upcast(grad_output).dtype, device=grad_output.device)
+    total.index_add_(0, place, (upcast(grad_output) * (argmax >= 0)).flatten())
     grad_input.copy_(total.view(grad_input.shape))

@@ -1,3 +1,5 @@
+"""Functional operators: attention, feed-forward networks, fast paths."""
+
 from .attention import IMPLS, emsa, emsa_direct, emsa_reference, emsa_through, resolve_impl
 from .chunked import emsa_chunked
 from .fast_paths import fast_paths, fast_paths_enabled

@@ -15,9 +15,10 @@ from .blocked import emsa_blocked
 from .chunked import emsa_chunked
 from .modes import autocast_dtype, is_exporting, is_transforming
 
-IMPLS = ('auto', 'reference', 'direct', 'chunked')
-# Maps of up to this many elements are kept for the backward pass rather than made a second time.
-DIRECT_ELEMENTS = 2**18
+IMPLS = ('auto', 'reference', 'direct', 'chunked', 'triton')
+# Maps of up to this many elements are kept for the backward pass rather than made a second time. On a GPU small maps
+# are bound by launches, of which this takes half as many.
+DIRECT_ELEMENTS = {'cpu': 2**18, 'cuda': 2**20}
 # Maps of mixed heads without InstanceNorm that are larger are made that many elements at a time.
 ROW_ELEMENTS = 2**22
 ENV_IMPL = 'MMREST_ATTN_IMPL'
@@ -27,8 +28,8 @@ def resolve_impl(attn_impl: str | None = None) -> str:
     """Return the implementation of attention to use.
 
     Args:
-        attn_impl (str, optional): 'auto', 'reference', 'direct' or 'chunked', see :func:`emsa`. None: the value of
-            the environment variable MMREST_ATTN_IMPL, or 'auto' where it is unset or empty.
+        attn_impl (str, optional): 'auto', 'reference', 'direct', 'chunked' or 'triton', see :func:`emsa`. None: the
+            value of the environment variable MMREST_ATTN_IMPL, or 'auto' where it is unset or empty.
 
     Raises:
         ValueError: The argument or the variable is none of these.
@@ -69,7 +70,8 @@ def emsa(
         mix_bias (Tensor, optional): (k,), added to the mixed logits. Softmax removes it again.
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
-        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one.
+        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. 'triton': as 'chunked' with mixed
+            heads, with Triton's kernels where they run (:mod:`~mmrest.ops.triton_rows`), and as 'auto' without.
         normalize (bool): InstanceNorm of the maps of mixed heads.
 
     Returns:
@@ -91,6 +93,8 @@ def emsa(
             f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
             f'{tuple(k.shape)} and {tuple(v.shape)}.'
         )
+    if mix_weight is None and impl == 'triton':
+        impl = 'auto'
     if mix_weight is None and q.is_cuda and impl == 'auto':
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
     empty = 0 in (*q.shape, k.shape[2])
@@ -99,9 +103,14 @@ def emsa(
     if mix_weight is not None and not normalize:
         return _mixed_by_rows(q, k, v, mix_weight, mix_bias)
     q, k, v = _in_one_dtype(q, k, v)
-    if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= DIRECT_ELEMENTS:
+    if impl == 'direct' or impl == 'auto' and q.shape[:3].numel() * k.shape[2] <= max_direct_elements(q.device.type):
         return emsa_direct(q, k, v, mix_weight, mix_bias, eps)
-    return emsa_chunked(q, k, v, mix_weight, mix_bias, eps)
+    return emsa_chunked(q, k, v, mix_weight, mix_bias, eps, form='triton' if impl == 'triton' else None)
+
+
+def max_direct_elements(device_type: str) -> int:
+    """Return how many elements of maps :func:`emsa` keeps on a device."""
+    return DIRECT_ELEMENTS.get(device_type, DIRECT_ELEMENTS['cuda'])
 
 
 def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
@@ -145,12 +154,22 @@ def emsa_direct(
         if mix_bias is not None:
             weight = weight + 0 * mix_bias.to(dtype)[:, None]
         logits = (q @ k.transpose(-2, -1)).to(dtype)
-        mixed = torch.einsum('hg,bgnm->bhnm', weight, logits)
-        maps = mixed.softmax(dim=-1) - 1 / k.shape[2]
+        maps = mix_directly(weight, logits, q.device.type).softmax(dim=-1) - 1 / k.shape[2]
         rstd = (maps.square().mean(dim=(-2, -1), keepdim=True) + eps).rsqrt()
         if v.dtype == dtype:
             return (maps @ v) * rstd
         return (maps * rstd).to(v.dtype) @ v  # normalized first: half precision has no room for small numbers
+
+
+def mix_directly(weight: Tensor, logits: Tensor, device_type: str) -> Tensor:
+    """Mix the logits of all heads, (B, k, n, n'), in full precision in both passes.
+
+    On a CPU by a matrix product. Elsewhere that might be rounded to TF32, and maps are small enough to be multiplied
+    and added up.
+    """
+    if device_type == 'cpu':
+        return torch.einsum('hg,bgnm->bhnm', weight, logits)
+    return (weight[:, :, None, None] * logits[:, None]).sum(2)
 
 
 def emsa_reference(

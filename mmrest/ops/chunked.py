@@ -5,11 +5,14 @@ goes with the interaction of the heads, needs nothing but its second moment:
 
     InstanceNorm(A) V = r (A - 1/n') (V - mean V),    r = (mean((A - 1/n')^2) + eps)^(-1/2)
 
-The map is made a block of queries at a time, small enough to stay in cache, used and overwritten.
-Only the scalar r of each map has to be known from all blocks, and it can be multiplied in at the end.
-Without interaction there is no norm either, and a block is a softmax between two products. The backward
-pass makes the blocks once more. Both passes are custom operators, so that
+The map is made a block of queries at a time, used and overwritten. Only the scalar r of each map has to be known
+from all blocks, and it can be multiplied in at the end. Without interaction there is no norm either, and a block is a
+softmax between two products. The backward pass makes the blocks once more. Both passes are custom operators, so that
 ``torch.compile`` sees one node each instead of an unrolled loop.
+
+Blocks have three forms. On a CPU they are small enough to stay in cache, and everything in them is float32: that is
+here. On other devices they are large, with operands of matrix products in the dtype of the queries: that is in
+:mod:`mmrest.ops.wide_blocks`, with steps of PyTorch between the products or, where it is asked for, of Triton.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ from typing import Iterator
 import torch
 from torch import Tensor
 
-# Elements of all heads' maps that one block holds. On a CPU a few buffers of this size stay in the
-# second- and third-level cache; on a GPU it has to keep the device busy.
-BLOCK_ELEMENTS = {'cpu': 2**19, 'cuda': 2**24}
-# A - 1/n' is small where attention is flat: multiplied by this, it keeps clear of float16's subnormals.
-HALF_SCALE = 256.0
+from . import wide_blocks
+from .triton_rows import TritonSteps, runs_kernels
+from .wide_blocks import TorchSteps, token_major
+
+# Elements of all heads' maps that one block holds. On a CPU a few buffers of this size stay in the second- and
+# third-level cache. Elsewhere few launches count, and the scratch of a backward pass is three times as many floats:
+# 300 MB, and stages 3 and 4 of one image of 800x1344 are a single block.
+BLOCK_ELEMENTS = {'cached': 2**19, 'wide': 3 * 2**23, 'triton': 3 * 2**23}
+WIDE_STEPS: dict[str, type[wide_blocks.Steps]] = {'wide': TorchSteps, 'triton': TritonSteps}
 
 
 def emsa_chunked(
@@ -34,6 +41,7 @@ def emsa_chunked(
     mix_bias: Tensor | None = None,
     eps: float = 1e-5,
     block_elements: int | None = None,
+    form: str | None = None,
 ) -> Tensor:
     """:func:`~mmrest.ops.emsa` in memory linear in queries and in keys.
 
@@ -43,14 +51,14 @@ def emsa_chunked(
         mix_weight (Tensor, optional): (k, k), interaction of the heads. None: neither that nor InstanceNorm.
         mix_bias (Tensor, optional): (k,). Softmax removes it, so it is not read; its gradient is exactly 0.
         eps (float): Added to the variance in the InstanceNorm.
-        block_elements (int, optional): Elements of the maps made at a time. Default: by device.
+        block_elements (int, optional): Elements of the maps made at a time. Default: by form.
+        form (str, optional): 'cached' or 'wide' blocks, both of which run on any device, or 'triton', which is the
+            default where its kernels do not run. Default: :func:`choose_form`.
 
     Returns:
         Tensor: (B, k, n, d). It can be differentiated once; twice raises a RuntimeError.
     """
-    if block_elements is None:
-        block_elements = BLOCK_ELEMENTS.get(q.device.type, BLOCK_ELEMENTS['cuda'])
-    return _forward(q, k, v, mix_weight, mix_bias, eps, block_elements)[0]
+    return _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form)[0]
 
 
 def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Iterator[tuple[slice, list[slice]]]:
@@ -63,13 +71,20 @@ def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Itera
         yield slice(b, min(b + images, batch)), [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
 
-def _operand_dtype(q: Tensor) -> torch.dtype:
-    """What matrix products take: half precision pays where there are tensor cores."""
-    return q.dtype if q.is_cuda else _map_dtype(q)
+def choose_form(device_type: str) -> str:
+    """Return the form of blocks for a device: 'cached' in a CPU's cache, or 'wide', a few large operations."""
+    return 'cached' if device_type == 'cpu' else 'wide'
+
+
+def resolve_form(form: str | None, q: Tensor, mixing: bool) -> str:
+    """Return the form that is asked for, or that of the device where none is, or where its kernels do not run."""
+    if form is None or form == 'triton' and not (mixing and runs_kernels(q, q.shape[1])):
+        return choose_form(q.device.type)
+    return form
 
 
 def _map_dtype(q: Tensor) -> torch.dtype:
-    """What maps and sums are kept in."""
+    """Return the dtype of attention maps and sums."""
     return torch.promote_types(q.dtype, torch.float32)
 
 
@@ -90,13 +105,6 @@ class _Scratch:
         return buffer[:size].view(shape)
 
 
-def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Batched matrix product in the dtype of the operands, its result in that of ``out``."""
-    if a.dtype == out.dtype:
-        return torch.bmm(a, b, out=out)
-    return out.copy_(torch.bmm(a, b))
-
-
 def _mix(weight: Tensor, maps: Tensor, out: Tensor) -> Tensor:
     """out_h = sum_g weight_hg maps_g; maps of one image or several, (images * k, rows, n')."""
     heads = weight.shape[0]
@@ -113,50 +121,40 @@ def _per_head(x: Tensor, dtype: torch.dtype) -> Tensor:
     return (x[0] if x.shape[0] == 1 else x.flatten(0, 1)).to(dtype)
 
 
-def _token_major(like: Tensor) -> Tensor:
-    """Uninitialized (B, k, n, d) in the memory layout (B, n, k, d), which the linear layers around it use."""
-    b, heads, n, d = like.shape
-    return like.new_empty(b, n, heads, d).transpose(1, 2)
-
-
 @torch.library.custom_op(
     'mmrest::emsa_chunked',
     mutates_args=(),
-    schema='(Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? mix_bias, float eps, int block_elements)'
-    ' -> (Tensor, Tensor)',
+    schema='(Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? mix_bias, float eps, int? block_elements, '
+    'str? form) -> (Tensor, Tensor)',
 )
-def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
+def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
     """The output and, with mixing, r, (B, k, 1, 1)."""
     batch, heads, n, d = q.shape
-    m = k.shape[2]
-    dtype, operand = _map_dtype(q), _operand_dtype(q)
+    m, dtype = k.shape[2], _map_dtype(q)
     mixing = mix_weight is not None
-    scale = HALF_SCALE if mixing and operand != dtype else 1.0
+    form = resolve_form(form, q, mixing)
+    block_elements = block_elements or BLOCK_ELEMENTS[form]
     with torch.autocast(q.device.type, enabled=False):
+        if form != 'cached':
+            return wide_blocks.forward(q, k, v, mix_weight, eps, block_elements, WIDE_STEPS[form])
         weight = mix_weight.to(dtype) * d**-0.5 if mixing else None
-        out = _token_major(q)
+        out = token_major(q)
         row_norms = q.new_empty(batch, heads, n if mixing else 0, dtype=dtype)
         scratch = _Scratch(q, dtype)
         for images, parts in blocks(batch, heads, n, m, block_elements):
-            keys = _keys(k[images], operand, mixing).transpose(1, 2).contiguous()
-            values = _values(v[images], dtype, mixing).to(operand)
+            keys = _keys(k[images], dtype, mixing).transpose(1, 2).contiguous()
+            values = _values(v[images], dtype, mixing)
             for rows in parts:
                 block = q[images, :, rows]
-                queries = _per_head(block, operand)
+                queries = _per_head(block, dtype)
                 shape = (queries.shape[0], queries.shape[1], m)
-                maps = scratch('first', *shape)
-                if operand == dtype:
-                    torch.bmm(queries, keys, out=maps)
-                else:
-                    maps.copy_(torch.bmm(queries, keys))
+                maps = torch.bmm(queries, keys, out=scratch('first', *shape))
                 if mixing:
                     mixed = _mix(weight, maps, scratch('second', *shape))
                     maps = torch.softmax(mixed, -1, out=maps).sub_(1 / m)
                     row_norms[images, :, rows] = torch.linalg.vector_norm(maps, dim=-1).view(block.shape[:3])
                 else:
                     maps = torch.softmax(maps, -1, out=maps)
-                if operand != dtype:
-                    maps = maps.mul_(scale).to(operand)
                 out[images, :, rows] = torch.bmm(maps, values).view(block.shape)
         if not mixing:
             return out, q.new_empty(0, dtype=dtype)
@@ -164,32 +162,34 @@ def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements):
         variance = row_norms.double().square().sum(-1)[..., None, None] / max(n * m, 1)
         rstd = (variance + eps).rsqrt().to(dtype)
         if out.dtype == dtype:
-            out.mul_(rstd / scale)
+            out.mul_(rstd)
         else:
-            out.copy_(out.to(dtype) * (rstd / scale))
+            out.copy_(out.to(dtype) * rstd)
     return out, rstd
 
 
 @_forward.register_fake
-def _(q, k, v, mix_weight, mix_bias, eps, block_elements):
-    return _token_major(q), q.new_empty((0,) if mix_weight is None else (*q.shape[:2], 1, 1), dtype=_map_dtype(q))
+def _(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
+    return token_major(q), q.new_empty((0,) if mix_weight is None else (*q.shape[:2], 1, 1), dtype=_map_dtype(q))
 
 
 @torch.library.custom_op(
     'mmrest::emsa_chunked_backward',
     mutates_args=(),
     schema='(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor? mix_weight, Tensor? out, Tensor? rstd, '
-    'int block_elements) -> (Tensor, Tensor, Tensor, Tensor)',
+    'int? block_elements, str? form) -> (Tensor, Tensor, Tensor, Tensor)',
 )
-def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
+def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements, form):
     """Gradients of q, k, v and mix_weight (empty without mixing)."""
     batch, heads, n, d = q.shape
-    m = k.shape[2]
-    dtype, operand = _map_dtype(q), _operand_dtype(q)
+    m, dtype = k.shape[2], _map_dtype(q)
     mixing = mix_weight is not None
-    scale = HALF_SCALE if mixing and operand != dtype else 1.0
+    form = resolve_form(form, q, mixing)
+    block_elements = block_elements or BLOCK_ELEMENTS[form]
     with torch.autocast(q.device.type, enabled=False):
-        grad_q, grad_k, grad_v = _token_major(q), _token_major(k), _token_major(v)
+        if form != 'cached':
+            return wide_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements, WIDE_STEPS[form])
+        grad_q, grad_k, grad_v = token_major(q), token_major(k), token_major(v)
         grad_weight = q.new_zeros(heads, heads, dtype=torch.float64)
         if mixing:
             weight = mix_weight.to(dtype) * d**-0.5
@@ -200,34 +200,34 @@ def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements):
             through_variance = (-rstd.double().square() * through_variance / max(n * m, 1)).to(dtype)
         scratch = _Scratch(q, dtype)
         for images, parts in blocks(batch, heads, n, m, block_elements):
-            keys = _keys(k[images], operand, mixing).contiguous()
+            keys = _keys(k[images], dtype, mixing).contiguous()
             keys_t = keys.transpose(1, 2).contiguous()
             values_t = _values(v[images], dtype, mixing)
             if mixing:
                 factor, shift = (x[images].view(-1, 1, 1) for x in (rstd, through_variance))
                 values_t = values_t * factor
-            values_t = values_t.to(operand).transpose(1, 2).contiguous()
-            sum_k = keys.new_zeros(keys.shape, dtype=dtype)
+            values_t = values_t.transpose(1, 2).contiguous()
+            sum_k = torch.zeros_like(keys)
             sum_v = torch.zeros_like(sum_k)
             for rows in parts:
                 block = q[images, :, rows]
-                queries, grads = _per_head(block, operand), _per_head(grad[images, :, rows], operand)
+                queries, grads = _per_head(block, dtype), _per_head(grad[images, :, rows], dtype)
                 shape = (queries.shape[0], queries.shape[1], m)
-                logits = _product(queries, keys_t, scratch('logits', *shape))
+                logits = torch.bmm(queries, keys_t, out=scratch('logits', *shape))
                 mixed = _mix(weight, logits, scratch('grads', *shape)) if mixing else logits
                 maps = torch.softmax(mixed, -1, out=scratch('maps', *shape))
-                buffer = _product(grads, values_t, mixed)
+                buffer = torch.bmm(grads, values_t, out=mixed)
                 if mixing:
                     buffer.addcmul_(maps, shift)
                 # The row constant sum_j A dA has to be that of the very A and dA at hand: the gradient
                 # of the mixing weights lives on rows of this that cancel to zero.
                 torch._softmax_backward_data(buffer, maps, -1, dtype, grad_input=buffer)
-                _accumulate(sum_v, maps.sub_(1 / m) if mixing else maps, grads, scale)
+                sum_v.baddbmm_((maps.sub_(1 / m) if mixing else maps).transpose(1, 2), grads)
                 if mixing:
                     grad_weight += _products_of_heads(buffer, logits, heads)
                     buffer = _mix(weight_t, buffer, maps)
-                grad_q[images, :, rows] = torch.bmm(buffer.to(operand), keys).view(block.shape)
-                _accumulate(sum_k, buffer, queries)
+                grad_q[images, :, rows] = torch.bmm(buffer, keys).view(block.shape)
+                sum_k.baddbmm_(buffer.transpose(1, 2), queries)
             grad_k[images] = (sum_k if mixing else sum_k.mul_(d**-0.5)).view(k[images].shape)
             grad_v[images] = (sum_v.mul_(factor) if mixing else sum_v).view(v[images].shape)
         if not mixing:
@@ -246,14 +246,6 @@ def _values(v: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
     return v - v.mean(1, keepdim=True) if mixing else v
 
 
-def _accumulate(total: Tensor, maps: Tensor, x: Tensor, scale: float = 1.0) -> None:
-    """total += maps^T x, the maps multiplied by a scale for the product in half precision."""
-    if x.dtype == total.dtype:
-        total.baddbmm_(maps.transpose(1, 2), x)
-    else:
-        total.add_(torch.bmm((maps * scale).to(x.dtype).transpose(1, 2), x), alpha=1 / scale)
-
-
 def _products_of_heads(a: Tensor, b: Tensor, heads: int) -> Tensor:
     """sum over images, rows and keys of a_h b_g, (k, k) in float64."""
     if a.shape[0] == heads:  # a product for each row: quicker, and no long sum in float32
@@ -263,13 +255,13 @@ def _products_of_heads(a: Tensor, b: Tensor, heads: int) -> Tensor:
 
 
 @_backward.register_fake
-def _(grad, q, k, v, mix_weight, out, rstd, block_elements):
+def _(grad, q, k, v, mix_weight, out, rstd, block_elements, form):
     grad_weight = q.new_empty(0) if mix_weight is None else torch.empty_like(mix_weight)
-    return _token_major(q), _token_major(k), _token_major(v), grad_weight
+    return token_major(q), token_major(k), token_major(v), grad_weight
 
 
 def _save(ctx, inputs, output) -> None:
-    q, k, v, mix_weight, mix_bias, _, ctx.block_elements = inputs
+    q, k, v, mix_weight, mix_bias, _, ctx.block_elements, ctx.form = inputs
     ctx.set_materialize_grads(False)
     ctx.bias = None if mix_bias is None else (mix_bias.shape, mix_bias.dtype)
     ctx.save_for_backward(q, k, v, mix_weight, *(output if mix_weight is not None else (None, None)))
@@ -277,12 +269,12 @@ def _save(ctx, inputs, output) -> None:
 
 def _differentiate(ctx, grad, _):
     if grad is None:
-        return (None,) * 7
+        return (None,) * 8
     q, k, v, mix_weight, out, rstd = ctx.saved_tensors
-    *grads, grad_weight = _backward(grad.to(q.dtype), q, k, v, mix_weight, out, rstd, ctx.block_elements)
+    *grads, grad_weight = _backward(grad.to(q.dtype), q, k, v, mix_weight, out, rstd, ctx.block_elements, ctx.form)
     # Exactly zero rather than absent, so that DistributedDataParallel gets what it waits for.
     grad_bias = None if ctx.bias is None else q.new_zeros(ctx.bias[0], dtype=ctx.bias[1])
-    return *grads, None if mix_weight is None else grad_weight, grad_bias, None, None
+    return *grads, None if mix_weight is None else grad_weight, grad_bias, None, None, None
 
 
 def _refuse(ctx, *_):

@@ -1,1 +1,1 @@
-"""Parts that know nothing of models and that every other part may use."""
+"""General utilities."""

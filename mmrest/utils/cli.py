@@ -1,11 +1,15 @@
-"""Command lines that take paths and values as they are typed."""
+"""Command lines: a parser, values as they are typed, and the options that several tools share.
+
+An option that two tools have is declared here once, so that its name, placeholder and help are the same in both.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
+import torch
 from mmengine.config import DictAction
 
 from .errors import UsageError
@@ -14,10 +18,19 @@ QUOTES = '\'"'
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """``argparse.ArgumentParser`` that expands ``~`` at the start of an argument.
+    """``argparse.ArgumentParser`` that expands ``~`` at the start of an argument, and shows defaults in the help.
 
-    A shell does that too, but not in ``--work-dir=~/x``, which would be a folder called ``~``.
+    A shell expands ``~`` too, but not in ``--work-dir=~/x``, which would be a folder called ``~``.
     """
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument as :mod:`argparse` does; a default that says something is appended to the help."""
+        default, text = settings.get('default'), settings.get('help')
+        says_nothing = default is None or default is False or default == [] or default == argparse.SUPPRESS
+        if text and text != argparse.SUPPRESS and not says_nothing and 'default:' not in text:
+            shown = ' '.join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
+            settings['help'] = f'{text}; default: {shown.replace("%", "%%")}'
+        return super().add_argument(*names, **settings)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore
         """Parse as :mod:`argparse` does."""
@@ -127,6 +140,118 @@ def _split(text: str, commas: list[int]) -> list[str]:
     """Split a text at commas; one at the end adds nothing."""
     parts = [text[start + 1 : end] for start, end in zip([-1, *commas], [*commas, len(text)])]
     return parts if parts[-1].strip() else parts[:-1]
+
+
+def read_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return what 'key=value' texts say, as :class:`ConfigOptions` reads them."""
+    parser = ArgumentParser(usage=argparse.SUPPRESS)
+    parser.add_argument('--cfg-options', nargs='*', action=ConfigOptions)
+    return parser.parse_args(['--cfg-options', *texts]).cfg_options or {}
+
+
+def integer(minimum: int) -> Callable[[str], int]:
+    """Return an argparse type: integers from a minimum on."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < minimum:
+            raise argparse.ArgumentTypeError(f'{text} is not an integer of at least {minimum}.')
+        return value
+
+    return parse
+
+
+def add_config(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    """Add the positional ``config``."""
+    parser.add_argument('config', nargs='?' if optional else None, help='config file of mmdet, mmseg or mmpretrain')
+
+
+def add_checkpoint(parser: argparse.ArgumentParser, or_initial: bool = False) -> None:
+    """Add the positional ``checkpoint``, of a tool that may also run with initial weights if ``or_initial``."""
+    parser.add_argument('checkpoint', help='checkpoint file' + ', or none for initial weights' * or_initial)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, as_text: bool = False) -> None:
+    """Add ``--cfg-options``: a dict or None; with ``as_text`` a list, to be handed on to another tool as it is."""
+    settings: dict[str, Any] = dict(action='extend', default=[]) if as_text else dict(action=ConfigOptions)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. data_root=/data/coco/ train_cfg.max_epochs=1; lists as key="[a,b]"',
+        **settings,
+    )
+
+
+def add_backbone(parser: argparse.ArgumentParser, backbones: Sequence[str]) -> None:
+    """Add what names a backbone in place of a config: ``--backbone``, ``--arch``, ``--options``."""
+    parser.add_argument('--backbone', choices=list(backbones), help='backbone, in place of a config')
+    parser.add_argument('--arch', metavar='NAME', help='architecture of the backbone, e.g. small')
+    parser.add_argument(
+        '--options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='further arguments of the backbone, e.g. style=win, or stem=resnet of ResTAblation',
+    )
+
+
+def add_device(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add ``--device``; without a default, it is a GPU if there is one."""
+    text = 'device to compute on, e.g. cpu or cuda:1'
+    if default is None:
+        text += '; default: cuda if there is a GPU, else cpu'
+        default = 'cuda' if torch.cuda.is_available() else 'cpu'
+    parser.add_argument('--device', metavar='DEVICE', default=default, help=text)
+
+
+def add_num(parser: argparse.ArgumentParser, what: str, default: int | None, text: str, minimum: int = 1) -> None:
+    """Add ``--num-<what>``, a count."""
+    parser.add_argument(f'--num-{what}', type=integer(minimum), default=default, metavar='N', help=f'number of {text}')
+
+
+def add_out(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--out``, a file that results are written to."""
+    parser.add_argument('--out', metavar='FILE', help=f'file to write: {text}')
+
+
+def add_out_dir(parser: argparse.ArgumentParser, text: str, default: str | None = None) -> None:
+    """Add ``--out-dir``, a folder that results are written to."""
+    parser.add_argument('--out-dir', metavar='DIR', default=default, help=f'folder to write to: {text}')
+
+
+def add_score_thr(parser: argparse.ArgumentParser) -> None:
+    """Add ``--score-thr``, of tools that look at detections."""
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, metavar='SCORE', help='leave out instances with a lower score'
+    )
+
+
+def add_shape(
+    parser: argparse.ArgumentParser, default: tuple[int, int] | None, text: str = '', repeated: bool = False
+) -> None:
+    """Add ``--shape H W``; with ``repeated`` it can be given several times, for a list of shapes."""
+    settings: dict[str, Any] = dict(action='append') if repeated else {}
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=integer(1),
+        default=default,
+        metavar=('H', 'W'),
+        help='height and width of images in pixels' + text,
+        **settings,
+    )
+
+
+def add_work_dir(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add ``--work-dir``; without a default, it is that of mmengine."""
+    text = 'folder for logs and results'
+    if default is None:
+        text += '; default: work_dirs/<name of the config>'
+    parser.add_argument('--work-dir', metavar='DIR', default=default, help=text)
 
 
 def check_choice(args: argparse.Namespace, config_only: Sequence[str]) -> None:

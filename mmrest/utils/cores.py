@@ -1,4 +1,4 @@
-"""Number of processor cores that this process may use."""
+"""Number of CPU cores available to this process."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 
 
 def available_cores(root: str | Path = '/') -> int:
-    """Return the cores left by affinity (taskset, Slurm) and by the quota of a container (docker --cpus).
+    """Return the number of cores allowed by CPU affinity (taskset, Slurm) and by cgroup quotas (docker --cpus).
 
     Args:
-        root (str | Path): Where ``proc`` and ``sys`` are mounted.
+        root (str | Path): Folder where ``proc`` and ``sys`` are mounted.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return max(1, min(cores, math.ceil(_find_quota(Path(root)) or cores)))
 
 
 def _find_quota(root: Path) -> float | None:
-    """Return the lowest quota of this process's control groups, in cores; None without one."""
+    """Return the lowest CPU quota of the cgroups of this process, in cores; None without a quota."""
     quotas = []
     for line in _read(root / 'proc/self/cgroup').splitlines():
         _, controllers, group = line.split(':', 2)
         base = root / 'sys/fs/cgroup'
         if controllers and 'cpu' not in controllers.split(','):
             continue
-        # A container may see its own group as the root, so that the path leads nowhere.
+        # In a container, the path of the cgroup may not exist, since its own cgroup is mounted as the root.
         folder = base / ('cpu' if controllers else '') / group.strip('/')
         for place in (folder, *folder.parents):
             if not place.is_relative_to(base):

@@ -1,9 +1,9 @@
-"""The base class of this package's errors, and the one for wrong use."""
+"""Base classes of errors."""
 
 
 class MMRestError(Exception):
-    """Error that the user can mend; its message names the cause and what to do."""
+    """Base class of errors caused by the user; the message names the cause and a solution."""
 
 
 class UsageError(MMRestError):
-    """A command or function was given something that cannot work."""
+    """An argument, option or config is invalid."""

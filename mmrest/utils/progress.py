@@ -1,4 +1,4 @@
-"""Progress of long work on stderr."""
+"""Progress display on stderr."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from typing import TextIO, TypeVar
 
 T = TypeVar('T')
 
-# Called with the task, its total and the unit of the total ('MB' counts bytes); gives what counts steps done.
+# Called with task, total and unit ('MB' if the total is in bytes); the context manager returns a function that advances
+# the progress by a number of steps.
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 
-FIRST, INTERVAL = 0.5, 5.0
+DELAY, INTERVAL = 0.5, 5.0  # seconds before the first line, and between lines
 
 
 @contextmanager
 def no_progress(task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show nothing."""
+    """Display no progress; same interface as :func:`show_progress`."""
     yield lambda steps: None
 
 
 @contextmanager
 def show_progress(task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, and elsewhere a line every few seconds; both with the time that is left.
+    """Display progress and remaining time: a bar on a terminal, otherwise a line every few seconds.
 
     Args:
-        task (str): E.g. 'reading train.json'.
+        task (str): Description, e.g. 'reading train.json'.
         total (int): Number of steps.
-        unit (str): Of ``total``, e.g. 'images'; 'MB' where it is in bytes.
+        unit (str): Unit of ``total``, e.g. 'images'; 'MB' if it is in bytes.
+
+    Yields:
+        Callable: Function that advances the progress by a number of steps.
     """
     if not sys.stderr.isatty():
         lines = _Lines(task, total, unit, sys.stderr)
@@ -48,36 +52,36 @@ def show_progress(task: str, total: int, unit: str) -> Iterator[Callable[[int], 
 
 
 class _Lines:
-    """Lines about a task; none where it takes less than half a second."""
+    """Progress as lines of text, as rich prints nothing before the end without a terminal; none for short tasks."""
 
     def __init__(self, task: str, total: int, unit: str, stream: TextIO) -> None:
         self.task, self.total, self.unit, self.stream = task, total, unit, stream
         self.done, self.start = 0, time.monotonic()
-        self.said: float | None = None
+        self.last_line: float | None = None
 
     def advance(self, steps: int) -> None:
         self.done += steps
         now = time.monotonic()
-        if now - self.start > FIRST if self.said is None else now - self.said > INTERVAL:
-            self.said = now
+        if now - self.start > DELAY if self.last_line is None else now - self.last_line > INTERVAL:
+            self.last_line = now
             left = (now - self.start) * (self.total - self.done) / max(self.done, 1)
-            self._say(f'about {format_seconds(left)} left')
+            self._print(f'about {format_seconds(left)} left')
 
     def finish(self) -> None:
-        if self.said is not None:
-            self._say(f'{format_seconds(time.monotonic() - self.start)}')
+        if self.last_line is not None:
+            self._print(f'{format_seconds(time.monotonic() - self.start)}')
 
-    def _say(self, what: str) -> None:
+    def _print(self, note: str) -> None:
         scale, digits = (1e6, 1) if self.unit == 'MB' else (1, 0)
         print(
-            f'{self.task}: {self.done / scale:,.{digits}f} of {self.total / scale:,.{digits}f} {self.unit}, {what}',
+            f'{self.task}: {self.done / scale:,.{digits}f} of {self.total / scale:,.{digits}f} {self.unit}, {note}',
             file=self.stream,
             flush=True,
         )
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration as people say it: '8 s', '2 min 5 s', '1 h 3 min'."""
+    """Format a duration: '8 s', '2 min 5 s', '1 h 3 min'."""
     seconds = round(seconds)
     if seconds < 60:
         return f'{seconds} s'
@@ -86,12 +90,12 @@ def format_seconds(seconds: float) -> str:
 
 
 def track(items: Sequence[T], task: str, unit: str = 'images') -> Iterator[T]:
-    """Iterate, showing progress.
+    """Iterate over items with a progress display.
 
     Args:
-        items (Sequence): What to iterate over.
-        task (str): E.g. 'painting'.
-        unit (str): Of the items.
+        items (Sequence): Items to iterate over.
+        task (str): Description, e.g. 'drawing'.
+        unit (str): Unit of the items.
     """
     with show_progress(task, len(items), unit) as advance:
         for item in items:

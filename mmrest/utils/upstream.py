@@ -1,4 +1,4 @@
-"""Differences between OpenMMLab's libraries and forks of them that kept the import names."""
+"""Compatibility with forks of OpenMMLab's libraries."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 
 def locate_libraries() -> None:
-    """Let mmengine find a library's configs, as in ``mmseg::...``, where the distribution has another name.
+    """Let mmengine find inherited configs (``mmseg::...``) of libraries with other distribution names.
 
-    mmengine's table says that module ``mmseg`` comes in the distribution ``mmsegmentation``. OneDL's fork comes in
-    ``onedl-mmsegmentation``, and a source checkout on ``PYTHONPATH`` in none. Under the module's own name, which other
-    entries of the table have, mmengine looks for the module where Python imports it from.
+    mmengine expects the module ``mmseg`` in the distribution ``mmsegmentation``. OneDL's fork is distributed as
+    ``onedl-mmsegmentation``, and a source checkout on ``PYTHONPATH`` has no distribution. Such modules are mapped to
+    their own names in mmengine's table, which makes mmengine locate them by import.
     """
     for module, package in MODULE2PACKAGE.items():
         if package != module and not _is_distributed(package) and find_spec(module) is not None:

@@ -1,4 +1,9 @@
-"""Samples of a dataset as its pipeline feeds them: images after augmentation, with their annotations."""
+"""Drawings of the samples of a dataset after its pipeline, with augmentations and annotations.
+
+The browse_dataset tools of mmdet, mmseg and mmpretrain are not part of their packages' modules, draw the samples of one
+library each, stop at the first damaged file, and name pictures by the image alone, so that pictures of images with the
+same name in different folders overwrite each other.
+"""
 
 from __future__ import annotations
 
@@ -15,72 +20,76 @@ from mmengine.visualization import Visualizer
 from ..datasets.validation import DataError, dataset_errors, validate_dataset, with_coco_checks
 from ..engine import UsageError, base_datasets, check_data
 from ..utils.progress import track
-from .files import Painted, save_picture
-from .painting import _font
+from .files import PaintResult, save_picture
 from .samples import draw_sample
+from .sheet import contact_sheet
 
 PHASES = ('train', 'val', 'test')
 MAX_ON_SHEET = 36
 
 
 def browse_dataset(
-    cfg: Config, phase: str = 'train', number: int = 16, out_dir: str | Path = 'work_dirs/browse', show: bool = False
-) -> Painted:
-    """Draw samples of a dataset as its pipeline gives them, evenly spread over it.
+    cfg: Config,
+    phase: str = 'train',
+    num_samples: int = 16,
+    out_dir: str | Path = 'work_dirs/browse',
+    show: bool = False,
+) -> PaintResult:
+    """Draw evenly spaced samples of a dataset after its pipeline.
 
-    What a model's data preprocessor does after that is not in the pictures: normalization, padding, and
-    augmentations of whole batches such as Mixup.
+    The pictures do not show the work of the data preprocessor: normalization, padding, and augmentations of batches
+    such as Mixup.
 
     Args:
-        cfg (Config): From :func:`mmrest.engine.load_config`, of mmdet, mmseg or mmpretrain.
+        cfg (Config): Config of mmdet, mmseg or mmpretrain, from :func:`mmrest.engine.load_config`.
         phase (str): 'train', 'val' or 'test'.
-        number (int): How many.
-        out_dir (str | Path): Gets a picture of each, and ``contact_sheet.png`` with up to 36 of them.
-        show (bool): Show each in a window until the space bar is pressed.
+        num_samples (int): Number of samples, 1 or more.
+        out_dir (str | Path): Folder for a picture of each sample and ``contact_sheet.png`` with up to 36 of them.
+        show (bool): Show each picture in a window until the space bar is pressed.
 
     Returns:
-        Painted: The contact sheet and the pictures, and the samples at which the pipeline failed.
+        PaintResult: The contact sheet and the pictures, and the samples on which the pipeline failed.
 
     Raises:
-        UsageError: There is no such phase in the config, data are missing, or no sample can be drawn.
+        UsageError: The config has no such phase, data are missing, or no sample can be drawn.
     """
-    if number < 1:
-        raise UsageError('--number must be 1 or more.')
+    if num_samples < 1:
+        raise UsageError('num_samples must be 1 or more.')
     has_display = not sys.platform.startswith('linux') or {'DISPLAY', 'WAYLAND_DISPLAY'} & set(os.environ)
     if show and not has_display:
         raise UsageError(
-            '--show needs a display, and there is none here; the pictures in --out-dir can be looked at without.'
+            '--show needs a display, and there is none. The pictures in --out-dir are written without --show, too.'
         )
     dataset = build_dataset(cfg, phase)
     _warn_of_other_classes(dataset)
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(num_samples, len(dataset))).round().astype(int))
     out_dir = Path(out_dir)
-    painted, tiles = Painted(), []
+    result, tiles = PaintResult(), []
     print(f'Drawing {len(indices)} of {len(dataset)} samples ({phase})')
     for i in track(indices.tolist(), 'drawing', 'samples'):
         try:
             picture, name = draw_item(dataset[i], find_part(dataset, i).metainfo)
-        except (DataError, RuntimeError, UsageError) as error:  # of this image; the others are drawn
-            painted.skipped.append(str(error))
+        except (DataError, RuntimeError, UsageError) as error:  # one damaged file does not stop the others
+            result.skipped.append(str(error))
             continue
-        # An index and 60 characters, of up to four bytes each, are a name that every file system takes.
-        painted.files.append(save_picture(picture, out_dir / f'{i:06d}_{Path(name).stem[:60]}.png'))
+        # 60 characters of up to four bytes fit into a file name on every file system.
+        result.files.append(save_picture(picture, out_dir / f'{i:06d}_{Path(name).stem[:60]}.png'))
         if len(tiles) < MAX_ON_SHEET:
             tiles.append((picture, f'{i}: {name}'))
         if show:
             Visualizer().show(picture, f'{i}: {name}')
     if not tiles:
-        raise UsageError(f'None of the {len(indices)} samples can be drawn. {painted.skipped[0]}')
-    painted.files.insert(0, save_picture(contact_sheet(tiles), out_dir / 'contact_sheet.png'))
-    return painted
+        raise UsageError(f'None of the {len(indices)} samples can be drawn. {result.skipped[0]}')
+    result.files.insert(0, save_picture(contact_sheet(tiles), out_dir / 'contact_sheet.png'))
+    return result
 
 
 def build_dataset(cfg: Config, phase: str) -> Any:
-    """Build the dataset of a phase, complete with its pipeline.
+    """Build the dataset of a phase with its pipeline.
 
     Raises:
-        UsageError: The config has none, its data are missing, or it does not take its arguments.
-        DataError: It is empty, or a file cannot be used.
+        UsageError: The config has no such dataset, data are missing, or the dataset refuses an argument.
+        DataError: The dataset is empty, or a file cannot be used.
     """
     loader = cfg.get(f'{phase}_dataloader')
     if not loader or not loader.get('dataset'):
@@ -91,7 +100,7 @@ def build_dataset(cfg: Config, phase: str) -> Any:
     try:
         with dataset_errors(list(base_datasets(loader))):
             dataset = DATASETS.build(with_coco_checks(loader.dataset))
-            if hasattr(dataset, 'full_init'):  # with lazy_init=True it has loaded nothing yet
+            if hasattr(dataset, 'full_init'):  # not called yet with lazy_init=True
                 dataset.full_init()
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f'The dataset for {phase} cannot be built: {error}') from error
@@ -100,9 +109,11 @@ def build_dataset(cfg: Config, phase: str) -> Any:
 
 
 def find_part(dataset: Any, index: int) -> Any:
-    """Return the dataset inside wrappers that a sample comes from; its classes say what the labels mean."""
+    """Return the dataset inside wrappers that a sample comes from, whose metainfo names the classes of its labels."""
     while True:
-        find = getattr(dataset, '_get_ori_dataset_idx', None)  # wrappers that mix images have none and keep the index
+        find = getattr(
+            dataset, '_get_ori_dataset_idx', None
+        )  # wrappers that mix images do not have it and keep the index
         index = find(index) if find else index
         if hasattr(dataset, 'datasets'):
             part, index = index
@@ -114,7 +125,7 @@ def find_part(dataset: Any, index: int) -> Any:
 
 
 def _warn_of_other_classes(dataset: Any) -> None:
-    """Say that parts of a dataset name their labels in different ways, which training takes for the same classes."""
+    """Print a warning if parts of a dataset have different classes, as training compares labels by number."""
     parts, found = [dataset], []
     while parts:
         part = parts.pop(0)
@@ -130,10 +141,17 @@ def _warn_of_other_classes(dataset: Any) -> None:
 
 
 def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
-    """Return a sample of a dataset as a picture, RGB, and the name of its image.
+    """Draw a sample of a dataset.
+
+    Args:
+        item (dict): With ``inputs`` (C, H, W) and ``data_samples``, as the Pack...Inputs transforms make it.
+        metainfo (dict): Of the dataset, with ``classes`` and ``palette``.
+
+    Returns:
+        tuple[np.ndarray, str]: Picture (H, W, 3) uint8 in RGB, and the name of the image.
 
     Raises:
-        UsageError: It is not of a form that can be drawn.
+        UsageError: The sample has another form, or nothing to draw.
     """
     inputs, sample = item.get('inputs'), item.get('data_samples')
     if getattr(inputs, 'ndim', 0) != 3 or sample is None:
@@ -148,30 +166,3 @@ def draw_item(item: Any, metainfo: dict[str, Any]) -> tuple[np.ndarray, str]:
         ), name
     except ValueError as error:
         raise UsageError(f'The annotations of {name} cannot be drawn: {error}.') from error
-
-
-def contact_sheet(tiles: list[tuple[np.ndarray, str]], width: int = 360) -> np.ndarray:
-    """Return pictures beside and below each other, each with a line of text under it."""
-    from PIL import Image, ImageDraw
-
-    columns = min(4, len(tiles))
-    scaled = []
-    for picture, _ in tiles:
-        factor = width / max(picture.shape[:2])
-        shape = (max(round(picture.shape[1] * factor), 1), max(round(picture.shape[0] * factor), 1))
-        scaled.append(Image.fromarray(picture).resize(shape))
-    rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
-    heights = [max(scaled[i].height for i in row) + 26 for row in rows]
-    sheet = Image.new('RGB', (columns * (width + 8) + 8, sum(heights) + 8), 'white')
-    draw = ImageDraw.Draw(sheet)
-    y = 8
-    for row, height in zip(rows, heights):
-        for column, i in enumerate(row):
-            x = 8 + column * (width + 8)
-            sheet.paste(scaled[i], (x, y))
-            # A name of more than one line would lie on the next picture.
-            draw.text(
-                (x, y + scaled[i].height + 3), ' '.join(tiles[i][1].split())[:48], fill=(40, 40, 40), font=_font(13)
-            )
-        y += height
-    return np.asarray(sheet)

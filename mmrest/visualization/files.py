@@ -1,4 +1,4 @@
-"""Files of pictures: what came of painting, and names that do not clash."""
+"""Picture files, and checks that the pictures of a test do not overwrite each other."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..utils.fileio import atomic_write
 
 
 @dataclass
-class Painted:
-    """Result of painting.
+class PaintResult:
+    """Files written by a command that paints images.
 
     Attributes:
-        files (list[Path]): Pictures that were written.
-        skipped (list[str]): For each image that was left out, a sentence that names it and the reason.
-        frames (int): Frames of a video that were painted.
+        files (list[Path]): Written pictures or videos.
+        skipped (list[str]): A sentence for each skipped image, with the reason.
+        frames (int): Number of painted frames of a video.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -29,10 +29,14 @@ class Painted:
 
 
 def save_picture(picture: np.ndarray, path: Path) -> Path:
-    """Write an RGB picture in the format that the name of the file says; folders are made.
+    """Write a picture atomically.
+
+    Args:
+        picture (np.ndarray): (H, W, 3) uint8 in RGB.
+        path (Path): File to write, in the format of its suffix; its folder is made if need be.
 
     Raises:
-        UsageError: There is no such format.
+        UsageError: There is no such image format.
     """
     import cv2
 
@@ -47,16 +51,16 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
 
 
 def check_paintable(dataset: Any, option: str) -> None:
-    """Refuse to paint a dataset where the libraries' hooks would lose pictures or fail.
+    """Check that the visualization hooks of mmdet, mmseg and mmpretrain can paint a dataset.
 
-    They name pictures by the names of images without their folders, and mmdet's and mmseg's read the files themselves.
+    They name pictures by the image without its folder, and those of mmdet and mmseg read the file themselves.
 
     Args:
-        dataset: With ``get_data_info``, as all of mmengine's have it; others are left alone.
-        option (str): What asks for the pictures.
+        dataset (BaseDataset): Dataset of the test; datasets without ``get_data_info`` are not checked.
+        option (str): Option of the command line that asks for the pictures, for messages.
 
     Raises:
-        UsageError: Pictures would overwrite one another, or the files are in a format of one's own.
+        UsageError: Pictures would overwrite each other, or the hook cannot read the files.
     """
     if not hasattr(dataset, 'get_data_info'):
         return
@@ -66,8 +70,8 @@ def check_paintable(dataset: Any, option: str) -> None:
     if count > 1:
         first, second = [path for path in dict.fromkeys(paths) if Path(path).name == name][:2]
         raise UsageError(
-            f'{option}: {count} images are called {name}, such as {first} and {second}. Pictures of a '
-            'test go by the name alone and would overwrite one another. Test without it, and paint with '
+            f'{option}: {count} images are called {name}, such as {first} and {second}. The pictures '
+            'are named without folders and would overwrite each other. Leave the option out, and paint with '
             'tools/demo.py, which keeps the folders.'
         )
     if paths and Path(paths[0]).is_file() and not type(dataset).__module__.startswith('mmpretrain'):
@@ -76,5 +80,5 @@ def check_paintable(dataset: Any, option: str) -> None:
         if mmcv.imfrombytes(Path(paths[0]).read_bytes()) is None:
             raise UsageError(
                 f'{option}: {paths[0]} is painted by a hook that cannot read it; only the pipeline can. '
-                'Test without it, and paint with tools/demo.py, which reads as the pipeline does.'
+                'Leave the option out, and paint with tools/demo.py, which uses the pipeline.'
             )

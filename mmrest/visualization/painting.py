@@ -1,7 +1,7 @@
-"""Boxes, masks and names on pictures of any size.
+"""Canvas that draws boxes, masks, label maps and names on pictures of any size.
 
-mmengine's Visualizer and mmdet's and mmseg's on top of it are not used: they are 4 to 20 times slower, do not enlarge
-small images, let names cover each other, and darken the pixels that a label map ignores.
+It stands in for the Visualizer of mmengine and its subclasses in mmdet and mmseg, which take 4 to 22 times as long, do
+not enlarge small images, let names cover each other, and darken the ignored pixels of a label map.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from __future__ import annotations
 import colorsys
 from functools import lru_cache
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
-Colour = tuple  # of three ints in [0, 255], RGB
-# Pictures whose longer side is shorter than this are enlarged, or names would cover all there is to see.
+Color = tuple[int, ...]  # RGB in [0, 255]
+# Pictures with a shorter longer side, in pixels, are enlarged, as names would cover them.
 MIN_SIDE = 480
 
 
-class Painting:
-    """A picture that is being drawn on.
+class Canvas:
+    """Picture to draw on.
 
-    Names are put on it when it is finished, so that no box or mask covers them, and where they do not cover each
-    other as far as there is room.
+    Names are drawn last, so that no box or mask covers them, and are placed so that they overlap as little as possible.
 
     Args:
-        image (np.ndarray): As :func:`as_picture` takes it. Small ones are enlarged by a whole number; coordinates,
-            masks and label maps are given in pixels of the image all the same.
+        image (np.ndarray): As :func:`as_picture` takes it. Small images are enlarged by a whole factor; coordinates,
+            masks and label maps are always given in pixels of the original image.
     """
 
     def __init__(self, image: np.ndarray) -> None:
@@ -42,28 +41,28 @@ class Painting:
         longer = max(shape)
         self.font_size = round(0.008 * longer + 9)
         self.line_width = max(round(longer / 450), 2)
-        self._names: list[tuple[list[tuple[float, float]], str, Colour]] = []
+        self._names: list[tuple[list[tuple[float, float]], str, Color]] = []
 
-    def mask(self, mask: np.ndarray, colour: Colour, alpha: float = 0.45) -> None:
-        """Tint a region and draw its outline; (H, W), true inside."""
+    def draw_mask(self, mask: np.ndarray, color: Color, alpha: float = 0.45) -> None:
+        """Tint a region (H, W), true inside, and draw its outline."""
         import cv2
 
         mask = self._enlarged(mask.astype(np.uint8))
         inside = mask.astype(bool)
-        self.image[inside] = np.rint(self.image[inside] * (1 - alpha) + np.multiply(colour, alpha)).astype(np.uint8)
+        self.image[inside] = np.rint(self.image[inside] * (1 - alpha) + np.multiply(color, alpha)).astype(np.uint8)
         outline, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(self.image, outline, -1, tuple(map(int, colour)), max(self.line_width // 2, 1), cv2.LINE_AA)
+        cv2.drawContours(self.image, outline, -1, tuple(map(int, color)), max(self.line_width // 2, 1), cv2.LINE_AA)
 
-    def label_map(
-        self, labels: np.ndarray, classes: Sequence[str], colours: Sequence[Colour], alpha: float = 0.55
+    def draw_label_map(
+        self, labels: np.ndarray, classes: Sequence[str], colors: Sequence[Color], alpha: float = 0.55
     ) -> None:
-        """Tint every class in its colour and name it once, in the midst of its largest piece.
+        """Tint every class in its color, and name it once in the middle of its largest connected region.
 
         Args:
-            labels (np.ndarray): (H, W) ints; those that are no index of ``classes`` are left as they are.
-            classes (Sequence[str]): Names.
-            colours (Sequence[Colour]): Their colours.
-            alpha (float): Share of the colour.
+            labels (np.ndarray): (H, W) integers; pixels whose label is no index of ``classes`` stay unchanged.
+            classes (Sequence[str]): Names of the classes.
+            colors (Sequence[Color]): Colors of the classes.
+            alpha (float): Opacity of the tint.
         """
         import cv2
 
@@ -72,11 +71,11 @@ class Painting:
                 continue
             mask = self._enlarged((labels == label).astype(np.uint8))
             inside = mask.astype(bool)
-            tint = np.multiply(colours[label], alpha)
+            tint = np.multiply(colors[label], alpha)
             self.image[inside] = np.rint(self.image[inside] * (1 - alpha) + tint).astype(np.uint8)
             _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
             largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-            # The border counts as outside, so that names keep away from it.
+            # With a border of zeros, so that names keep a distance from the edge of the picture.
             piece = np.pad((pieces == largest).astype(np.uint8), 1)
             depth = cv2.distanceTransform(piece, cv2.DIST_L2, 3)[1:-1, 1:-1]
             if depth.max() < 0.6 * self.font_size:  # a sliver
@@ -84,15 +83,15 @@ class Painting:
             y, x = np.unravel_index(depth.argmax(), depth.shape)
             width, height = self._text_size(classes[label])
             places = [(x - width / 2, y - height / 2 + step * height) for step in (0, -1.1, 1.1, -2.2, 2.2)]
-            self._names.append((places, classes[label], colours[label]))
+            self._names.append((places, classes[label], colors[label]))
 
-    def box(self, box: Sequence[float], colour: Colour, name: str = '', dashed: bool = False) -> None:
-        """Draw a box, x1 y1 x2 y2 in pixels of the image, with a name beside it."""
+    def draw_box(self, box: Sequence[float], color: Color, name: str = '', dashed: bool = False) -> None:
+        """Draw a box (x1, y1, x2, y2), in pixels of the image, with a name next to it."""
         import cv2
 
         limits = (self.image.shape[1] - 1, self.image.shape[0] - 1) * 2
         x1, y1, x2, y2 = (int(min(max(round(float(v) * self.scale), 0), limit)) for v, limit in zip(box, limits))
-        for width, paint in ((self.line_width + 2, (255, 255, 255)), (self.line_width, tuple(map(int, colour)))):
+        for width, paint in ((self.line_width + 2, (255, 255, 255)), (self.line_width, tuple(map(int, color)))):
             corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
             for start, end in zip(corners, corners[1:]):
                 for a, b in _dashes(start, end, 4 * self.line_width) if dashed else [(start, end)]:
@@ -108,25 +107,25 @@ class Painting:
                 (x2 - width + edge / 2, above),
                 (x1 + edge, y2 - height - edge),
             ]
-            self._names.append((places, name, colour))
+            self._names.append((places, name, color))
 
-    def heading(self, lines: Sequence[str], colour: Colour = (20, 20, 20)) -> None:
-        """Write lines in the upper left corner."""
+    def draw_lines(self, lines: Sequence[str], color: Color = (20, 20, 20)) -> None:
+        """Write lines of text in the upper left corner."""
         height = self._text_size('Ag')[1]
         for i, line in enumerate(lines):
-            self._names.append(([(4, 4 + i * (height + 2))], line, colour))
+            self._names.append(([(4, 4 + i * (height + 2))], line, color))
 
-    def finish(self) -> np.ndarray:
-        """The picture with its names, (H, W, 3) uint8 RGB."""
+    def render(self) -> np.ndarray:
+        """Return the picture with all names, (H, W, 3) uint8 in RGB."""
         from PIL import Image, ImageDraw
 
         picture = Image.fromarray(self.image)
         draw = ImageDraw.Draw(picture)
-        font = _font(self.font_size)
+        font = load_font(self.font_size)
         taken: list[tuple[float, float, float, float]] = []
-        for places, name, colour in self._names:
+        for places, name, color in self._names:
             width, height = self._text_size(name)
-            # Inside the picture first, however far that moves them.
+            # Moved into the picture, however far away.
             boxes = [
                 (x, y, x + width, y + height)
                 for x, y in (
@@ -137,8 +136,8 @@ class Painting:
             covered = [sum(_overlap(box, other) for other in taken) for box in boxes]
             box = boxes[int(np.argmin(covered))]
             taken.append(box)
-            draw.rectangle(box, fill=tuple(map(int, colour)))
-            bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+            draw.rectangle(box, fill=tuple(map(int, color)))
+            bright = np.dot(color, (0.299, 0.587, 0.114)) > 140
             middle = (box[1] + box[3]) / 2
             draw.text((box[0] + 3, middle), name, font=font, fill=(0, 0, 0) if bright else (255, 255, 255), anchor='lm')
         return np.asarray(picture)
@@ -150,17 +149,17 @@ class Painting:
         return mask if mask.shape[::-1] == shape else cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST)
 
     def _text_size(self, text: str) -> tuple[int, int]:
-        """Width and height of a name with the margin around it."""
-        font = _font(self.font_size)
+        """Return width and height of a name with its margin, in pixels."""
+        font = load_font(self.font_size)
         return round(font.getlength(text)) + 7, sum(font.getmetrics()) + 2
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
-    """Return an image as RGB of 8 bits: its first three channels, or its first one in gray.
+    """Convert an image to RGB of 8 bits, from its first three channels or else from its first one as gray.
 
     Args:
-        image (np.ndarray): (H, W) or (H, W, C), BGR as images are read. Floats in [0, 1] are scaled to 255, those and
-            integers in [0, 255] are kept, any other range is spread over [0, 255].
+        image (np.ndarray): (H, W) or (H, W, C), BGR. Floats in [0, 1] are scaled to 255, other values in
+            [0, 255] are kept, and any other range is stretched to [0, 255].
 
     Returns:
         np.ndarray: (H, W, 3) uint8, a copy.
@@ -171,7 +170,7 @@ def as_picture(image: np.ndarray) -> np.ndarray:
         whole = np.issubdtype(image.dtype, np.integer)
         image = np.nan_to_num(image.astype(np.float64), posinf=0, neginf=0)
         low, high = image.min(initial=0), image.max(initial=0)
-        if low < 0 or high > 255:  # of 16 bits, or normalized
+        if low < 0 or high > 255:  # 16 bits, or normalized
             low = image.min()
             image = (image - low) / max(high - low, 1e-6) * 255
         elif high <= 1 and not whole:
@@ -180,17 +179,18 @@ def as_picture(image: np.ndarray) -> np.ndarray:
     return np.array(image, order='C')
 
 
-def make_colours(number: int, given: Sequence[Sequence[int]] | None = None) -> list[Colour]:
-    """A colour for each class: those given, and for the rest such as differ from their neighbours."""
-    colours = [tuple(map(int, colour)) for colour in (given or ())][:number]
-    for i in range(len(colours), number):
+def make_colors(number: int, given: Sequence[Sequence[int]] | None = None) -> list[Color]:
+    """Return a color for each class: the given ones first, then ones that differ from their neighbors."""
+    colors = [tuple(map(int, color)) for color in (given or ())][:number]
+    for i in range(len(colors), number):
         rgb = colorsys.hsv_to_rgb((0.05 + i * 0.618034) % 1, (0.85, 0.6)[i % 2], (0.95, 0.75, 1.0)[i % 3])
-        colours.append(tuple(round(255 * value) for value in rgb))
-    return colours
+        colors.append(tuple(round(255 * value) for value in rgb))
+    return colors
 
 
 @lru_cache(maxsize=8)
-def _font(size: int):
+def load_font(size: int) -> Any:
+    """Return a font of Pillow, DejaVu Sans from matplotlib, with the size in pixels."""
     import matplotlib
     from PIL import ImageFont
 
@@ -207,5 +207,5 @@ def _dashes(start: tuple[int, int], end: tuple[int, int], length: int) -> list[t
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Area that two boxes share."""
+    """Return the area of the intersection of two boxes."""
     return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)

@@ -1,52 +1,55 @@
-"""Painting what a model finds on an image, a folder of them, or a video.
+"""Predictions of a model painted on an image, on the images of a folder, or on a video.
 
-The inferencers of mmdet, mmseg and mmpretrain are not used: they stop at the first bad image, write pictures of one
-name over each other, take no videos, and each has another interface.
+The inferencers of mmdet, mmseg and mmpretrain stop at the first image that cannot be read, do not search subfolders,
+name pictures without their folder so that they overwrite each other, take no videos, and differ in their interfaces.
 """
 
 from __future__ import annotations
 
 import errno
 import math
-import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import torch
-from mmengine.utils import ProgressBar
 
 from ..apis import LoadedModel, find_images
 from ..datasets.images import IMAGE_SUFFIXES
 from ..engine import UsageError
-from ..utils.fileio import NO_SPACE
-from ..utils.progress import track
-from .files import Painted, save_picture
+from ..utils.fileio import NO_SPACE, atomic_path
+from ..utils.progress import show_progress, track
+from .files import PaintResult, save_picture
 from .samples import draw_sample
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
-# Frames in a row; what follows is taken to be missing, as in a file that was cut off.
+# Number of undecodable frames in a row after which the video counts as truncated.
 MAX_FAILURES = 100
-# Errors of writing that every further picture would meet as well.
+# Errors of writing that the next pictures would meet as well.
 LASTING = (*NO_SPACE, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def paint_predictions(loaded: LoadedModel, source: str | Path, out_dir: str | Path, score_thr: float = 0.3) -> Painted:
-    """Run a model on images or a video and paint what it finds.
+def paint_predictions(
+    loaded: LoadedModel, source: str | Path, out_dir: str | Path, score_thr: float = 0.3
+) -> PaintResult:
+    """Run a model on images or a video, and paint its predictions.
 
-    Pictures keep the names of the images and, in a folder, where they lie in it; so none overwrites another.
-    A video becomes an ``.mp4`` of the same name.
+    Pictures keep the names of the images and their paths in a folder, so that none overwrites another. A video becomes
+    an ``.mp4`` file of the same name.
 
     Args:
         loaded (LoadedModel): The model.
-        source (str | Path): Image, folder (searched with the folders in it), or video.
-        out_dir (str | Path): Where the pictures go.
-        score_thr (float): Instances below this score are not painted.
+        source (str | Path): Image, folder (searched with its subfolders), or video.
+        out_dir (str | Path): Folder for the pictures.
+        score_thr (float): Instances below this score are not result.
+
+    Returns:
+        PaintResult: Written files, and the reasons for skipped images.
 
     Raises:
-        UsageError: There is nothing at ``source`` that can be read, or the result would overwrite it.
+        UsageError: Nothing at ``source`` can be read, or the result would overwrite it.
     """
     source, out_dir = Path(source), Path(out_dir)
     if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
@@ -62,36 +65,35 @@ def paint_predictions(loaded: LoadedModel, source: str | Path, out_dir: str | Pa
     images = find_images(source, sys.maxsize, suffixes)
     if any(out_dir.resolve() in path.resolve().parents for path in images):
         raise UsageError(
-            f'{out_dir} lies in {source} and holds images, which may be to be painted or painted already: '
-            'choose another --out-dir.'
+            f'{out_dir} lies in {source} and holds images, which may be inputs or results: choose another --out-dir.'
         )
-    painted = Painted()
+    result = PaintResult()
     for path in track(images, f'Painting {len(images)} image{"s" * (len(images) != 1)}'):
         name = path.relative_to(root)
         target = out_dir / (name if path.suffix.lower() in IMAGE_SUFFIXES else f'{name}.png')
         try:
-            painted.files.append(save_picture(_paint(loaded, path, path, score_thr), target))
-        except Exception as error:  # whatever one image does to a transform or a model, the others are painted
+            result.files.append(save_picture(_paint(loaded, path, path, score_thr), target))
+        except Exception as error:  # one image that a transform or the model cannot handle does not stop the others
             if isinstance(error, OSError) and error.errno in LASTING:
                 raise
-            painted.skipped.append(_reason(path, error))
-    if not painted.files:
-        first = painted.skipped[0]
+            result.skipped.append(_reason(path, error))
+    if not result.files:
+        first = result.skipped[0]
         raise UsageError(
             first if source.is_file() else f'None of the {len(images)} images in {source} can be painted. {first}'
         )
-    return painted
+    return result
 
 
 def _suffixes(loaded: LoadedModel) -> tuple[str, ...]:
-    """Return the ends of names of the images that a pipeline reads: any, if its loader is not the usual one."""
+    """Return the suffixes of the images that a pipeline reads: any, if its first transform is not mmcv's loader."""
     first = next(iter(getattr(loaded.pipeline, 'transforms', [])), None)
     return IMAGE_SUFFIXES if type(first).__name__ == 'LoadImageFromFile' else ('',)
 
 
 def _paint(loaded: LoadedModel, path: Path, name: Any, score_thr: float) -> np.ndarray:
-    """Return a painted image; errors call it by a name of its own."""
-    prepared, image = loaded.open(path)
+    """Return an image with its predictions, (H, W, 3) uint8 in RGB; ``name`` stands for it in messages."""
+    prepared, image = loaded.prepare_with_image(path)
     with torch.no_grad():
         sample = loaded.model(**prepared, mode='predict')[0]
     try:
@@ -104,58 +106,78 @@ def _reason(name: Any, error: Exception) -> str:
     return str(error) if isinstance(error, UsageError) else f'{name} cannot be painted: {type(error).__name__}: {error}'
 
 
-def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float) -> Painted:
+def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float) -> PaintResult:
     import cv2
 
     if out.exists() and out.samefile(source):
         raise UsageError(f'The painted video would overwrite {source}: choose another --out-dir.')
     capture = cv2.VideoCapture(str(source))
-    unfinished = out.with_name(f'.unfinished-{os.getpid()}-{out.name}')
-    writer, painted, bad = None, Painted([out]), {}
     try:
         if not capture.isOpened():
             raise UsageError(f'{source} cannot be read as a video.')
         fps = capture.get(cv2.CAP_PROP_FPS)
         fps = fps if math.isfinite(fps) and 0 < fps < 1000 else 25.0
-        out.parent.mkdir(parents=True, exist_ok=True)
-        print(f'Painting {source}:', flush=True)
-        total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)  # 0: the file does not say
-        bar = ProgressBar(total)
-        for number, frame in enumerate(_frames(capture, total)):
-            bar.update()
-            try:
-                if frame is None:
-                    raise UsageError(f'Frame {number} of {source} cannot be decoded.')
-                picture = paint_frame(loaded, frame, f'Frame {number} of {source}', score_thr)
-            except Exception as error:
-                bad[number] = _reason(f'Frame {number} of {source}', error)
-                continue
-            if writer is None:
-                size = (picture.shape[1], picture.shape[0])
-                writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
-                if not writer.isOpened():
-                    raise UsageError(
-                        f'{out} cannot be written: OpenCV here cannot encode mp4 videos of {size[0]} x {size[1]}.'
-                    )
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-            painted.frames += 1
-        print(flush=True)
-        if writer is None:
-            raise UsageError(next(iter(bad.values()), f'{source} cannot be read as a video.'))
-        writer.release()
-        os.replace(unfinished, out)
-        if bad:
-            painted.skipped.append(f'{len(bad)} of {total} frames. {next(iter(bad.values()))}')
+        total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)  # 0 where the file does not say
+        bad: list[str] = []
+        with atomic_path(out) as partial, show_progress(f'Painting {source}', total, 'frames') as advance:
+            pictures = _paint_frames(loaded, source, _frames(capture, total), score_thr, advance, bad)
+            frames = _write_video(pictures, partial, fps)
+            if not frames:
+                raise UsageError(bad[0] if bad else f'{source} cannot be read as a video.')
     finally:
         capture.release()
+    skipped = [f'{len(bad)} of {total} frames. {bad[0]}'] if bad else []
+    return PaintResult([out], skipped, frames)
+
+
+def _paint_frames(
+    loaded: LoadedModel,
+    source: Path,
+    frames: Iterator[np.ndarray | None],
+    score_thr: float,
+    advance: Callable[[int], None],
+    bad: list[str],
+) -> Iterator[np.ndarray]:
+    """Yield painted frames, and append the reasons for skipped ones to ``bad``."""
+    for number, frame in enumerate(frames):
+        advance(1)
+        name = f'Frame {number} of {source}'
+        try:
+            if frame is None:
+                raise UsageError(f'{name} cannot be decoded.')
+            picture = paint_frame(loaded, frame, name, score_thr)
+        except Exception as error:
+            bad.append(_reason(name, error))
+        else:
+            yield picture
+
+
+def _write_video(pictures: Iterator[np.ndarray], path: Path, fps: float) -> int:
+    """Write pictures (H, W, 3) uint8 in RGB to an mp4 file, and return their number.
+
+    Raises:
+        UsageError: OpenCV cannot encode them.
+    """
+    import cv2
+
+    writer, written = None, 0
+    try:
+        for picture in pictures:
+            if writer is None:
+                size = (picture.shape[1], picture.shape[0])
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
+                if not writer.isOpened():
+                    raise UsageError(f'OpenCV cannot encode mp4 videos of {size[0]} x {size[1]} here.')
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+            written += 1
+    finally:
         if writer is not None:
             writer.release()
-        unfinished.unlink(missing_ok=True)
-    return painted
+    return written
 
 
 def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
-    """Yield the frames of a video, None where one cannot be decoded and others may follow."""
+    """Yield the frames of a video, (H, W, 3) uint8 in BGR, and None for one that cannot be decoded."""
     number, failures = 0, 0
     while failures < MAX_FAILURES:
         readable, frame = capture.read()
@@ -166,23 +188,26 @@ def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
 
 
 def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: float) -> np.ndarray:
-    """Return a painted frame of a video.
+    """Return a frame of a video with its predictions.
 
-    It goes through a file of its own, so that the pipeline reads it as it reads any image: in gray, in floating point,
-    by another decoder.
+    The frame passes through a temporary file, so that the pipeline reads it with its own loader and settings, e.g. in
+    gray or as floats.
 
     Args:
         loaded (LoadedModel): The model.
-        frame (np.ndarray): (H, W, 3) uint8 BGR.
-        name (str): What errors call it.
-        score_thr (float): Instances below this score are not painted.
+        frame (np.ndarray): (H, W, 3) uint8 in BGR.
+        name (str): Name of the frame in messages.
+        score_thr (float): Instances below this score are not result.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 in RGB.
 
     Raises:
-        UsageError: The pipeline cannot read it.
+        UsageError: The pipeline cannot read the frame, or the predictions cannot be result.
     """
     import cv2
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'frame.bmp'  # not compressed, which takes no time
+        path = Path(folder) / 'frame.bmp'  # not compressed, for speed
         cv2.imwrite(str(path), frame)
         return _paint(loaded, path, name, score_thr)

@@ -1,4 +1,7 @@
-"""Data samples of mmdet, mmseg and mmpretrain on a picture."""
+"""Drawings of the data samples of mmdet, mmseg and mmpretrain.
+
+One function serves the samples of all three libraries, whose visualizers each draw their own kind only.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .painting import Painting, make_colours
+from .painting import Canvas, make_colors
 
 KINDS = ('instances', 'sem_seg', 'panoptic_seg', 'label')
-CROWD = (150, 150, 150)
-# mmdet's panoptic maps hold the class plus this times a running number.
+IGNORED_COLOR = (150, 150, 150)
+# Panoptic maps of mmdet hold the class plus this offset times the number of the instance.
 INSTANCE_OFFSET = 1000
 
 
@@ -24,80 +27,81 @@ def draw_sample(
 ) -> np.ndarray:
     """Draw the predictions, or the annotations, of a data sample.
 
-    Boxes and masks of instances, label maps, panoptic maps and labels of whole images: what is there.
+    These are boxes and masks of instances, label maps, panoptic maps and labels of images, as far as the sample has
+    them.
 
     Args:
-        image (np.ndarray): As :func:`as_picture` takes it, in the size that the sample's coordinates are in.
-        sample (BaseDataElement): Of any of the libraries.
-        classes (Sequence[str]): Names of the classes; without, they are numbered.
-        palette (Sequence, optional): RGB colours of the classes. Another number of colours than of classes is that of
-            other classes, which a dataset's type has and its config replaces: it is not used.
-        truth (bool): Annotations instead of predictions.
+        image (np.ndarray): As :func:`as_picture` takes it, in the size that the coordinates of the sample refer to.
+        sample (BaseDataElement): Data sample of any of the libraries.
+        classes (Sequence[str]): Names of the classes; classes without a name are numbered.
+        palette (Sequence, optional): RGB colors of the classes. It is ignored if its length is not the number of
+            classes, as then it belongs to the default classes of a dataset whose config replaces them.
+        truth (bool): Draw annotations instead of predictions.
         score_thr (float): Predicted instances below this score are left out.
 
     Returns:
-        np.ndarray: RGB uint8. Small images come out enlarged.
+        np.ndarray: (H, W, 3) uint8 in RGB; small images are enlarged.
 
     Raises:
-        ValueError: The sample holds nothing of the kind.
+        ValueError: The sample has neither of them.
     """
     prefix = 'gt_' if truth else 'pred_'
     found = {kind: sample.get(prefix + kind) for kind in KINDS if prefix + kind in sample}
     if not found:
         raise ValueError(f'there is nothing to draw in it, only {", ".join(sample.keys()) or "nothing at all"}')
-    # mmdet also knows palettes by name.
+    # In mmdet a palette may also be a name.
     palette = palette if palette and len(palette) == len(classes) and not isinstance(palette, str) else None
-    painting = Painting(image)
+    canvas = Canvas(image)
     if 'panoptic_seg' in found:
-        _draw_panoptic(painting, _array(found['panoptic_seg'].sem_seg)[0], classes, palette)
+        _draw_panoptic(canvas, _array(found['panoptic_seg'].sem_seg)[0], classes, palette)
     elif 'sem_seg' in found:
         data = found['sem_seg'].get('sem_seg', found['sem_seg'].get('data'))
         labels = _array(data)[0].astype(np.int64)
         names = _names(classes, labels[labels != 255])
-        painting.label_map(labels, names, make_colours(len(names), palette))
+        canvas.draw_label_map(labels, names, make_colors(len(names), palette))
     elif 'instances' in found:
         if truth and 'ignored_instances' in sample:
             for box in _boxes(sample.ignored_instances):
-                painting.box(box, CROWD, 'ignored', dashed=True)
-        _draw_instances(painting, found['instances'], classes, palette, score_thr)
+                canvas.draw_box(box, IGNORED_COLOR, 'ignored', dashed=True)
+        _draw_instances(canvas, found['instances'], classes, palette, score_thr)
     if 'label' in found:
-        painting.heading(_lines(found['label'], sample, classes, truth))
-    return painting.finish()
+        canvas.draw_lines(_lines(found['label'], sample, classes, truth))
+    return canvas.render()
 
 
-def _draw_instances(painting: Painting, instances: Any, classes: Sequence[str], palette: Any, score_thr: float) -> None:
+def _draw_instances(canvas: Canvas, instances: Any, classes: Sequence[str], palette: Any, score_thr: float) -> None:
     labels = _array(instances.get('labels', np.zeros(len(instances)))).astype(np.int64)
     scores = _array(instances.scores) if 'scores' in instances else None
     names = _names(classes, labels)
-    colours = make_colours(len(names), palette)
+    colors = make_colors(len(names), palette)
     boxes = _boxes(instances)
     masks = instances.get('masks')
     masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else None if masks is None else _array(masks)
     order = range(len(labels)) if scores is None else [i for i in np.argsort(-scores) if scores[i] >= score_thr]
     order = list(order)
     if masks is not None:
-        for i in reversed(order):  # the surest on top
-            painting.mask(masks[i].astype(bool), colours[labels[i]])
+        for i in reversed(order):  # the highest score on top
+            canvas.draw_mask(masks[i].astype(bool), colors[labels[i]])
     for i in order:
         name = names[labels[i]] + ('' if scores is None else f' {scores[i]:.2f}')
         if len(boxes) and np.ptp(boxes[i]):
-            painting.box(boxes[i], colours[labels[i]], name)
+            canvas.draw_box(boxes[i], colors[labels[i]], name)
         elif masks is not None and masks[i].any():  # a detector without boxes
             y, x = np.nonzero(masks[i])
-            painting.box((x.min(), y.min(), x.max() + 1, y.max() + 1), colours[labels[i]], name)
+            canvas.draw_box((x.min(), y.min(), x.max() + 1, y.max() + 1), colors[labels[i]], name)
 
 
-def _draw_panoptic(painting: Painting, ids: np.ndarray, classes: Sequence[str], palette: Any) -> None:
-    """(H, W) of class + 1000 x number of the instance; the class after the last is no class."""
-    colours = make_colours(len(classes), palette)
-    painting.label_map(np.where(ids % INSTANCE_OFFSET < len(classes), ids % INSTANCE_OFFSET, -1), classes, colours)
+def _draw_panoptic(canvas: Canvas, ids: np.ndarray, classes: Sequence[str], palette: Any) -> None:
+    """Draw a map (H, W) of class + 1000 * number of the instance, in which the class after the last is void."""
+    colors = make_colors(len(classes), palette)
+    canvas.draw_label_map(np.where(ids % INSTANCE_OFFSET < len(classes), ids % INSTANCE_OFFSET, -1), classes, colors)
     for one in np.unique(ids):
         if one >= INSTANCE_OFFSET and one % INSTANCE_OFFSET < len(classes):
-            painting.mask(ids == one, colours[one % INSTANCE_OFFSET], alpha=0.0)
+            canvas.draw_mask(ids == one, colors[one % INSTANCE_OFFSET], alpha=0.0)
 
 
 def _lines(labels: Any, sample: Any, classes: Sequence[str], truth: bool) -> list[str]:
-    """The class of an image, or the three likeliest ones with their scores."""
+    """Return the classes of an image, or the three most likely ones with their scores."""
     if not truth and 'pred_score' in sample:
         scores = _array(sample.pred_score)
         names = _names(classes, [len(scores) - 1])
@@ -108,13 +112,13 @@ def _lines(labels: Any, sample: Any, classes: Sequence[str], truth: bool) -> lis
 
 
 def _names(classes: Sequence[str], labels: Any) -> list[str]:
-    """Names for all labels, also where the config gives none."""
+    """Return names for all labels, with numbers for classes that the config does not name."""
     most = int(max(labels, default=-1)) if not isinstance(labels, np.ndarray) else int(labels.max(initial=-1))
     return [*classes, *(f'class {i}' for i in range(len(classes), most + 1))]
 
 
 def _boxes(instances: Any) -> np.ndarray:
-    """(n, 4), or empty where there are none."""
+    """Return the boxes (n, 4) of instances, or (0, 4) if they have none."""
     boxes = instances.get('bboxes')
     if boxes is None:
         return np.zeros((0, 4))

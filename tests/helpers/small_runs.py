@@ -87,11 +87,11 @@ def write_config(
     return str(path)
 
 
-class Killed(Exception):
+class SimulatedKill(Exception):
     """Takes the place of a signal in runs that share the process of the tests."""
 
 
-class Record(Hook):
+class RecordLosses(Hook):
     """Writes down every loss to its last digit, and may end the run."""
 
     priority = 'HIGHEST'
@@ -102,7 +102,7 @@ class Record(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         if runner.iter + 1 == self.kill_before:
-            raise Killed
+            raise SimulatedKill
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.losses[runner.iter + 1] = outputs['loss'].item().hex()
@@ -121,11 +121,11 @@ def train(
 ) -> dict[int, str]:
     """Train, and return the losses by iteration."""
     runner = build(config, work_dir, resume, **options)
-    record = Record(kill_before)
+    record = RecordLosses(kill_before)
     runner.register_hook(record)
     try:
         runner.train()
-    except Killed:
+    except SimulatedKill:
         pass
     finally:
         stop_workers(runner)

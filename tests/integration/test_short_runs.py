@@ -37,7 +37,7 @@ visualizer = dict(vis_backends=[])
 """
 
 
-def test_detector(run, repo, shapes, tmp_path):
+def test_detector_trained_tested_and_resumed_counts_epochs(run, repo, shapes, tmp_path):
     """Epochs are counted."""
     config = write_config(tmp_path, 'epochs', repo, shapes)
     losses = train(config, tmp_path / 'run', **ONE_EPOCH)
@@ -47,7 +47,7 @@ def test_detector(run, repo, shapes, tmp_path):
     assert [*losses, *later] == [1, 2, 3, 4] and len({*losses.values(), *later.values()}) == 4
 
 
-def test_segmentor(run, repo, shapes, tmp_path):
+def test_segmentor_resumed_has_the_losses_of_an_uninterrupted_run(run, repo, shapes, tmp_path):
     """Iterations are counted; those of the resumed run are those of one that went through."""
     config = write_config(tmp_path, 'iterations', repo, shapes)
     options = {'default_hooks.checkpoint.interval': 2}
@@ -59,7 +59,7 @@ def test_segmentor(run, repo, shapes, tmp_path):
     assert sorted(whole) == [1, 2, 3, 4] and {**losses, **later} == whole
 
 
-def test_masks(run, repo, shapes, tmp_path):
+def test_mask_rcnn_trained_and_tested_writes_predictions(run, repo, shapes, tmp_path):
     config = tmp_path / 'masks.py'
     config.write_text(MASKS.format(repo=repo, data=shapes))
     assert len(train(str(config), tmp_path / 'run', **ONE_EPOCH)) == 2
@@ -67,7 +67,6 @@ def test_masks(run, repo, shapes, tmp_path):
     assert (tmp_path / 'found.pkl').stat().st_size > 0
 
 
-def test_doctor(tmp_path):
-    """It finds nothing wrong where these tests can be run."""
+def test_doctor_in_a_working_environment_finds_no_fault(tmp_path):
     printed = run_process([sys.executable, '-m', 'mmrest.doctor'], REPO)
     assert 'FAIL' not in printed and f'torch        {torch.__version__.split("+")[0]}' in printed

@@ -218,3 +218,18 @@ def save(state_dict: dict, path, layout: str) -> None:
         'mmseg-upernet': dict(meta=dict(CLASSES=('wall', 'building'), epoch=1)),
     }.get(layout, dict(iteration=1))
     torch.save({'state_dict' if layout.startswith('mmseg') else 'model': state_dict, **beside}, path)
+
+
+# Layouts, and what each is converted to.
+TARGETS = {
+    'classification': 'classifier',
+    'detectron2-retinanet': 'retinanet',
+    'detectron2-mask_rcnn': 'mask_rcnn',
+    'mmseg-upernet': 'upernet',
+}
+LAYOUTS = [
+    (version, layout)
+    for version in ('rest', 'restv2')
+    for layout in TARGETS
+    if (version, layout) != ('rest', 'mmseg-upernet')
+]

@@ -1,4 +1,4 @@
-"""What the tests of reliability share: a tally of what they tried, shown at the end, and small runs."""
+"""A tally of what the tests of reliability tried, shown at the end."""
 
 from __future__ import annotations
 

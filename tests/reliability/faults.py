@@ -148,12 +148,12 @@ IMAGES = dict(
     text=Fault(
         rewrite(image_of, lambda content: b'see the other folder'),
         'image cannot be read',
-        'png cannot be loaded: it is no image',
+        'png cannot be loaded: it is not an image',
     ),
     missing_image=Fault(lambda root: image_of(root).unlink(), 'image is missing', 'there is no such file'),
-    grayscale=Fault(repaint(image_of, lambda image: image.convert('L')), 'grayscale image (read as gray colors)'),
-    rgba=Fault(repaint(image_of, lambda image: image.convert('RGBA')), 'image with transparency (left out)'),
-    sixteen_bits=Fault(repaint(image_of, sixteen_bits(257)), 'image of 16 bits (brought down to 8)'),
+    grayscale=Fault(repaint(image_of, lambda image: image.convert('L')), 'grayscale image (converted to BGR)'),
+    rgba=Fault(repaint(image_of, lambda image: image.convert('RGBA')), 'image with transparency (ignored)'),
+    sixteen_bits=Fault(repaint(image_of, sixteen_bits(257)), '16-bit image (converted to 8 bits)'),
     cmyk=Fault(repaint(image_of, lambda image: image.convert('CMYK'), '.jpg'), 'CMYK image (converted to RGB)'),
 )
 ANNOTATIONS = dict(
@@ -163,36 +163,36 @@ ANNOTATIONS = dict(
         'has 64x64 px, and its annotations are for 73x64',
     ),
     no_annotations=Fault(
-        edit(lambda content: content.update(annotations=[])), 'data set without images', 'No image to use'
+        edit(lambda content: content.update(annotations=[])), 'dataset without images', 'No image to use'
     ),
     image_without_objects=Fault(
         edit(lambda content: None),  # drawn so
         'image without objects (left out of training, or a negative)',
     ),
     crowds_alone=Fault(lone(iscrowd=1), 'image with crowds alone (ignored regions, no objects)'),
-    box_outside=Fault(first('annotations', bbox=[500, 500, 9, 9]), 'box outside the image (left out)'),
+    box_outside=Fault(first('annotations', bbox=[500, 500, 9, 9]), 'box outside the image (skipped)'),
     box_partly_outside=Fault(first('annotations', bbox=[-9, -9, 30, 30]), 'box partly outside the image'),
-    box_without_area=Fault(first('annotations', bbox=[9, 9, 0, 9]), 'box without area, or under 1 px (left out)'),
-    annotation_of_no_image=Fault(first('annotations', image_id=99999), 'annotation of no image (left out)'),
+    box_without_area=Fault(first('annotations', bbox=[9, 9, 0, 9]), 'box without area, or under 1 px (skipped)'),
+    annotation_of_no_image=Fault(first('annotations', image_id=99999), 'annotation of no image (skipped)'),
     wrong_category=Fault(first('annotations', category_id=77), 'wrong category id', 'wrong category id'),
     category_as_text=Fault(first('annotations', category_id='1'), 'wrong category id', 'wrong category id'),
     annotation_twice=Fault(again('annotations'), 'duplicate annotation id', 'duplicate annotation id'),
     image_twice=Fault(again('images'), 'duplicate image id', 'duplicate image id'),
     category_twice=Fault(again('categories'), 'duplicate category id', 'duplicate category id'),
-    image_id_as_text=Fault(first('images', id='1'), 'id is no whole number', 'id is no whole number'),
+    image_id_as_text=Fault(first('images', id='1'), 'id is not an integer', 'id is not an integer'),
     box_as_text=Fault(first('annotations', bbox=['1', '2', '30', '40']), 'box is not four numbers', 'box is not four'),
     box_of_three=Fault(first('annotations', bbox=[1, 2, 3]), 'box is not four numbers', 'box is not four'),
     box_nan=Fault(first('annotations', bbox=[1, math.nan, 30, 30]), 'box is not four numbers', 'box is not four'),
     box_infinite=Fault(first('annotations', bbox=[1, 1, math.inf, 30]), 'box is not four numbers', 'box is not four'),
     box_huge=Fault(first('annotations', bbox=[1, 1, 10**400, 30]), 'box is not four numbers', 'box is not four'),
     no_box=Fault(drop('annotations', 'bbox'), 'box is not four numbers', 'box is not four'),
-    no_area=Fault(drop('annotations', 'area'), 'area is no number', 'area is no number'),
-    no_width=Fault(drop('images', 'width'), 'image size is no positive whole number', 'image size is no positive'),
-    width_nan=Fault(first('images', width=math.nan), 'image size is no positive whole number', 'image size is no'),
+    no_area=Fault(drop('annotations', 'area'), 'area is not a number', 'area is not a number'),
+    no_width=Fault(drop('images', 'width'), 'image size is not a positive integer', 'image size is not a positive'),
+    width_nan=Fault(first('images', width=math.nan), 'image size is not a positive integer', 'image size is not'),
     name_outside=Fault(
         first('images', file_name='../../../etc/passwd'), 'file name leaves the image folder', 'file name leaves'
     ),
-    name_missing=Fault(drop('images', 'file_name'), 'file name is no text', 'file name is no text'),
+    name_missing=Fault(drop('images', 'file_name'), 'file name is not a string', 'file name is not a string'),
     class_missing=Fault(
         edit(lambda content: content['categories'][1].update(name='circle')),
         'class without a category',
@@ -209,9 +209,9 @@ ANNOTATIONS = dict(
         "classes=.'square', 'disc', 'triangle', 'star'",
     ),
     no_iscrowd=Fault(
-        every('annotations', lambda annotation: annotation.pop('iscrowd')), 'iscrowd is missing or null (taken for 0)'
+        every('annotations', lambda annotation: annotation.pop('iscrowd')), 'iscrowd is missing or null (read as 0)'
     ),
-    null_iscrowd=Fault(first('annotations', iscrowd=None), 'iscrowd is missing or null (taken for 0)'),
+    null_iscrowd=Fault(first('annotations', iscrowd=None), 'iscrowd is missing or null (read as 0)'),
     iscrowd_as_text=Fault(first('annotations', iscrowd='no'), 'iscrowd is neither 0 nor 1', 'neither 0 nor 1'),
     iscrowd_of_two=Fault(first('annotations', iscrowd=2), 'iscrowd is neither 0 nor 1', 'neither 0 nor 1'),
     all_crowds=Fault(
@@ -219,12 +219,12 @@ ANNOTATIONS = dict(
         'nothing to train on',
         'nothing to train on',
     ),
-    not_json=Fault(whole_file('{"images": ['), 'annotation file cannot be read', 'is not a JSON file'),
-    nested=Fault(whole_file('[' * 100000), 'annotation file cannot be read', 'is not a JSON file'),
+    not_json=Fault(whole_file('{"images": ['), 'annotation file cannot be read', 'is not a valid JSON file'),
+    nested=Fault(whole_file('[' * 100000), 'annotation file cannot be read', 'is not a valid JSON file'),
     not_utf8=Fault(
         lambda root: (root / 'annotations/instances_train.json').write_bytes(b'\xff\xfe\x00'),
         'annotation file cannot be read',
-        'is not a JSON file',
+        'is not a valid JSON file',
     ),
     a_list=Fault(whole_file('[]'), 'not COCO annotations', 'not COCO annotations'),
     no_images=Fault(
@@ -232,10 +232,8 @@ ANNOTATIONS = dict(
     ),
 )
 LABELS = dict(
-    out_of_range=Fault(values(poke(9)), 'label map with values that are no class', 'has the values 9: there are 5'),
-    above_255=Fault(
-        repaint(label_of, sixteen_bits(257)), 'label map with values that are no class', 'values above 255'
-    ),
+    out_of_range=Fault(values(poke(9)), 'label map with invalid labels', 'has the values 9: there are 5'),
+    above_255=Fault(repaint(label_of, sixteen_bits(257)), 'label map with invalid labels', 'values above 255'),
     other_size=Fault(
         values(lambda labels: labels[:50]),
         'label map of another size than its image',
@@ -250,7 +248,7 @@ LABELS = dict(
     image_cut=Fault(IMAGES['png_cut'].damage, 'image cannot be read', 'cannot be decoded'),
     image_missing_too=Fault(
         lambda root: shutil.rmtree(root / 'images/train') or (root / 'images/train').mkdir(),
-        'data set without images',
+        'dataset without images',
         'No image to use',
     ),
 )

@@ -1,4 +1,4 @@
-"""What a run writes is whole or not at all, and it is resumed from what is whole."""
+"""Checkpoints are written whole or not at all, and runs resume from whole ones."""
 
 import errno
 import io
@@ -9,9 +9,11 @@ import sys
 
 import pytest
 import torch
+from helpers.compare import assert_equal
+from helpers.hostile import RunsCommand
 
 from mmrest.checkpoints import CheckpointError, states
-from mmrest.checkpoints.states import check_state, find_last_state
+from mmrest.checkpoints.states import check_state, find_latest_checkpoint
 from mmrest.utils import fileio
 from mmrest.utils.fileio import atomic_write, remove_partial_files
 
@@ -35,16 +37,6 @@ def save_state(folder, number, **parts):
         path,
     )
     return path
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 def flip(content, where):
@@ -79,8 +71,8 @@ DAMAGES = dict(
             {'meta': dict(epoch='1', iter=-1), 'state_dict': {}, 'message_hub': {}, 'optimizer': {}}, file
         )
     ),
-    would_run_code=lambda content: pickled(lambda file: torch.save({'x': Runs('touch it_ran')}, file)),
-    plain_pickle=lambda content: pickle.dumps(Runs('touch it_ran')),
+    would_run_code=lambda content: pickled(lambda file: torch.save({'x': RunsCommand('touch it_ran')}, file)),
+    plain_pickle=lambda content: pickle.dumps(RunsCommand('touch it_ran')),
 )
 
 
@@ -92,14 +84,14 @@ def pickled(save):
 
 @pytest.fixture
 def said(monkeypatch):
-    """What is logged."""
+    """Messages that are logged."""
     messages = []
     monkeypatch.setattr(states, 'print_log', lambda message, **kwargs: messages.append(message))
     return messages
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
-def test_the_last_whole_checkpoint_is_found(tmp_path, monkeypatch, said, tally, damage):
+def test_find_latest_checkpoint_newest_damaged_returns_the_one_before(tmp_path, monkeypatch, said, tally, damage):
     monkeypatch.chdir(tmp_path)
     for number in (2, 9):
         save_state(tmp_path, number)
@@ -108,7 +100,7 @@ def test_the_last_whole_checkpoint_is_found(tmp_path, monkeypatch, said, tally, 
     assert damaged != newest.read_bytes()
     newest.write_bytes(damaged)
     (tmp_path / 'last_checkpoint').write_text(str(newest))
-    path, meta = find_last_state(tmp_path)
+    path, meta = find_latest_checkpoint(tmp_path)
     assert path.name == 'epoch_9.pth' and meta['iter'] == 45  # by number: 9 comes before 10, after 2
     assert 'Not resuming from epoch_10.pth' in said[0]
     assert newest.read_bytes() == damaged, 'it stays'
@@ -118,7 +110,7 @@ def test_the_last_whole_checkpoint_is_found(tmp_path, monkeypatch, said, tally, 
     tally('damaged checkpoints recognized')
 
 
-def test_every_flipped_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path, tally):
+def test_check_state_flipped_byte_is_noticed_or_harmless(tmp_path, tally):
     """Checksums cover what is stored; what lies between it (alignment, dates) carries nothing."""
     path = save_state(tmp_path, 1)
     content = path.read_bytes()
@@ -132,33 +124,34 @@ def test_every_flipped_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path, tal
             noticed += 1
             continue
         loaded = torch.load(path, weights_only=True)
-        assert torch.equal(loaded['state_dict']['a'], good['state_dict']['a']) and loaded['meta'] == good['meta']
+        assert_equal(loaded['state_dict'], good['state_dict'])
+        assert loaded['meta'] == good['meta']
     assert noticed > 40  # the tensor alone takes 4000 of some 6000 bytes
     tally('flipped bytes tried', len(range(0, len(content), 97)))
 
 
-def test_no_checkpoint_and_no_whole_one(tmp_path):
-    assert find_last_state(tmp_path) is None and find_last_state(tmp_path / 'none') is None
+def test_find_latest_checkpoint_without_whole_checkpoint_is_none_or_raises(tmp_path):
+    assert find_latest_checkpoint(tmp_path) is None and find_latest_checkpoint(tmp_path / 'none') is None
     save_state(tmp_path, 1).write_bytes(b'x')
     (tmp_path / 'best_epoch_7.pth').write_bytes(b'x')  # no checkpoint of the series
-    with pytest.raises(CheckpointError, match='(?s)No checkpoint in .* is whole.*epoch_1.pth') as error:
-        find_last_state(tmp_path)
+    with pytest.raises(CheckpointError, match='(?s)No checkpoint in .* is valid.*epoch_1.pth') as error:
+        find_latest_checkpoint(tmp_path)
     assert 'best' not in str(error.value)
 
 
 @pytest.mark.parametrize('note', ['', '\0\0\0', 'epoch_1.pth', '/elsewhere/epoch_2.pth', '../../passwd', 'x' * 9999])
-def test_the_note_of_the_last_checkpoint_is_not_followed(tmp_path, said, note):
+def test_find_latest_checkpoint_wrong_note_is_not_followed(tmp_path, said, note):
     save_state(tmp_path, 1)
     save_state(tmp_path, 2)
     (tmp_path / 'last_checkpoint').write_text(note)
-    assert find_last_state(tmp_path)[0].name == 'epoch_2.pth'
+    assert find_latest_checkpoint(tmp_path)[0].name == 'epoch_2.pth'
     assert 'last_checkpoint' in said[0] and len(said[0]) < 600
 
 
-def test_names_of_another_pattern(tmp_path):
+def test_find_latest_checkpoint_with_template_finds_its_names(tmp_path):
     save_state(tmp_path, 1).rename(tmp_path / 'iter_500.pth')
     save_state(tmp_path, 3)
-    assert find_last_state(tmp_path, 'iter_{}.pth')[0].name == 'iter_500.pth'
+    assert find_latest_checkpoint(tmp_path, 'iter_{}.pth')[0].name == 'iter_500.pth'
 
 
 def fail_after(part, error):
@@ -172,7 +165,7 @@ def fail_after(part, error):
 
 
 @pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'No space left on device'), KeyboardInterrupt()], ids=repr)
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, tally, error):
+def test_atomic_write_failing_leaves_only_the_old_file(tmp_path, monkeypatch, tally, error):
     atomic_write(tmp_path / 'file', b'old')
     monkeypatch.setattr(fileio, '_write', fail_after(0.5, error))
     with pytest.raises(type(error)) as caught:
@@ -184,7 +177,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 
 @pytest.mark.reliability
-def test_a_limit_on_file_sizes(tmp_path, tally):
+def test_atomic_write_over_the_size_limit_raises_and_leaves_nothing(tmp_path, tally):
     """The system's own refusal, in a process of its own."""
     code = (
         'import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n'
@@ -206,7 +199,7 @@ def test_a_limit_on_file_sizes(tmp_path, tally):
     tally('failed writes')
 
 
-def test_what_killed_writers_left_is_removed(tmp_path):
+def test_remove_partial_files_removes_only_partial_files(tmp_path):
     for name in ('.epoch_3.pth.123.partial', '.last_checkpoint.9.partial', 'epoch_3.pth', 'notes.partial'):
         (tmp_path / name).touch()
     assert len(remove_partial_files(tmp_path)) == 2
@@ -218,7 +211,7 @@ def names(folder):
 
 
 @pytest.mark.usefixtures('own_process_state')
-def test_a_full_disk_keeps_the_last_checkpoint(repo, shapes, tmp_path, monkeypatch, tally):
+def test_training_on_a_full_disk_keeps_the_last_checkpoint(repo, shapes, tmp_path, monkeypatch, tally):
     """max_keep_ckpts=1: the old one goes when the new one is there, and not before."""
     config = write_config(tmp_path, 'epochs', repo, shapes)
     work_dir = tmp_path / 'run'
@@ -261,7 +254,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(repo, shapes, tmp_path, monkeypat
 
 
 @pytest.mark.usefixtures('own_process_state')
-def test_what_is_resumed_is_checked_before_the_run_starts(repo, shapes, tmp_path):
+def test_build_runner_broken_checkpoint_is_refused_before_the_run(repo, shapes, tmp_path):
     config = write_config(tmp_path, 'epochs', repo, shapes)
     broken = tmp_path / 'broken.pth'
     broken.write_bytes(save_state(tmp_path, 1).read_bytes()[:-50])

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import pickle
 import re
@@ -10,17 +9,12 @@ import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import need_mmpretrain
-from mmengine.config import Config
+from helpers.compare import assert_equal
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
-from mmengine.registry import HOOKS
 
-import mmrest
 from mmrest.engine import exit_on_user_error
 from mmrest.engine.hooks import InvalidLossError, keep_mmcv_in_float32
 from mmrest.engine.seeding import set_random_state
@@ -35,7 +29,7 @@ from helpers.small_runs import build, write_config  # noqa: E402
 pytestmark = pytest.mark.usefixtures('own_process_state')
 
 
-class Spoil(Hook):
+class InvalidLossAt(Hook):
     """Makes a loss NaN at a step, and keeps the state from before it."""
 
     def __init__(self, step: int, value: float = float('nan')) -> None:
@@ -64,8 +58,8 @@ class Spoil(Hook):
             self.inputs = [image.clone() for image in data_batch['inputs']]
 
 
-def spoil(runner, step=7, value=float('nan')):
-    hook = Spoil(step, value)
+def add_invalid_loss(runner, step=7, value=float('nan')):
+    hook = InvalidLossAt(step, value)
     runner.register_hook(hook)
     return hook
 
@@ -77,9 +71,9 @@ def buffers(state):
 @pytest.mark.parametrize(
     'kind, value', [('epochs', float('nan')), pytest.param('iterations', float('inf'), marks=pytest.mark.reliability)]
 )
-def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
+def test_training_invalid_loss_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, kind, value):
     runner = build(write_config(tmp_path, kind, repo, shapes), tmp_path / 'run')
-    hook = spoil(runner, value=value)
+    hook = add_invalid_loss(runner, value=value)
     with pytest.raises(SystemExit), exit_on_user_error():
         runner.train()
     message = capsys.readouterr().err[-3000:].partition('error: ')[2]
@@ -90,15 +84,17 @@ def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, ki
         rf'loss = {value}, {name} = {value}\.',
         message,
     ), message
-    assert all(f'\n  {path}\n' in message for path in hook.paths) and 'Traceback' not in message
+    assert [path for path in hook.paths if f'\n  {path}\n' not in message] == [] and 'Traceback' not in message
 
     saved = torch.load(tmp_path / 'run/invalid_loss_iter_7.pth', weights_only=True)
     changed = buffers(hook.weights)  # running means, which the forward pass has moved on
     for state in (saved['state_dict'], runner.model.state_dict()):
         assert state.keys() == hook.weights.keys()
-        assert all(torch.equal(state[key], value) for key, value in hook.weights.items() if key not in changed)
+        kept = hook.weights.keys() - changed
+        assert_equal({key: state[key] for key in kept}, {key: hook.weights[key] for key in kept})
     moments = saved['optimizer']['state'][0]
-    assert torch.equal(moments['exp_avg'], hook.optimizer['state'][0]['exp_avg']) and moments['step'] == 6
+    assert_equal(moments['exp_avg'], hook.optimizer['state'][0]['exp_avg'])
+    assert moments['step'] == 6
     facts = json.loads((tmp_path / 'run/invalid_loss_iter_7.json').read_text())
     assert (facts['iteration'], facts['images'], facts['rank']) == (7, hook.paths, 0)
     assert facts['losses']['loss'] == str(value) and len(facts['seeds']) == 2
@@ -108,27 +104,27 @@ def test_the_run_stops_before_the_step(repo, shapes, tmp_path, capsys, tally, ki
     indices = {dataset.get_data_info(index)['img_path']: index for index in range(len(dataset))}
     for path, seed, image in zip(facts['images'], facts['seeds'], hook.inputs):
         set_random_state(seed)
-        assert torch.equal(dataset[indices[path]]['inputs'], image)
+        assert_equal(dataset[indices[path]]['inputs'], image)
     tally('losses that were not finite')
 
 
 @pytest.mark.reliability
-def test_a_run_that_counts_iterations_is_taken_up_at_that_step(repo, shapes, tmp_path, capsys):
+def test_resume_from_invalid_loss_repeats_the_step(repo, shapes, tmp_path, capsys):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     runner = build(config, tmp_path / 'run')
-    first = spoil(runner, 4)
+    first = add_invalid_loss(runner, 4)
     with pytest.raises(InvalidLossError):
         runner.train()
     runner = build(config, tmp_path / 'again', str(tmp_path / 'run/invalid_loss_iter_4.pth'))
-    again = spoil(runner, 4)
+    again = add_invalid_loss(runner, 4)
     with pytest.raises(InvalidLossError, match='iteration 4 '):
         runner.train()
     assert again.paths == first.paths
-    assert all(torch.equal(*pair) for pair in zip(again.inputs, first.inputs))
+    assert_equal(again.inputs, first.inputs)
 
 
 @pytest.mark.reliability
-def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes, tmp_path):
+def test_training_overflow_of_the_scaled_loss_does_not_stop(repo, shapes, tmp_path):
     """The scaled loss is infinite, the loss is not; a scaler leaves out such steps by itself."""
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
     scaled = []
@@ -139,9 +135,9 @@ def test_gradients_that_overflow_under_loss_scaling_are_the_scalers(repo, shapes
 
 
 @pytest.mark.reliability
-def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypatch):
+def test_training_invalid_loss_on_a_full_disk_still_names_the_cause(repo, shapes, tmp_path, monkeypatch):
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run')
-    hook = spoil(runner, 2)
+    hook = add_invalid_loss(runner, 2)
 
     def full(file, content):
         raise OSError(errno.ENOSPC, 'No space left on device')
@@ -153,7 +149,7 @@ def test_the_cause_is_told_even_on_a_full_disk(repo, shapes, tmp_path, monkeypat
     assert not list((tmp_path / 'run').glob('.*'))
 
 
-class Copy(Hook):
+class CopyModel(Hook):
     """Copies the whole model in the midst of training."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
@@ -161,15 +157,15 @@ class Copy(Hook):
         self.state = deepcopy(runner.model.state_dict())
 
 
-def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_path, monkeypatch):
+def test_model_during_and_after_training_pickles_and_copies(repo, shapes, tmp_path, monkeypatch):
     runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run', **{'train_cfg.max_epochs': 1})
     before = set(vars(runner.model))
     keep_mmcv_in_float32(runner.model)  # as for bfloat16
-    hook = Copy()
+    hook = CopyModel()
     runner.register_hook(hook)
     runner.train()
     for model in (pickle.loads(hook.pickled), hook.copied):
-        assert all(torch.equal(value, hook.state[key]) for key, value in model.state_dict().items())
+        assert_equal(dict(model.state_dict()), dict(hook.state))
         assert model.parse_losses.__self__ is model
         assert [check() for check in model._forward_hooks.values()] == [None], 'it is no longer watched'
     model = runner.model
@@ -181,57 +177,16 @@ def test_a_model_is_a_plain_object_while_it_trains_and_after(repo, shapes, tmp_p
     with torch.no_grad():
         for other in (again, pickle.loads(pickle.dumps(model)), deepcopy(model)):
             for out, expected in zip(other.eval().backbone(batch['inputs']), model.eval().backbone(batch['inputs'])):
-                assert torch.equal(out, expected)
-
-
-@pytest.mark.parametrize('own', [False, True])
-@pytest.mark.parametrize(
-    'mode, training, stops', [('loss', True, True), ('loss', False, False), ('tensor', True, False)]
-)
-def test_losses_are_summed_as_the_model_sums_them(mode, training, stops, own, monkeypatch):
-    """By a method that was set on the model as well; the model is as it was when training is over."""
-    hook, model = mmrest.InvalidLossHook(), Summing()
-    stopped, runner = [], SimpleNamespace(model=model)
-    monkeypatch.setattr(hook, '_stop', lambda runner, losses: stopped.append(losses))
-    if own:
-        model.parse_losses = _parse
-    before = dict(vars(model))
-    for _ in range(2):  # the first one is stopped before its end
-        hook.before_train(runner)
-    assert vars(model).get('parse_losses') is (_parse if own else None)
-    model.train(training)(math.nan, mode=mode)
-    model(1.0, mode=mode)
-    assert [set(losses) for losses in stopped] == ([{'own'} if own else {'loss', 'loss_a'}] if stops else [])
-    hook.after_train(runner)
-    assert not model._forward_hooks and set(vars(model)) == set(before)
-    model(math.nan, mode=mode)
-    assert len(stopped) == stops
-
-
-class Summing(BaseModel):
-    def forward(self, value, mode='tensor'):
-        return dict(loss_a=torch.tensor(value))
-
-
-def _parse(losses):
-    return losses['loss_a'] + 1, dict(own=losses['loss_a'])
-
-
-def test_the_hook_is_registered_and_on(repo):
-    assert HOOKS.get('InvalidLossHook') is mmrest.InvalidLossHook
-    for name in ('retinanet_rest_lite_fpn_shapes', 'upernet_rest_lite_shapes', 'rest_small_8xb256_in1k'):
-        if name.startswith('rest'):
-            need_mmpretrain()
-        assert Config.fromfile(repo / f'configs/{name}.py').default_hooks.invalid_loss.type == 'InvalidLossHook', name
+                assert_equal(out, expected)
 
 
 # Makes the second process's loss NaN at the second step.
-SPOIL_RANK = """
+INVALID_LOSS_IN_RANK_1 = """
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
-class SpoilRank(Hook):
+class InvalidLossInRank1(Hook):
     def before_train(self, runner):
         head = runner.model.module.bbox_head
         compute = head.loss
@@ -246,9 +201,11 @@ class SpoilRank(Hook):
 
 
 @pytest.mark.reliability
-def test_whichever_process_it_is(repo, shapes, tmp_path, tally):
-    (tmp_path / 'spoil.py').write_text(SPOIL_RANK)
-    config = write_config(tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='SpoilRank')")
+def test_training_invalid_loss_in_second_process_stops_both(repo, shapes, tmp_path, tally):
+    (tmp_path / 'spoil.py').write_text(INVALID_LOSS_IN_RANK_1)
+    config = write_config(
+        tmp_path, 'epochs', repo, shapes, imports=", 'spoil'", hooks="dict(type='InvalidLossInRank1')"
+    )
     port = 29000 + os.getpid() % 2000
     result = subprocess.run(
         [

@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 from conftest import run_process
 
-from mmrest.checkpoints.states import find_last_state
+from mmrest.checkpoints.states import find_latest_checkpoint
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -150,8 +150,8 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-class After:
-    """Whether a condition has held for some seconds, or held that long ago."""
+class HeldFor:
+    """Condition that another one has held for some seconds, or held that long ago."""
 
     def __init__(self, condition: Callable[[], bool], seconds: float) -> None:
         self.condition, self.seconds, self.since = condition, seconds, None
@@ -174,7 +174,7 @@ def compare(run: Run, whole: Run, tally) -> None:
 
 
 @pytest.mark.parametrize('kind, workers', [('epochs', 2), ('epochs', 0), ('iterations', 2), ('iterations', 0)])
-def test_killed_at_random_moments(repo, shapes, tmp_path, tally, kind, workers):
+def test_training_killed_at_random_has_the_losses_of_an_uninterrupted_run(repo, shapes, tmp_path, tally, kind, workers):
     whole = Run(repo, shapes, tmp_path / 'whole', kind, workers)
     whole.finish()
     run = Run(repo, shapes, tmp_path / 'run', kind, workers)
@@ -183,15 +183,15 @@ def test_killed_at_random_moments(repo, shapes, tmp_path, tally, kind, workers):
     for number in range(KILLS):
         before = len(run.losses())
         if number % 2:  # somewhere in the writing of a checkpoint or of the note of it
-            condition = After(run.partial, chance.random())
+            condition = HeldFor(run.partial, chance.random())
         else:  # some steps on, and then at any moment of a step
-            condition = After(run.has_losses(before + chance.randrange(1, 5)), 0.3 * chance.random())
+            condition = HeldFor(run.has_losses(before + chance.randrange(1, 5)), 0.3 * chance.random())
         if not run.kill_when(condition):
             break
         killed += 1
         writing += run.partial()
         # What there is under the name of a checkpoint is whole, and so is the newest.
-        found = find_last_state(run.folder / 'run', run.template)
+        found = find_latest_checkpoint(run.folder / 'run', run.template)
         files = list((run.folder / 'run').glob(run.template.format('*')))
         assert (found is None) == (not files)
         if found:
@@ -204,8 +204,8 @@ def test_killed_at_random_moments(repo, shapes, tmp_path, tally, kind, workers):
 
 
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_two_processes_killed(repo, shapes, tmp_path, tally, kind):
-    """Every process has the random numbers that it would have had."""
+def test_training_two_processes_killed_has_the_losses_of_an_uninterrupted_run(repo, shapes, tmp_path, tally, kind):
+    """Random numbers of both processes are those of an uninterrupted run."""
     whole = Run(repo, shapes, tmp_path / 'whole', kind, 1, processes=2)
     whole.finish()
     assert dict(whole.losses(0)) != dict(whole.losses(1))
@@ -217,7 +217,7 @@ def test_two_processes_killed(repo, shapes, tmp_path, tally, kind):
     compare(run, whole, tally)
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_run(repo, shapes, tmp_path, tally):
+def test_training_disk_full_keeps_the_last_checkpoint_and_resumes(repo, shapes, tmp_path, tally):
     """A limit on the size of files, which the run's third checkpoint exceeds; then there is room again."""
     run = Run(repo, shapes, tmp_path / 'run', 'epochs', 0)
     assert run.kill_when(lambda: (run.folder / 'run/epoch_2.pth').exists())
@@ -236,7 +236,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_run(repo, shapes, tmp_path, tall
     tally('failed writes')
 
 
-def test_a_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_path, tally):
+def test_resume_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_path, tally):
     run = Run(repo, shapes, tmp_path / 'run', 'iterations', 0)
     run.finish()
     newest = run.folder / 'run/iter_20.pth'
@@ -246,7 +246,8 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(repo, shapes, tmp_
     by_step: dict[int, set] = {}
     for step, loss in run.losses():
         by_step.setdefault(step, set()).add(loss)
-    assert len(run.losses()) == 25 and all(len(losses) == 1 for losses in by_step.values())
+    assert len(run.losses()) == 25
+    assert {step: losses for step, losses in by_step.items() if len(losses) != 1} == {}
     newest.write_bytes(b'')
     out = run_process([*run.command, 'run/iter_20.pth'], run.folder, run.environment, status=2)
     assert 'error: ' in out and 'iter_20.pth is empty' in out and 'Traceback' not in out

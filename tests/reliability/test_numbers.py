@@ -2,10 +2,12 @@
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.compare import find_non_finite, find_non_finite_grads
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -45,17 +47,17 @@ def train(model: nn.Module, x: torch.Tensor, steps: int, autocast: torch.dtype |
         loss = sum((out.float() - 1).square().mean() for out in outs)
         optimizer.zero_grad()
         loss.backward()
-        assert all(p.grad.isfinite().all() for p in model.parameters())
+        assert find_non_finite_grads(model) == []
         optimizer.step()
         losses.append(loss.item())
-    assert all(p.isfinite().all() for p in model.parameters())
+    assert find_non_finite(dict(model.named_parameters())) == []
     return losses
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('kind', KINDS)
-def test_extreme_images(tiny, cls, dtype, kind):
+def test_backbone_extreme_image_stays_finite(tiny, cls, dtype, kind):
     x = extreme(kind, dtype)
     # In a batch with an ordinary image: alone, and with biases near zero, an image of zeros makes norms divide by next
     # to nothing stage after stage, and true gradients, those of the formula in float64, grow to 1e30.
@@ -65,13 +67,13 @@ def test_extreme_images(tiny, cls, dtype, kind):
         losses += train(cls(tiny), batch.float(), 2, autocast=dtype)
     with torch.no_grad():
         outs = cls(tiny).to(dtype).eval()(x)
-    assert all(torch.tensor(loss).isfinite() for loss in losses)
-    assert all(out.isfinite().all() for out in outs)
+    assert [loss for loss in losses if not math.isfinite(loss)] == []
+    assert find_non_finite(outs) == []
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('autocast', [False, True])
-def test_gradients_on_maps_smaller_than_a_kernel(dtype, autocast):
+def test_call_conv_map_smaller_than_kernel_gives_right_gradients(dtype, autocast):
     # Weights that only ever meet padding have the gradient 0, not what was in memory.
     for (in_channels, channels, kernel, stride, groups), size in itertools.product(
         [(3, 32, 3, 2, 1), (16, 24, 3, 2, 1), (16, 16, 9, 8, 16), (16, 16, 5, 4, 16), (3, 64, 7, 2, 1)],
@@ -110,7 +112,7 @@ class Convolutions(TorchDispatchMode):
 @pytest.mark.parametrize('autocast', [False, True])
 @pytest.mark.parametrize('grad', [False, True])
 @pytest.mark.parametrize('size', [(9, 2), (2, 9), (1, 1), (40, 1), (3, 2)])
-def test_outputs_on_maps_smaller_than_a_kernel(dtype, autocast, grad, size):
+def test_call_conv_map_smaller_than_kernel_gives_right_outputs(dtype, autocast, grad, size):
     """Some processors leave them unwritten in half precision; the float32 ones rounded once are right on all."""
     conv = nn.Conv2d(16, 24, 3, stride=2, padding=1)
     x = torch.randn(2, 16, *size)
@@ -124,7 +126,7 @@ def test_outputs_on_maps_smaller_than_a_kernel(dtype, autocast, grad, size):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_linear_layers_of_few_rows(dtype):
+def test_fast_linear_few_rows_equals_float64(dtype):
     for rows in (1, 2, 3, 5, 17):
         layer = torch.nn.Linear(64, 40).to(dtype)
         x = torch.randn(1, rows, 64).to(dtype)
@@ -137,7 +139,7 @@ def test_linear_layers_of_few_rows(dtype):
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('impl', ['reference', 'direct', 'chunked'])
-def test_sums_are_not_kept_in_half_precision(tiny, cls, dtype, impl):
+def test_backbone_half_precision_accumulates_in_float32(tiny, cls, dtype, impl):
     # Softmax over many keys, InstanceNorm over whole maps, LayerNorm over channels. Sums of thousands of numbers in
     # half precision would be off by percents; rounding of each stored value is a few thousandths.
     torch.manual_seed(3)
@@ -156,10 +158,10 @@ def test_sums_are_not_kept_in_half_precision(tiny, cls, dtype, impl):
 @pytest.mark.reliability
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_a_4k_image(tiny, cls, dtype):
+def test_backbone_4k_image_gives_finite_gradients(tiny, cls, dtype):
     model = cls(tiny, with_cp=True, ffn_recompute=True).to(dtype)
     outs = model(torch.randn(1, 3, 2160, 3840, generator=torch.Generator().manual_seed(0)).to(dtype))
     sum(out.float().square().mean() for out in outs).backward()
     assert [tuple(out.shape[2:]) for out in outs] == [(540, 960), (270, 480), (135, 240), (68, 120)]
-    assert all(out.isfinite().all() for out in outs)
-    assert all(p.grad.isfinite().all() for p in model.parameters())
+    assert find_non_finite(outs) == []
+    assert find_non_finite_grads(model) == []

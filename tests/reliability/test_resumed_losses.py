@@ -4,9 +4,6 @@ import inspect
 
 import pytest
 from mmengine.runner import IterBasedTrainLoop
-from torch.utils.data import BatchSampler, SequentialSampler
-
-from mmrest.engine.seeding import SeededBatchSampler
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -36,7 +33,7 @@ def compare(config, folder, tally, kill_before, done, whole=None, steps=STEPS, *
 
 
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_losses_with_persistent_workers(repo, shapes, tmp_path, tally, kind):
+def test_resume_with_persistent_workers_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
     compare(write_config(tmp_path, kind, repo, shapes, workers=2), tmp_path, tally, 9, 5, steps=10)
 
 
@@ -44,15 +41,15 @@ def test_losses_with_persistent_workers(repo, shapes, tmp_path, tally, kind):
     'fast_forward_on_resume' not in inspect.signature(IterBasedTrainLoop).parameters,
     reason="only the loop of OneDL's mmengine has this argument",
 )
-def test_losses_of_a_loop_that_does_not_ask_for_earlier_batches(repo, shapes, tmp_path, tally):
+def test_resume_with_fast_forward_has_the_same_losses(repo, shapes, tmp_path, tally):
     config = write_config(tmp_path, 'iterations', repo, shapes)
     compare(config, tmp_path, tally, 9, 5, steps=10, **{'train_cfg.fast_forward_on_resume': True})
 
 
 @pytest.mark.reliability
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_losses_whatever_the_number_of_workers(repo, shapes, tmp_path, tally, kind):
-    """Neither it nor the step at which the run was interrupted matters."""
+def test_resume_with_any_number_of_workers_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
+    """The step at which the run was interrupted does not matter either."""
     whole = None
     for number, (workers, later, kill_before, done) in enumerate(
         [(0, 0, 6, 5), (0, 2, 10, 5), (2, 0, 16, 15), (2, 1, 18, 15), (3, 2, 20, 15)]
@@ -63,7 +60,7 @@ def test_losses_whatever_the_number_of_workers(repo, shapes, tmp_path, tally, ki
 
 
 @pytest.mark.reliability
-def test_losses_with_checkpoints_at_other_intervals(repo, shapes, tmp_path, tally):
+def test_resume_with_another_checkpoint_interval_has_the_same_losses(repo, shapes, tmp_path, tally):
     config = write_config(tmp_path, 'iterations', repo, shapes, workers=2)
     interval = 'default_hooks.checkpoint.interval'
     whole = train(config, tmp_path / 'whole', **{interval: 7})
@@ -74,7 +71,7 @@ def test_losses_with_checkpoints_at_other_intervals(repo, shapes, tmp_path, tall
 
 
 @pytest.mark.reliability
-def test_validation_and_the_best_checkpoint_change_nothing(repo, shapes, tmp_path, tally):
+def test_resume_with_validation_and_save_best_has_the_same_losses(repo, shapes, tmp_path, tally):
     """A validation that falls between checkpoints may save one: the resumed run does as well."""
     config = write_config(tmp_path, 'iterations', repo, shapes, workers=2)
     options = {'train_cfg.val_begin': 1, 'train_cfg.val_interval': 4, 'default_hooks.checkpoint.save_best': 'mIoU'}
@@ -90,7 +87,7 @@ def test_validation_and_the_best_checkpoint_change_nothing(repo, shapes, tmp_pat
 
 @pytest.mark.reliability
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_interrupted_three_times_with_a_seed_that_was_drawn(repo, shapes, tmp_path, tally, kind):
+def test_resume_three_times_with_a_drawn_seed_has_the_same_losses(repo, shapes, tmp_path, tally, kind):
     config = write_config(tmp_path, kind, repo, shapes, workers=2)
     losses = train(config, tmp_path / 'run', kill_before=8, randomness=dict(seed=None))
     seed = build(config, tmp_path / 'run', 'auto', randomness=dict(seed=None)).seed
@@ -104,7 +101,7 @@ def test_interrupted_three_times_with_a_seed_that_was_drawn(repo, shapes, tmp_pa
 
 
 @pytest.mark.reliability
-def test_resuming_loads_no_data_twice(repo, shapes, tmp_path):
+def test_resume_loads_no_sample_twice(repo, shapes, tmp_path):
     """mmengine's loop would load everything before the step that it resumes at."""
     config = write_config(tmp_path, 'iterations', repo, shapes)
     train(config, tmp_path / 'run', kill_before=6)
@@ -115,35 +112,3 @@ def test_resuming_loads_no_data_twice(repo, shapes, tmp_path):
     dataset.prepare_data = lambda index: loaded.append(index) or prepare(index)
     runner.train()
     assert len(loaded) == 2 * (7 - 5)
-
-
-def seeds(batches, number):
-    return [(list(batch), batch.seed) for _, batch in zip(range(number), batches)]
-
-
-def endless():
-    return SeededBatchSampler(BatchSampler(SequentialSampler(range(7)), 3, drop_last=False), 1, 0, endless=True)
-
-
-@pytest.mark.parametrize('ahead', [0, 2, 5])
-@pytest.mark.parametrize('position', [1, 4, 30])
-def test_seeking_in_an_endless_run(ahead, position):
-    """Whatever workers have taken ahead by then."""
-    expected = seeds(endless(), 40)
-    assert [batch for batch, _ in expected[:4]] == [[0, 1, 2], [3, 4, 5], [6], [0, 1, 2]]
-    assert len({seed for _, seed in expected}) == 40
-    batches = endless()
-    seeds(batches, ahead)
-    batches.seek(position)
-    assert seeds(batches, 10) == expected[position : position + 10]
-
-
-def test_seeds_differ_by_epoch_rank_and_seed():
-    def make(seed=1, rank=0, epoch=0):
-        batches = SeededBatchSampler(BatchSampler(SequentialSampler(range(8)), 2, False), seed, rank, endless=False)
-        batches.epoch = epoch
-        return seeds(batches, 9)
-
-    assert make() == make() and len(make()) == 4
-    every = [seed for kind in (make(), make(seed=2), make(rank=1), make(epoch=1)) for _, seed in kind]
-    assert len(set(every)) == 16

@@ -3,14 +3,14 @@
 Reading checkpoint files as such is tested in test_checkpoints/test_safe.py, data in test_data_faults.py.
 """
 
-import os
 import pickle
 
 import pytest
 import torch
+from helpers.hostile import RunsCommand
 
 from mmrest.checkpoints import CheckpointError
-from mmrest.engine import UsageError, check_data, load_config, prepare_train
+from mmrest.engine import UsageError, load_config, prepare_train
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv._ext')
@@ -18,16 +18,6 @@ pytest.importorskip('mmcv._ext')
 from helpers.small_runs import build, train, write_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
-
-
-class Runs:
-    """A pickle of this calls ``os.system``."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
 
 
 @pytest.fixture
@@ -47,16 +37,16 @@ def state(**parts):
 
 
 @pytest.mark.parametrize('resume', ['auto', 'run/epoch_1.pth'])
-def test_resuming_from_a_file_that_would_run_code(config, tmp_path, tally, resume):
+def test_resume_hostile_checkpoint_is_refused(config, tmp_path, tally, resume):
     (tmp_path / 'run').mkdir()
-    torch.save(state(x=Runs('touch it_ran')), tmp_path / 'run/epoch_1.pth')
+    torch.save(state(x=RunsCommand('touch it_ran')), tmp_path / 'run/epoch_1.pth')
     with pytest.raises(CheckpointError, match='epoch_1.pth is refused: .* would run code.*system'):
         build(config, tmp_path / 'run', resume)
     assert not (tmp_path / 'it_ran').exists()
     tally('hostile files')
 
 
-def test_the_python_in_a_checkpoint_is_not_run(config, tmp_path, tally):
+def test_resume_config_text_in_checkpoint_is_not_run(config, tmp_path, tally):
     """mmengine runs the text under meta.config when it resumes; there is no pickle needed for that."""
     options = {'train_dataloader.dataset.indices': 4}  # two steps an epoch
     train(config, tmp_path / 'run', **options, **{'train_cfg.max_epochs': 1})
@@ -69,10 +59,10 @@ def test_the_python_in_a_checkpoint_is_not_run(config, tmp_path, tally):
     tally('hostile files')
 
 
-def test_a_note_that_names_a_file_elsewhere(config, tmp_path, tally):
-    """With no checkpoint beside it there is nothing to resume, whatever it names."""
+def test_resume_note_naming_a_file_elsewhere_is_not_followed(config, tmp_path, tally):
+    """There is nothing to resume where no checkpoint lies beside the note."""
     (tmp_path / 'run').mkdir()
-    torch.save(state(x=Runs('touch it_ran')), tmp_path / 'evil.pth')
+    torch.save(state(x=RunsCommand('touch it_ran')), tmp_path / 'evil.pth')
     (tmp_path / 'run/last_checkpoint').write_text(str(tmp_path / 'evil.pth'))
     runner = build(config, tmp_path / 'run', 'auto')
     assert not runner._resume and runner._load_from is None
@@ -83,9 +73,9 @@ def test_a_note_that_names_a_file_elsewhere(config, tmp_path, tally):
 
 
 @pytest.mark.parametrize('suffix', ['.pkl', '.pickle', '.yaml', '.YML'])
-def test_annotations_in_a_format_that_runs_code(config, shapes, tmp_path, tally, suffix):
+def test_annotations_pickled_or_yaml_are_refused(config, shapes, tmp_path, tally, suffix):
     path = tmp_path / f'annotations{suffix}'
-    path.write_bytes(pickle.dumps(Runs('touch it_ran')))
+    path.write_bytes(pickle.dumps(RunsCommand('touch it_ran')))
     cfg = load_config(config, {'train_dataloader.dataset.ann_file': str(path)})
     with pytest.raises(UsageError, match=f'annotations{suffix} is refused as ann_file: .*allow_pickle=True'):
         prepare_train(cfg)
@@ -93,9 +83,3 @@ def test_annotations_in_a_format_that_runs_code(config, shapes, tmp_path, tally,
     prepare_train(cfg)
     assert not (tmp_path / 'it_ran').exists()
     tally('hostile files')
-
-
-def test_proposals_in_a_format_that_runs_code(config):
-    cfg = load_config(config, {'val_dataloader.dataset.proposal_file': 'p.pkl'})
-    with pytest.raises(UsageError, match='p.pkl is refused as proposal_file'):
-        check_data(cfg)

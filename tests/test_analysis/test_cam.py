@@ -7,7 +7,7 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 
 from mmrest.analysis import cam
-from mmrest.analysis.cam import METHODS, Activation, activation, evidence, measure_cam, most_likely_class
+from mmrest.analysis.cam import METHODS, ActivationMap, class_evidence, compute_cam, measure_cam, most_likely_class
 from mmrest.apis import LoadedModel, find_images, init_model
 from mmrest.engine import UsageError
 
@@ -53,7 +53,7 @@ def loaded():
 @pytest.mark.parametrize('method', [m for m in METHODS if m != 'eigencam'])  # which does not know classes
 @pytest.mark.parametrize('label, place', [(0, (8, 8)), (1, (24, 24))])
 def test_the_map_is_where_the_evidence_is(grad_cam, loaded, method, label, place):
-    found = activation(loaded, loaded.prepare('image'), label, method)
+    found = compute_cam(loaded, loaded.prepare('image'), label, method)
     assert found.cam.shape == (32, 32) and found.cam.min() == 0 and found.cam.max() == pytest.approx(1, abs=1e-3)
     peak = np.unravel_index(found.cam.argmax(), found.cam.shape)
     assert np.abs(np.subtract(peak, place)).max() <= 4
@@ -77,10 +77,10 @@ def test_evidence_in_a_label_map():
     result = BaseDataElement(
         seg_logits=BaseDataElement(data=logits), pred_sem_seg=BaseDataElement(data=logits.argmax(0, keepdim=True))
     )
-    number, share, region = evidence(result, 1, 0.3)
+    number, share, region = class_evidence(result, 1, 0.3)
     assert number.item() == 4 and number.requires_grad and share == 0.5
     assert region.tolist() == [[False, False, True, True]]
-    assert evidence(result, 2, 0.3)[0] is None
+    assert class_evidence(result, 2, 0.3)[0] is None
     loaded = LoadedModel('by hand', nn.Identity(), None, 'mmseg', ('background', 'disc', 'star'))
     assert most_likely_class(loaded, result) == 1
     result.pred_sem_seg.data = torch.zeros(1, 1, 4, dtype=torch.long)
@@ -90,8 +90,8 @@ def test_evidence_in_a_label_map():
 def test_share_inside():
     values, region = np.zeros((4, 4)), np.zeros((4, 4), bool)
     values[0, 0], values[3, 3], region[0] = 3, 1, True
-    assert Activation(values, 1.0, region).inside == pytest.approx(0.75)
-    assert np.isnan(Activation(None, 0.0, region).inside)
+    assert ActivationMap(values, 1.0, region).share_inside == pytest.approx(0.75)
+    assert np.isnan(ActivationMap(None, 0.0, region).share_inside)
 
 
 def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
@@ -108,4 +108,4 @@ def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'pytorch_grad_cam', None)
     with pytest.raises(UsageError, match='pip install grad-cam'):
-        cam.load_methods()
+        cam.import_grad_cam()

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmrest.analysis import plot_curves, plot_predictions, read_scalars
+from mmrest.analysis import plot_curves, read_scalars
+from mmrest.visualization import plot_predictions
 
 
 def write_log(work_dir, name, records, tail=''):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrest.analysis.receptive_field import area_holding, measure_receptive_field
+from mmrest.analysis.receptive_field import measure_receptive_field, smallest_area
 from mmrest.apis import LoadedModel, init_model
 
 
@@ -50,9 +50,11 @@ def test_it_is_the_norm_of_the_jacobian(loaded):
 def test_area():
     field = torch.zeros(10, 10)
     field[4, 4], field[5, 5] = 3, 1
-    assert area_holding(field, 0.5) == 0.01 and area_holding(field, 0.75) == 0.01 and area_holding(field, 0.8) == 0.02
-    assert area_holding(torch.ones(10, 10), 0.5) == pytest.approx(0.5)
-    assert area_holding(torch.zeros(3, 3), 0.5) != area_holding(torch.zeros(3, 3), 0.5)  # nan
+    assert (
+        smallest_area(field, 0.5) == 0.01 and smallest_area(field, 0.75) == 0.01 and smallest_area(field, 0.8) == 0.02
+    )
+    assert smallest_area(torch.ones(10, 10), 0.5) == pytest.approx(0.5)
+    assert smallest_area(torch.zeros(3, 3), 0.5) != smallest_area(torch.zeros(3, 3), 0.5)  # nan
 
 
 def test_of_a_model(configs, shapes):

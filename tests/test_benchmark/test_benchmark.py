@@ -1,6 +1,5 @@
 """The benchmark: what it compares, how it measures, and what it says to bad input."""
 
-import argparse
 import json
 import sys
 
@@ -11,18 +10,19 @@ from conftest import run_process
 from mmrest import ResT
 from mmrest.benchmark import compare_times, format_table, numerics, peak_memory
 from mmrest.benchmark.baselines import BASELINES, Baseline
-from mmrest.benchmark.cli import add_arguments, run
 from mmrest.benchmark.measure import MEGABYTE, _allocated
-from mmrest.benchmark.models import AttentionAlone
+from mmrest.benchmark.models import AttentionOnly
 from mmrest.benchmark.profiling import _kind
-from mmrest.benchmark.report import FORMATS, fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.benchmark.report import fit_power, fit_quadratic, plot_bars, plot_sweep
+from mmrest.benchmark.run import run
+from mmrest.benchmark.settings import Settings
+from mmrest.commands.benchmark import build_parser
 from mmrest.engine import UsageError
+from mmrest.utils.figures import FORMATS
 
 
 def measure(*words):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return run(parser.parse_args([str(word) for word in words]))
+    return run(Settings(**vars(build_parser().parse_args([str(word) for word in words]))))
 
 
 @pytest.mark.parametrize('form', BASELINES)
@@ -50,7 +50,7 @@ def test_baseline_takes_no_fast_path(tiny, monkeypatch):
 
 
 def test_attention_alone_has_the_sizes_of_the_backbone(tiny):
-    model = AttentionAlone(ResT(tiny), (100, 64), batch=2, baseline=None)
+    model = AttentionOnly(ResT(tiny), (100, 64), batch=2, baseline=None)
     shapes = [tuple(p.shape) for p in model.stages]
     # 25 x 16 tokens reduced 8 times, then 13 x 8 reduced 4 times: sides are rounded up.
     assert shapes[:2] == [(2, 400, 8), (2, 4 * 2, 16)] and shapes[4:6] == [(2, 104, 16), (2, 4 * 2, 32)]
@@ -94,9 +94,12 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
         'rest-lite:released',
         'rest-lite:chunked,with_cp',
         '--shape',
-        '32x40',
-        '33x33',
-        '--rounds',
+        32,
+        40,
+        '--shape',
+        33,
+        33,
+        '--num-rounds',
         2,
         '--no-memory',
         '--out',
@@ -116,7 +119,7 @@ def test_a_run_writes_what_it_measured(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_compiled():
-    (row,) = measure('rest-lite', '--compile', '--mode', 'forward', '--shape', '64x64', '--rounds', 1, '--no-memory')
+    (row,) = measure('rest-lite', '--compile', '--mode', 'forward', '--shape', 64, 64, '--num-rounds', 1, '--no-memory')
     assert row['compiled'] and row['seconds'] > 0
 
 
@@ -127,8 +130,9 @@ def test_attention_alone():
         '--part',
         'attention',
         '--shape',
-        '64x64',
-        '--rounds',
+        64,
+        64,
+        '--num-rounds',
         1,
         '--no-memory',
         '--dtype',
@@ -139,7 +143,7 @@ def test_attention_alone():
 
 def test_shares_of_operators(monkeypatch):
     monkeypatch.setattr(sys.modules['mmrest.ops.linear'], 'MIN_PRODUCTS', 0)
-    rows = measure('rest-lite:chunked', '--shape', '64x64', '--profile')
+    rows = measure('rest-lite:chunked', '--shape', 64, 64, '--profile')
     for row in rows:
         assert sum(row['shares'].values()) == pytest.approx(1)
         assert {
@@ -156,12 +160,12 @@ def test_shares_of_operators(monkeypatch):
 @pytest.mark.parametrize('batch', [1, 2])
 def test_shares_of_attention_alone(model, batch):
     # Of 5 x 5 tokens at the end, more than heads.
-    for row in measure(model, '--part', 'attention', '--shape', '160x160', '--batch', batch, '--profile'):
+    for row in measure(model, '--part', 'attention', '--shape', 160, 160, '--batch-size', batch, '--profile'):
         assert row['shares']['mixing of heads'] > 0 and 'linear layers' not in row['shares']
 
 
 def test_heads_that_do_not_mix_have_no_share_of_it():
-    for row in measure('restv2-tiny:chunked', '--part', 'attention', '--shape', '160x160', '--profile'):
+    for row in measure('restv2-tiny:chunked', '--part', 'attention', '--shape', 160, 160, '--profile'):
         assert {'mixing of heads', 'linear layers'}.isdisjoint(row['shares'])
 
 
@@ -201,7 +205,9 @@ def test_kinds_of_operators(name, shapes, kind):
 def test_configs_with_classes_and_masks_of_their_own(repo, name):
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
-    rows = measure(repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', '64x96', '--rounds', 1, '--no-memory')
+    rows = measure(
+        repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', 64, 96, '--num-rounds', 1, '--no-memory'
+    )
     assert len(rows) == 2 and all(row['seconds'] > 0 for row in rows)
 
 
@@ -217,7 +223,7 @@ def test_peers(part):
     except ImportError:  # mmpretrain itself, or torchvision, which it needs
         with pytest.raises(UsageError, match='needs mmpretrain'):
             measure('convnext-t', '--no-memory')
-    rows = measure('rest-lite', *peers, '--part', part, '--shape', '64x96', '--rounds', 1, '--no-memory')
+    rows = measure('rest-lite', *peers, '--part', part, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
     assert all(row['seconds'] > 0 for row in rows)
 
 
@@ -228,30 +234,29 @@ def test_peers(part):
         (['rest-lite:fast'], "unknown option 'fast'"),
         (['swin-t:with_cp'], 'options are for backbones of this package only'),
         (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
-        (['rest-lite', '--shape', '800'], 'height x width'),
-        (['rest-lite', '--shape', '0x5'], 'height x width'),
-        (['rest-lite', '--batch', '0'], '--batch must be 1'),
         (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
         (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
         (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
-        (['rest-lite', '--profile', '--rounds', '5'], '--profile .*: leave --rounds out'),
+        (['rest-lite', '--profile', '--num-rounds', '5'], '--profile .*: leave --num-rounds out'),
         (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
         (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
         (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
-        (['rest-lite', '--rounds', '0', '--no-memory'], 'nothing to measure'),
-        (['rest-lite', '--rounds', '-1'], '--rounds 0 or more'),
+        (['rest-lite', '--num-rounds', '0', '--no-memory'], 'nothing to measure'),
         (['rest-lite', '--memory-limit', '0'], 'more than 0'),
         (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
         (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
-        (['rest-lite', '--sweep', '--shape', '800x1344'], '--sweep .*: leave --shape out'),
-        (['rest-lite', '--sweep', '--rounds', '0', '--no-memory'], 'leave --rounds and --no-memory out'),
+        (['rest-lite', '--sweep', '--shape', '800', '1344'], '--sweep .*: leave --shape out'),
+        (['rest-lite', '--sweep', '--num-rounds', '0', '--no-memory'], 'leave --num-rounds and --no-memory out'),
         (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
         (['rest-lite', '--plot', 'x'], 'ends in .png'),
         (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
         (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
         (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
         (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
-        (['rest-lite', 'rest-lite:released', '--shape', '64x64', '32x32'], 'rest-lite:released, 32x32: .* larger maps'),
+        (
+            ['rest-lite', 'rest-lite:released', '--shape', '64', '64', '--shape', '32', '32'],
+            'rest-lite:released, 32x32: .* larger maps',
+        ),
         (['a.py:with_cp'], 'options are for backbones of this package only'),
         (['a.py', '--part', 'attention'], 'attention alone'),
     ],
@@ -261,17 +266,33 @@ def test_bad_input_is_named(words, message, nothing_measured):
         measure(*words)
 
 
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--shape', '800'], '--shape: expected 2 arguments'),
+        (['--shape', '0', '5'], '--shape: 0 is not an integer of at least 1'),
+        (['--shape', '800x1344', '5'], '--shape: 800x1344 is not an integer of at least 1'),
+        (['--batch-size', '0'], '--batch-size: 0 is not an integer of at least 1'),
+        (['--num-rounds', '-1'], '--num-rounds: -1 is not an integer of at least 0'),
+    ],
+)
+def test_numbers_out_of_range_end_with_status_two(words, message, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        measure('rest-lite', *words)
+    assert message in capsys.readouterr().err
+
+
 @pytest.fixture
 def nothing_measured(monkeypatch):
     for name in ('compare_times', 'operator_shares', 'peak_memory'):
-        monkeypatch.setattr(f'mmrest.benchmark.cli.{name}', lambda *_, **__: pytest.fail('measured'))
+        monkeypatch.setattr(f'mmrest.benchmark.run.{name}', lambda *_, **__: pytest.fail('measured'))
 
 
 @pytest.mark.parametrize('option', ['--out', '--plot'])
 def test_targets_that_cannot_be_written(tmp_path, option, nothing_measured):
     (tmp_path / 'file').touch()
     (tmp_path / 'folder_2.png').mkdir()
-    with pytest.raises(UsageError, match=f'{option} .*no folder that can be written'):
+    with pytest.raises(UsageError, match=f'{option} .*not a writable folder'):
         measure('rest-lite', option, tmp_path / 'file' / 'x.png')
     with pytest.raises(UsageError, match=f'{option} .*is a folder'):
         measure('rest-lite', option, tmp_path / ('folder_2.png' if option == '--out' else 'folder.png'))
@@ -289,7 +310,7 @@ def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
     config = tmp_path / 'config.py'
     config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
     monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
-    words = ('--mode', 'forward', '--rounds', 1, '--no-memory')
+    words = ('--mode', 'forward', '--num-rounds', 1, '--no-memory')
     assert measure(config, *words)[0]['part'] == 'model'
     assert '\nmodel, forward' in capsys.readouterr().out
     assert [row['part'] for row in measure('rest-lite', config, *words)] == ['backbone', 'model']
@@ -300,7 +321,7 @@ def test_a_config_is_measured_whole(tmp_path, monkeypatch, capsys):
     'modes, files', [(['train'], ['sweep.png']), (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])]
 )
 def test_a_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
-    monkeypatch.setattr('mmrest.benchmark.cli.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
+    monkeypatch.setattr('mmrest.benchmark.run.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
     measure('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')
     assert sorted(path.name for path in tmp_path.iterdir()) == files
 
@@ -320,7 +341,7 @@ def test_pictures_are_written_whole(tmp_path, monkeypatch):
 
 
 def test_numerics_refuses_arguments(monkeypatch):
-    monkeypatch.setattr('mmrest.benchmark.numerics.mean_errors', lambda *_: pytest.fail('measured'))
+    monkeypatch.setattr('mmrest.benchmark.numerics.mean_rms_errors', lambda *_: pytest.fail('measured'))
     monkeypatch.setattr(sys, 'argv', ['numerics', '--nonsense'])
     with pytest.raises(SystemExit, match='2'):
         numerics.main()
@@ -335,7 +356,7 @@ def test_no_gpu(repo):
 def test_table_and_plots(tmp_path):
     rows = [dict(model='rest-a', shape=(10, 10), MB=1.0, seconds=123.4), dict(model='b', shape=(10, 10), MB='timeout')]
     table = format_table(rows, ('model', 'MB', 'seconds')).splitlines()
-    assert table[2].split('|')[1:4] == [' rest-a ', ' 1       ', ' 123     '] and 'timeout' in table[3]
+    assert table[2].split('|')[1:4] == [' rest-a ', '       1 ', '     123 '] and 'timeout' in table[3]
     assert plot_bars(rows, ('MB', 'seconds'), 'title', tmp_path / 'a' / 'bars.png').stat().st_size > 1000
     assert plot_sweep(rows, 'title', tmp_path / 'sweep.png').stat().st_size > 1000
 

@@ -15,6 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, DownloadError, check_url, download, downloads, load_pretrained, resolve
+from mmrest.engine.paths import check_checkpoint
 
 
 def content():
@@ -70,17 +71,19 @@ def closed():
 
 FAILURES = [
     ('none.pth', 'the server answers 404 Not Found'),
-    ('page.pth', 'the server answers with a web page, which may want a login'),
+    ('page.pth', 'the server answers with a web page, perhaps a login form'),
     ('silent.pth', 'no answer for 0.3 seconds'),
-    ('', 'the URL names no file'),
-    ('cut.pth', r'the answer ended after [\d,]+ of [\d,]+ bytes'),
+    ('', 'the URL has no file name'),
+    ('cut.pth', r'the download ended after [\d,]+ of [\d,]+ bytes'),
 ]
 
 
 @pytest.mark.parametrize('name, reason', FAILURES)
-def test_what_is_no_file(server, monkeypatch, name, reason):
+def test_download_wrong_answer_names_the_reason(server, monkeypatch, name, reason):
     monkeypatch.setattr(downloads, 'TIMEOUT', 0.3)
-    with pytest.raises(DownloadError, match=f'^{server}/{name} cannot be downloaded: {reason}. Without network: '):
+    with pytest.raises(
+        DownloadError, match=f'^{server}/{name} cannot be downloaded: {reason}. Without network access, '
+    ):
         download(f'{server}/{name}')
     if name != 'cut.pth':  # only known at its end
         with pytest.raises(DownloadError, match=reason):
@@ -92,7 +95,7 @@ def test_what_is_no_file(server, monkeypatch, name, reason):
 @pytest.mark.parametrize(
     'load', [CheckpointLoader.load_checkpoint, lambda url: load_pretrained(ResT(TINY), url), download, check_url]
 )
-def test_nobody_listens(closed, tmp_path, monkeypatch, load):
+def test_download_closed_port_names_the_reason(closed, tmp_path, monkeypatch, load):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     with pytest.raises(DownloadError, match=f'^{closed} cannot be downloaded: Connection refused'):
         load(closed)
@@ -100,7 +103,7 @@ def test_nobody_listens(closed, tmp_path, monkeypatch, load):
         load('https://host.invalid/file.pth')
 
 
-def test_a_file_is_downloaded_once(server):
+def test_download_twice_asks_the_server_once(server):
     url = f'{server}/good.pth?key=1'
     check_url(url)
     path = download(url)
@@ -111,16 +114,16 @@ def test_a_file_is_downloaded_once(server):
     assert len(Handler.asked) == 2
 
 
-def test_a_damaged_file_in_the_cache_says_where_it_comes_from(server):
+def test_load_pretrained_damaged_cache_names_the_url(server):
     path = download(f'{server}/good.pth')
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(
-        CheckpointError, match=f'{path} is cut off .* It comes from {server}/good.pth; once it is removed'
+        CheckpointError, match=f'{path} is cut off .* It was downloaded from {server}/good.pth; delete it'
     ):
         load_pretrained(ResT(TINY), f'{server}/good.pth')
 
 
-def test_names_of_mmengine():
+def test_resolve_mmengine_name_gives_its_url():
     assert resolve('open-mmlab://detectron2/resnet50_caffe').startswith('https://')
     assert resolve('a.pth') == 'a.pth'
     assert resolve('https://x/y.pth') == 'https://x/y.pth'
@@ -129,7 +132,29 @@ def test_names_of_mmengine():
             resolve(name)
 
 
-def test_errors_go_from_process_to_process():
+@pytest.mark.parametrize(
+    'name, hint',
+    [
+        ('htps://host/file.pth', 'Did you mean https://'),
+        ('open-mmlabs://resnet50', 'Did you mean open-mmlab://'),
+        ('gopher://host/file.pth', 'Known schemes are .*http, https, .*s3'),
+        ('file:///tmp/file.pth', 'Give a local file by its path'),
+    ],
+)
+@pytest.mark.parametrize(
+    'load', [resolve, CheckpointLoader.load_checkpoint, lambda url: load_pretrained(ResT(TINY), url), check_checkpoint]
+)
+def test_load_unknown_scheme_raises_with_hint(load, name, hint):
+    with pytest.raises(CheckpointError, match=f'^{name} has the unknown scheme {name.split(":")[0]}://.*{hint}'):
+        load(name)
+
+
+@pytest.mark.parametrize('name', ['s3://bucket/file.pth', 'openmmlab:s3://bucket/file.pth', 'pavi://file.pth'])
+def test_resolve_storage_scheme_is_kept(name):
+    assert resolve(name) == name
+
+
+def test_download_error_pickled_keeps_its_message():
     error = pickle.loads(pickle.dumps(DownloadError('http://x/y', 'because')))
     assert str(error) == str(DownloadError('http://x/y', 'because')) and error.reason == 'because'
 
@@ -153,7 +178,7 @@ def rank(number, port, url, home, answers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['good.pth', 'none.pth'])
-def test_two_processes(server, tmp_path, name):
+def test_download_once_in_two_processes_downloads_once(server, tmp_path, name):
     """The first downloads; if it fails, the other fails for the same reason and does not wait."""
     context = multiprocessing.get_context('spawn')
     answers = context.Queue()

@@ -11,7 +11,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mmrest.datasets import CLASSES, draw_image, draw_shapes, shapes
+from mmrest.datasets import CLASSES, draw_image, draw_shapes, shapes, shapes_dataset
 
 SPLITS = ('train', 'val')
 ARGUMENTS = {'num_train': 14, 'num_val': 5, 'size': (96, 128), 'seed': 3}
@@ -43,7 +43,7 @@ def root(tmp_path_factory) -> Path:
     return draw_shapes(tmp_path_factory.mktemp('data') / 'shapes', **ARGUMENTS)
 
 
-def test_layout(root):
+def test_draw_shapes_writes_the_documented_files(root):
     expected = {'shapes.json', 'annotations/instances_train.json', 'annotations/instances_val.json'}
     for split, count in (('train', 14), ('val', 5)):
         expected |= {f'{kind}/{split}/{i:06d}.png' for kind in ('images', 'labels') for i in range(count)}
@@ -57,11 +57,11 @@ def test_layout(root):
     }
 
 
-def test_reproducible(root, tmp_path):
+def test_draw_shapes_again_writes_the_same_bytes(root, tmp_path):
     assert read_files(draw_shapes(tmp_path / 'again', **ARGUMENTS)) == read_files(root)
 
 
-def test_images_do_not_depend_on_the_counts(root, tmp_path):
+def test_draw_shapes_fewer_images_are_a_prefix(root, tmp_path):
     fewer = draw_shapes(tmp_path / 'fewer', **{**ARGUMENTS, 'num_train': 6, 'num_val': 3})
     pictures = {name: content for name, content in read_files(fewer).items() if name.endswith('.png')}
     assert len(pictures) == 2 * (6 + 3)
@@ -71,7 +71,7 @@ def test_images_do_not_depend_on_the_counts(root, tmp_path):
     assert few['annotations'] == many['annotations'][: len(few['annotations'])]
 
 
-def test_seed_split_and_index_matter():
+def test_draw_image_differs_by_seed_split_and_index():
     images = [
         draw_image(seed=seed, index=index, split=split).image.tobytes()
         for seed in (0, 1)
@@ -81,15 +81,15 @@ def test_seed_split_and_index_matter():
     assert len(set(images)) == len(images)
 
 
-def test_written_files_hold_what_is_drawn(root):
+def test_draw_shapes_files_equal_drawn_images(root):
     for split in SPLITS:
         drawn = draw_image((96, 128), 3, 2, split)
         assert drawn.image.shape == (96, 128, 3) and drawn.image.dtype == np.uint8
         assert drawn.label_map.shape == (96, 128) and drawn.label_map.dtype == np.uint8
         image = cv2.imread(str(root / 'images' / split / '000002.png'), cv2.IMREAD_UNCHANGED)
         label_map = cv2.imread(str(root / 'labels' / split / '000002.png'), cv2.IMREAD_UNCHANGED)
-        assert np.array_equal(image, drawn.image)
-        assert np.array_equal(label_map, drawn.label_map)
+        np.testing.assert_array_equal(image, drawn.image)
+        np.testing.assert_array_equal(label_map, drawn.label_map)
 
 
 @pytest.mark.parametrize('split', SPLITS)
@@ -118,10 +118,10 @@ def test_annotations_agree_with_masks_and_label_maps(root, split):
             assert x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 128 and y + h <= 96
             assert not rebuilt[instance.mask].any(), 'visible masks overlap'
             rebuilt[instance.mask] = annotation['category_id']
-        assert np.array_equal(rebuilt, label_map)
+        np.testing.assert_array_equal(rebuilt, label_map)
 
 
-def test_ids(root):
+def test_annotation_ids_are_unique_and_positive(root):
     contents = [load_json(root, split) for split in SPLITS]
     image_ids = [image['id'] for content in contents for image in content['images']]
     assert len(set(image_ids)) == len(image_ids) == 19
@@ -132,7 +132,7 @@ def test_ids(root):
 
 
 @pytest.mark.parametrize('split', SPLITS)
-def test_crowd_and_empty_image(root, split):
+def test_each_split_has_one_crowd_and_one_empty_image(root, split):
     coco = load(root, split)
     crowds = [annotation for annotation in coco.loadAnns(coco.getAnnIds()) if annotation['iscrowd']]
     assert len(crowds) == 1
@@ -149,7 +149,7 @@ def test_crowd_and_empty_image(root, split):
     assert not cv2.imread(str(root / 'labels' / split / '000001.png'), cv2.IMREAD_UNCHANGED).any()
 
 
-def test_crowd_images_have_shapes_beside_the_crowd():
+def test_draw_image_with_crowd_has_a_shape_beside_it():
     for size in ((32, 32), (128, 128), (64, 200)):
         for seed in range(8):
             drawn = draw_image(size, seed, index=0)
@@ -159,18 +159,18 @@ def test_crowd_images_have_shapes_beside_the_crowd():
 def disc(centre: tuple[int, int], radius: int, category: int) -> shapes._Layer:
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     outline = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1) + np.array(centre)
-    return shapes._rasterise((64, 64), category, [outline], iscrowd=False)
+    return shapes._rasterize((64, 64), category, [outline], iscrowd=False)
 
 
-def test_later_shapes_cover_earlier_ones():
+def test_visible_masks_later_shape_covers_earlier():
     under, over = disc((26, 32), 16, 1), disc((38, 32), 16, 2)
     first, second = shapes._visible_masks([under, over])
-    assert np.array_equal(second, over.mask)
-    assert np.array_equal(first, under.mask & ~over.mask)
+    np.testing.assert_array_equal(second, over.mask)
+    np.testing.assert_array_equal(first, under.mask & ~over.mask)
     assert first.sum() < under.mask.sum()
 
 
-def test_no_shape_is_mostly_hidden(monkeypatch):
+def test_lay_out_rejects_mostly_hidden_shapes(monkeypatch):
     # The second would hide most of the first, the third hides little of it, the fourth is too small to see.
     proposals = iter(
         [disc((32, 32), 14, 1), disc((32, 32), 13, 2), disc((32, 32), 5, 3), disc((9, 9), 3, 2), disc((9, 9), 8, 4)]
@@ -181,7 +181,7 @@ def test_no_shape_is_mostly_hidden(monkeypatch):
     assert [layer.category for layer in layers] == [1, 3, 4]
 
 
-def test_shapes_occlude_each_other_and_stay_in_sight():
+def test_draw_image_shapes_overlap_and_stay_visible():
     overlaps = 0
     for index in range(2, 150):
         layers = shapes._lay_out(np.random.default_rng([0, 0, index]), (128, 128), with_crowd=False)
@@ -198,7 +198,7 @@ def test_shapes_occlude_each_other_and_stay_in_sight():
     assert overlaps > 10
 
 
-def test_shapes_stand_out():
+def test_draw_image_shapes_contrast_with_background():
     for index in range(2, 30):
         drawn = draw_image(index=index)
         lab = cv2.cvtColor(drawn.image.astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
@@ -212,7 +212,7 @@ def test_shapes_stand_out():
 
 
 @pytest.mark.parametrize('name', ['speck', 'line', 'ring', 'parts', 'full', 'spots'])
-def test_polygons_and_rle_of_odd_masks(name):
+def test_polygons_and_rle_of_odd_mask_decode_to_it(name):
     mask = np.zeros((40, 30), bool)
     if name == 'speck':
         mask[7, 9] = True
@@ -228,16 +228,16 @@ def test_polygons_and_rle_of_odd_masks(name):
         mask[:] = True
     else:
         mask[2:38, 2:28] = np.random.RandomState(0).rand(36, 26) < 0.6
-    polygons = shapes._to_polygons(mask)
-    assert polygons and all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
+    polygons = shapes_dataset._to_polygons(mask)
+    assert polygons and [polygon for polygon in polygons if len(polygon) < 6 or len(polygon) % 2] == []
     for rle in (
         coco_mask.merge(coco_mask.frPyObjects(polygons, 40, 30)),
-        coco_mask.frPyObjects(shapes._to_rle(mask), 40, 30),
+        coco_mask.frPyObjects(shapes_dataset._to_rle(mask), 40, 30),
     ):
-        assert np.array_equal(coco_mask.decode(rle).astype(bool), mask)
+        np.testing.assert_array_equal(coco_mask.decode(rle).astype(bool), mask)
 
 
-def test_second_call_touches_nothing(tmp_path):
+def test_draw_shapes_second_call_writes_nothing(tmp_path):
     draw_shapes(tmp_path, 3, 2, (32, 32))
     before = stat_files(tmp_path)
     calls = []
@@ -246,14 +246,14 @@ def test_second_call_touches_nothing(tmp_path):
     assert calls == []
 
 
-def test_progress(tmp_path):
+def test_draw_shapes_reports_progress(tmp_path):
     calls = []
     draw_shapes(tmp_path, 3, 2, (32, 32), progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
 @pytest.mark.parametrize('change', [{'num_train': 4}, {'num_val': 3}, {'size': (32, 40)}, {'seed': 1}])
-def test_other_arguments_are_refused_unless_overwriting(tmp_path, change):
+def test_draw_shapes_other_arguments_need_overwrite(tmp_path, change):
     old = {'num_train': 5, 'num_val': 4, 'size': (32, 32), 'seed': 0}
     draw_shapes(tmp_path / 'a', **old)
     before = read_files(tmp_path / 'a')
@@ -265,7 +265,7 @@ def test_other_arguments_are_refused_unless_overwriting(tmp_path, change):
     assert read_files(tmp_path / 'a') == read_files(tmp_path / 'b')  # nothing of the old one is left, either
 
 
-def test_interrupted_drawing_is_repaired(tmp_path):
+def test_draw_shapes_after_interruption_completes(tmp_path):
     def interrupt(done, total):
         if done == 4:
             raise KeyboardInterrupt
@@ -281,7 +281,7 @@ def test_interrupted_drawing_is_repaired(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw_shapes(root, 3, 2, (32, 32), overwrite=True, progress=interrupt)
     assert not (root / 'shapes.json').exists()
-    (root / 'annotations/instances_val.json.tmp').write_text('{"info"')
+    (root / 'annotations/.instances_val.json.123.partial').write_text('{"info"')
     (root / 'images/train/000007.png').write_bytes(b'')
     assert read_files(draw_shapes(root, 3, 2, (32, 32))) == whole
 
@@ -289,7 +289,7 @@ def test_interrupted_drawing_is_repaired(tmp_path):
 @pytest.mark.parametrize(
     'name', ['images/val/000001.png', 'labels/train/000002.png', 'annotations/instances_val.json', 'shapes.json']
 )
-def test_missing_file_is_drawn_again(tmp_path, name):
+def test_draw_shapes_missing_file_is_drawn_again(tmp_path, name):
     draw_shapes(tmp_path, 3, 2, (32, 32))
     before = read_files(tmp_path)
     (tmp_path / name).unlink()
@@ -299,7 +299,7 @@ def test_missing_file_is_drawn_again(tmp_path, name):
 
 @pytest.mark.parametrize('name', ['annotations/instances_train2017.json', 'images/train/000000000009.jpg'])
 @pytest.mark.parametrize('overwrite', [False, True])
-def test_files_of_something_else_are_kept(tmp_path, name, overwrite):
+def test_draw_shapes_foreign_files_are_kept(tmp_path, name, overwrite):
     foreign = tmp_path / name
     foreign.parent.mkdir(parents=True)
     foreign.write_text('mine')
@@ -321,10 +321,10 @@ def test_files_of_something_else_are_kept(tmp_path, name, overwrite):
         ({'num_val': 2.5}, 'num_val'),
     ],
 )
-def test_bad_arguments(tmp_path, arguments, message):
+def test_draw_shapes_bad_argument_raises(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         draw_shapes(tmp_path, **{'num_train': 2, 'num_val': 2, 'size': (32, 32), **arguments})
-    assert not any(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -336,6 +336,6 @@ def test_bad_arguments(tmp_path, arguments, message):
         ({'seed': -1}, 'seed'),
     ],
 )
-def test_bad_arguments_of_one_image(arguments, message):
+def test_draw_image_bad_argument_raises(arguments, message):
     with pytest.raises(ValueError, match=message):
         draw_image(**arguments)

@@ -1,4 +1,4 @@
-"""The matrix of environments: constraints of a cell, its record, and the table that README.md has of it."""
+"""The matrix of environments: constraints of a cell, its record, and the table that docs/installation.md has of it."""
 
 import json
 import re
@@ -48,7 +48,7 @@ ENTRY = dict(
 def test_constraints_of_a_cell():
     cell = matrix.Cell('3.11', pins=('numpy==1.26.4', 'mmcv==2.1.0'), free=('Opencv_Python',))
     text = "# numpy==0\ntorch==2\nmmcv-lite==2.1.0\nnumpy==2; python_version < '3.11'\nnumpy==3\nopencv-python==5\n"
-    assert matrix.constraints_of(cell, text).split('\n') == [
+    assert matrix.make_constraints(cell, text).split('\n') == [
         'torch==2',
         'mmcv-lite==2.1.0',
         'numpy==1.26.4',
@@ -61,9 +61,9 @@ def test_constraints_of_a_cell():
 def test_every_package_of_a_cell_has_a_version(name):
     """By constraints.txt or the cell; but for what the tests alone need."""
     cell = matrix.CELLS[name]
-    text = matrix.constraints_of(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8'))
-    pinned = {matrix.name_of(line) for line in text.splitlines()} | set(cell.free)
-    assert all('==' in package or matrix.name_of(package) in pinned for package in cell.packages)
+    text = matrix.make_constraints(cell, matrix.CONSTRAINTS.read_text(encoding='utf-8'))
+    pinned = {matrix.package_name(line) for line in text.splitlines()} | set(cell.free)
+    assert all('==' in package or matrix.package_name(package) in pinned for package in cell.packages)
     assert re.match(r'py3\d\d-', name) and name[2:].startswith(cell.python.replace('.', ''))
 
 
@@ -90,7 +90,7 @@ def test_a_python_is_found_and_asked_for_its_version(tmp_path):
 
 def test_results_of_a_report(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
-    assert matrix.results(tmp_path / 'junit.xml') == dict(
+    assert matrix.read_results(tmp_path / 'junit.xml') == dict(
         passed=1,
         failed=2,
         skipped=1,
@@ -100,7 +100,9 @@ def test_results_of_a_report(tmp_path):
 
 def test_entry_of_this_environment(tmp_path):
     (tmp_path / 'junit.xml').write_text(REPORT)
-    entry = matrix.entry(matrix.CELLS['py311-default'], sys.executable, tmp_path / 'junit.xml', tmp_path, 12.3, True)
+    entry = matrix.make_entry(
+        matrix.CELLS['py311-default'], sys.executable, tmp_path / 'junit.xml', tmp_path, 12.3, True
+    )
     assert entry['versions']['python'].startswith('%d.%d.' % sys.version_info[:2])
     assert entry['versions']['torch'].startswith('torch 2.') and entry['tests'] == 'make test'
     assert (entry['passed'], entry['install_seconds'], entry['megabytes']) == (1, 12, 0)
@@ -109,10 +111,10 @@ def test_entry_of_this_environment(tmp_path):
 
 def test_an_entry_replaces_its_own(tmp_path):
     path = tmp_path / 'compatibility.json'
-    matrix.write('py312-default', dict(ENTRY, passed=1), path)
-    matrix.write('py311-default', ENTRY, path)
-    matrix.write('py312-default', ENTRY, path)
-    assert list(matrix.read(path).items()) == [('py311-default', ENTRY), ('py312-default', ENTRY)]
+    matrix.write_entry('py312-default', dict(ENTRY, passed=1), path)
+    matrix.write_entry('py311-default', ENTRY, path)
+    matrix.write_entry('py312-default', ENTRY, path)
+    assert list(matrix.read_record(path).items()) == [('py311-default', ENTRY), ('py312-default', ENTRY)]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -129,7 +131,7 @@ def test_writing_the_table(tmp_path, capsys):
     page = tmp_path / 'README.md'
     page.write_text(f'before\n{version_table.BEGIN}\nold\n{version_table.END}\nafter\n')
     version_table.main(['--write'], page)
-    table = version_table.render(matrix.read())
+    table = version_table.render(matrix.read_record())
     assert page.read_text() == f'before\n{version_table.BEGIN}\n{table}\n{version_table.END}\nafter\n'
     page.write_text('nothing')
     with pytest.raises(SystemExit, match='needs the lines'):
@@ -139,10 +141,20 @@ def test_writing_the_table(tmp_path, capsys):
     assert capsys.readouterr().out == table + '\n'
 
 
-def test_the_readme_has_the_table_of_the_record():
-    text = (REPO / 'README.md').read_text(encoding='utf-8')
-    if version_table.BEGIN not in text:
-        pytest.skip('README.md has no place for the table')
-    assert text == version_table.put_in(text, version_table.render(matrix.read())), (
+def test_version_table_in_installation_page_matches_the_record():
+    text = (REPO / 'docs/installation.md').read_text(encoding='utf-8')
+    assert text == version_table.insert_table(text, version_table.render(matrix.read_record())), (
         'run: python .dev_scripts/version_table.py --write'
     )
+
+
+def test_version_summary_in_readme_matches_the_record():
+    text = (REPO / 'README.md').read_text(encoding='utf-8')
+    table = re.search(r'^\| works with .*?\n\n', text, re.MULTILINE | re.DOTALL)[0]
+    torch = [re.match(r'torch ([\d.]+)', entry['versions']['torch'])[1] for entry in matrix.read_record().values()]
+    torch.sort(key=lambda version: tuple(map(int, version.split('.'))))
+    assert f'| {torch[0]} to {torch[-1]} |' in table
+    recorded = {
+        version for entry in matrix.read_record().values() for version in re.findall(r'\d+(?:\.\d+)+', str(entry))
+    }
+    assert set(re.findall(r'\d+\.\d+\.\d+', table)) <= recorded

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import REPO
 
-from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed
+from mmrest.analysis.papers import FIGURES, GMACS, MIOU, PARAMS, TOP1, printed_figures
 
 if not (REPO / '.dev_scripts').is_dir():
     pytest.skip('the scripts for maintainers are not part of this copy', allow_module_level=True)
@@ -55,7 +55,7 @@ def test_figures_are_said_to_be_whose_they_are(index):
     for path, model in index.items():
         stem = Path(path).stem
         expected = MEASURED.get(stem) or {
-            key: value for key, value in printed(stem).items() if key not in (PARAMS, GMACS)
+            key: value for key, value in printed_figures(stem).items() if key not in (PARAMS, GMACS)
         }
         assert metrics(model) == expected, stem
         whose = model['Metadata'].get('Figures', '')
@@ -98,9 +98,9 @@ def test_figures_are_those_of_the_papers(external):
 
 
 def test_figures_are_those_of_the_recipes_test(index):
-    test_configs = pytest.importorskip('test_configs')
-    assert {name: figures[PARAMS] for name, figures in FIGURES.items() if PARAMS in figures} == test_configs.PARAMS
-    for name, millions in test_configs.PARAMS.items():
+    recipes = pytest.importorskip('helpers.recipes')
+    assert {name: figures[PARAMS] for name, figures in FIGURES.items() if PARAMS in figures} == recipes.PARAMS
+    for name, millions in recipes.PARAMS.items():
         counted = index[f'configs/{name}.py']['Metadata']['Parameters']
         assert counted / 1e6 == pytest.approx(millions, abs=0.1)
 
@@ -114,20 +114,43 @@ def test_figures_of_other_pages_are_the_same(repo, page, column):
         if stem.endswith(('_in1k', '_coco', '_ade20k')):
             found += 1
             stated = [float(number) for number in re.findall(r'\d+\.\d+', cells[3])]
-            main = [value for name, value in printed(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
+            main = [value for name, value in printed_figures(stem).items() if name in ('box AP', 'mask AP', MIOU, TOP1)]
             assert stated == main, stem
     assert found == (22 if 'checkpoints' in page else 12)
 
 
-def test_the_readme_states_what_was_measured(repo):
-    text = ' '.join((repo / 'README.md').read_text().split())
-    demo = MEASURED['retinanet_rest_lite_fpn_shapes']
-    scaled = [f'{value / 100:.3f}' for value in demo.values()]
-    assert 'box AP of {} (AP50 {}, AP75 {})'.format(*scaled) in text
-    masks = MEASURED['mask_rcnn_rest_lite_fpn_shapes']
-    assert f'box AP {masks["box AP"] / 100:.3f}, mask AP {masks["mask AP"] / 100:.3f}' in text
-    labels = MEASURED['upernet_rest_lite_shapes']
-    assert f'mIoU {labels["mIoU"]}, tested with --tta {labels[MIOU]}' in text
+def test_demo_page_states_what_was_measured(repo):
+    text = ' '.join((repo / 'docs/demo.md').read_text().split())
+    boxes, masks, labels = (
+        {metric: f'{value / 100:.3f}' if 'AP' in metric else str(value) for metric, value in MEASURED[name].items()}
+        for name in (
+            'retinanet_rest_lite_fpn_shapes',
+            'mask_rcnn_rest_lite_fpn_shapes',
+            'upernet_rest_lite_shapes',
+        )
+    )
+    assert '| {} | {} | {} |'.format(*boxes.values()) in text
+    assert f'box AP {masks["box AP"]}, mask AP {masks["mask AP"]}' in text
+    assert f'mIoU {labels["mIoU"]}, with --tta {labels[MIOU]}' in text
+
+
+def test_readme_states_the_figures_of_the_papers(repo, index):
+    rows = [line.strip('|').split('|') for line in (repo / 'README.md').read_text().splitlines() if ' M |' in line]
+    assert len(rows) == 8
+    for name, params, top1, retinanet, mask_rcnn, upernet in ([cell.strip() for cell in row] for row in rows):
+        model, arch = name.lower().split('-')
+        schedule = '3x' if model == 'restv2' else '1x'
+        classifier = f'{model}_{arch}_8xb256_in1k'
+        assert top1 == str(printed_figures(classifier)[TOP1]), name
+        counted = index[f'configs/{classifier}.py']['Metadata']['Parameters']
+        assert params == f'{counted / 1e6:.1f} M', name
+        boxes = printed_figures(f'retinanet_{model}_{arch}_fpn_1x_coco')
+        assert retinanet == str(boxes.get('box AP', '')), name
+        masks = printed_figures(f'mask_rcnn_{model}_{arch}_fpn_{schedule}_coco')
+        expected = f'{masks["box AP"]} / {masks["mask AP"]} ({schedule})' if 'box AP' in masks else ''
+        assert mask_rcnn == expected, name
+        labels = printed_figures(f'upernet_{model}_{arch}_512x512_160k_ade20k')
+        assert upernet == str(labels.get(MIOU, '')), name
 
 
 @pytest.mark.parametrize(

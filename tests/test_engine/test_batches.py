@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrest.datasets.validation import DataError
-from mmrest.engine.batches import OneSize, require_one_size
+from mmrest.engine.batches import SameSizeCollate, check_image_sizes
 
 SIZES = [(8, 8)] * 4 + [(8, 12)] * 2
 
@@ -30,7 +30,7 @@ def loader_of(sizes, phase, model, batch_size=4, collate=pseudo_collate, views=N
     config = dict(name=phase)
     runner = SimpleNamespace(model=model, _train_dataloader=None, _val_dataloader=None, _test_dataloader=None)
     setattr(runner, f'_{phase}_dataloader', config)
-    require_one_size(loader, runner, config)
+    check_image_sizes(loader, runner, config)
     return loader
 
 
@@ -46,7 +46,7 @@ def model_with(**preprocessor):
     'preprocessor', [dict(size=(16, 16)), dict(size_divisor=32), dict(test_cfg=dict(size_divisor=32))]
 )
 @pytest.mark.parametrize('views', [None, 2])
-def test_segmentors_evaluate_equal_sizes_before_the_run(phase, preprocessor, views):
+def test_loader_segmentor_evaluating_unequal_sizes_raises(phase, preprocessor, views):
     message = '3?.*0.png has 8x8 px, 2.png has 12x8. Set ' + phase + '_dataloader.batch_size=1, or'
     model = model_with(**preprocessor)
     with pytest.raises(DataError, match=message):
@@ -55,7 +55,7 @@ def test_segmentors_evaluate_equal_sizes_before_the_run(phase, preprocessor, vie
     assert len(list(loader_of([(8, 8)] * 5, phase, model, views=views))) == 2
 
 
-def test_batches_and_not_neighbors_are_compared():
+def test_loader_unequal_sizes_in_different_batches_pass():
     loader = loader_of(SIZES, 'val', model_with(size=(16, 16)))
     assert len(list(loader)) == 2
     late = loader_of([(8, 8)] * 9 + [(8, 12)], 'val', model_with(size=(16, 16)), batch_size=2)
@@ -63,7 +63,7 @@ def test_batches_and_not_neighbors_are_compared():
         list(late)
 
 
-def test_segmentors_train_on_what_their_preprocessor_pads():
+def test_loader_segmentor_training_needs_a_padding_preprocessor():
     unequal = [(8, 8), (8, 12)]
     for fine in (dict(size=(12, 12)), dict(size=(8, 12)), dict(size_divisor=4)):
         assert len(list(loader_of(unequal, 'train', model_with(**fine)))) == 1
@@ -74,26 +74,26 @@ def test_segmentors_train_on_what_their_preprocessor_pads():
             loader_of([(8, 8)], 'train', model_with(**wrong), batch_size=1)
 
 
-def test_stacking_loaders_take_one_size_whatever_the_model():
+def test_loader_that_stacks_unequal_sizes_raises():
     for phase in ('train', 'test'):
         with pytest.raises(DataError, match='0.png has 8x8 px, 1.png has 12x8'):
             list(loader_of([(8, 8), (8, 12)], phase, nn.Identity(), collate=default_collate))
         assert len(list(loader_of([(8, 8), (8, 8)], phase, nn.Identity(), collate=default_collate))) == 1
 
 
-def test_models_that_pad_are_left_alone():
+def test_loader_of_a_padding_model_is_left_alone():
     for phase in ('train', 'val'):
         loader = loader_of([(8, 8), (8, 12)], phase, nn.Identity())
-        assert not isinstance(loader.collate_fn, OneSize) and len(list(loader)) == 1
+        assert not isinstance(loader.collate_fn, SameSizeCollate) and len(list(loader)) == 1
 
 
-def test_worker_processes_say_the_same():
+def test_one_size_in_a_worker_raises_the_same_message():
     dataset = [sample((8, 8), 0), sample((8, 12), 1)]
-    loader = DataLoader(dataset, 2, num_workers=1, collate_fn=OneSize(pseudo_collate, (0, 0), 'Do this.'))
+    loader = DataLoader(dataset, 2, num_workers=1, collate_fn=SameSizeCollate(pseudo_collate, (0, 0), 'Do this.'))
     with pytest.raises(DataError) as error:
         list(loader)
     assert (
         str(error.value) == 'The images of a batch differ in size after the pipeline: 0.png has 8x8 px, 1.png has '
         '12x8. Do this.'
     )
-    assert OneSize(len, (0, 0), '')([1, 2]) == 2  # of datasets of one's own
+    assert SameSizeCollate(len, (0, 0), '')([1, 2]) == 2  # of datasets of one's own

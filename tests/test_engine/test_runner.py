@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.compare import assert_equal
+from helpers.configs import DEMO
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel
@@ -12,10 +14,12 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Subset
 
-from mmrest.engine import UsageError, build_runner
+from mmrest import ResT
+from mmrest.engine import UsageError, build_runner, load_config, prepare_train
 from mmrest.engine.hooks import AtomicCheckpointHook, InvalidLossHook, RandomStateHook
 from mmrest.engine.runner import CheckedRunner, find_runner
 from mmrest.engine.seeding import SeededBatchSampler, SeededDataLoader
+from mmrest.engine.validation.optimizers import find_unmatched_keys
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 
@@ -43,7 +47,7 @@ class RunnerModel(BaseModel):
 
 
 class OwnRunner(Runner):
-    """Of a project that names it as runner_type."""
+    """A project's own runner, named as runner_type."""
 
     def register_hooks(self, default_hooks=None, custom_hooks=None):
         super().register_hooks(default_hooks, custom_hooks)
@@ -98,18 +102,18 @@ def shadowed(owner) -> list[str]:
 
 @pytest.mark.parametrize('by_epoch', [True, False])
 @pytest.mark.parametrize('batch_sampler', [None, dict(type=BatchSampler, drop_last=True)])
-def test_objects_of_a_run_are_plain(tmp_path, by_epoch, batch_sampler):
+def test_train_objects_have_no_overridden_methods(tmp_path, by_epoch, batch_sampler):
     """While it trains and afterwards, no attribute stands before a method."""
     during = []
 
-    class Look(Hook):
+    class RecordOverrides(Hook):
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             during.extend(shadowed(each) for each in (runner, runner.model, runner.train_dataloader.dataset))
 
     cfg = config(tmp_path, by_epoch, batch_sampler)
     runner = build_runner(cfg, train=True)
-    runner.register_hook(Look())
-    runner.model.data_preprocessor = Handing()
+    runner.register_hook(RecordOverrides())
+    runner.model.data_preprocessor = PassThrough()
     runner.train()
     loader = runner.train_dataloader
     assert type(runner) is CheckedRunner and type(loader) is SeededDataLoader and loader.batch_size == 2
@@ -126,14 +130,14 @@ def test_objects_of_a_run_are_plain(tmp_path, by_epoch, batch_sampler):
     assert hook.interval == 2 and hook.by_epoch == by_epoch and hook.priority == 'LOW'
 
 
-class Handing(nn.Module):
+class PassThrough(nn.Module):
     """Stands for a data preprocessor."""
 
     def forward(self, data, training=False):
         return dict(inputs=data)
 
 
-def test_testing_takes_mmengines_loader(tmp_path):
+def test_build_dataloader_for_testing_is_the_stock_loader(tmp_path):
     runner = build_runner(config(tmp_path))
     assert type(runner.test_loop.dataloader) is DataLoader and not shadowed(runner)
     given = DataLoader([1, 2])
@@ -141,7 +145,7 @@ def test_testing_takes_mmengines_loader(tmp_path):
 
 
 @pytest.mark.parametrize('runner_type', [None, 'Runner', 'CheckedRunner', 'OwnRunner', OwnRunner])
-def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
+def test_build_runner_saves_the_config_unchanged(tmp_path, runner_type):
     """A runner of a project's own is the base of the one that runs."""
     cfg = config(tmp_path, dataset=dict(type='Unused'), **(dict(runner_type=runner_type) if runner_type else {}))
     if runner_type is OwnRunner:
@@ -156,10 +160,10 @@ def test_the_config_is_saved_as_it_was(tmp_path, runner_type):
     assert saved.train_dataloader == cfg.train_dataloader and saved.train_dataloader.batch_sampler is None
 
 
-def test_other_runners_and_unknown_ones(tmp_path):
+def test_find_runner_unknown_name_raises(tmp_path):
     assert find_runner(Config(dict(runner_type='FlexibleRunner'))) is None
     cfg = config(tmp_path, runner_type='OwnRuner')
-    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check its spelling"):
+    with pytest.raises(UsageError, match="runner_type = 'OwnRuner' is not registered in RUNNERS: check the spelling"):
         build_runner(cfg)
     assert not Path(cfg.work_dir).exists()
 
@@ -173,7 +177,7 @@ def test_other_runners_and_unknown_ones(tmp_path):
         (dict(type='OwnCheckpointHook'), OwnCheckpointHook),
     ],
 )
-def test_checkpoint_hooks_by_type(tmp_path, hook, expected):
+def test_build_runner_replaces_only_the_stock_checkpoint_hook(tmp_path, hook, expected):
     cfg = config(tmp_path)
     cfg.default_hooks.checkpoint = dict(hook, interval=3)
     kinds = [type(each) for each in build_runner(cfg).hooks if isinstance(each, CheckpointHook)]
@@ -181,18 +185,19 @@ def test_checkpoint_hooks_by_type(tmp_path, hook, expected):
 
 
 @pytest.mark.parametrize('dataset', [Noise(), Subset(Noise(), range(5))])
-def test_samples_are_the_same_in_whichever_process(tmp_path, dataset):
-    """Those of a dataset that loads whole batches, too; the random state of the model does not matter."""
+def test_train_samples_are_equal_with_and_without_workers(tmp_path, dataset):
+    """The random state of the model does not matter; a Subset loads whole batches at once."""
     runs = []
     for workers in (0, 2):
         runner = build_runner(config(tmp_path / str(workers), workers=workers, dataset=dataset), train=True)
-        runner.model.data_preprocessor = Handing()
+        runner.model.data_preprocessor = PassThrough()
         runner.train()
         runs.append(torch.cat(runner.model.seen))
-    assert torch.equal(*runs) and len(runs[0]) == 10 and len(runs[0].unique()) == 20
+    assert_equal(runs[1], runs[0])
+    assert len(runs[0]) == 10 and len(runs[0].unique()) == 20
 
 
-def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
+def test_build_train_loop_other_loop_warns(tmp_path, monkeypatch):
     class OwnLoop(BaseLoop):
         def run(self):
             pass
@@ -204,3 +209,123 @@ def test_a_loop_of_another_kind_gets_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.logger, 'warning', said.append)
     assert type(runner.build_train_loop(runner._train_loop).dataloader) is DataLoader
     assert len(said) == 1 and 'cannot be restored when it is resumed' in said[0]
+
+
+def test_build_runner_missing_package_is_named(monkeypatch, shapes):
+    def fail(cfg):
+        raise ModuleNotFoundError("No module named 'nothere'")
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', fail)
+    with pytest.raises(UsageError, match='(?s)not installed.*nothere.*mmrest.doctor'):
+        build_runner(load_config(DEMO, dict(data_root=str(shapes))))
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'model.backbone.arch': 'smal'}, "Unknown arch 'smal': choose from lite, small"),
+        (
+            {'model.backbone.type': 'ResTv2', 'model.backbone.arch': 'tiny', 'model.backbone.style': 'wide'},
+            'Unknown style',
+        ),
+    ],
+)
+def test_build_runner_bad_backbone_argument_is_one_message(shapes, tmp_path, options, message):
+    cfg = load_config(DEMO, {'data_root': str(shapes), **options}, work_dir=str(tmp_path))
+    with pytest.raises(UsageError, match=f'^The config cannot be used: {message}'):
+        build_runner(cfg)
+
+
+@pytest.mark.parametrize(
+    'wrapper, message',
+    [
+        (dict(paramwise_cfg=dict(layer_decay_rate=2)), r'paramwise_cfg needs a layer_decay_rate in \(0, 1\], got 2'),
+        (dict(paramwise_cfg=dict(layer_decay_rate=0.5), optimizer=dict(lr=None)), 'needs the lr'),
+    ],
+)
+def test_build_runner_bad_optimizer_argument_is_one_message(shapes, tmp_path, wrapper, message):
+    options = {
+        'data_root': str(shapes),
+        'optim_wrapper': dict(wrapper, constructor='LayerDecayOptimWrapperConstructor'),
+    }
+    with pytest.raises(UsageError, match=f'^The config cannot be used: .*{message}'):
+        build_runner(load_config(DEMO, options, work_dir=str(tmp_path)), train=True)
+
+
+def test_scale_lr_scales_the_base_rate(shapes, tmp_path):
+    cfg = load_config(DEMO, {'data_root': str(shapes), 'train_dataloader.batch_size': 2}, work_dir=str(tmp_path))
+    runner = build_runner(prepare_train(cfg, auto_scale_lr=True), train=True)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    assert {group['lr'] for group in runner.optim_wrapper.param_groups} == {1e-3 * 2 / 8}
+
+
+def test_build_runner_value_error_of_others_is_kept(monkeypatch, shapes):
+    def fail(cfg):
+        raise ValueError('of mmdet')
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', fail)
+    with pytest.raises(ValueError, match='of mmdet'):
+        build_runner(load_config(DEMO, dict(data_root=str(shapes))))
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(model=dict(type='RunnerModel', depth=3)), 'unexpected keyword argument .depth'),
+        (
+            dict(
+                optim_wrapper=dict(
+                    optimizer=dict(type='SGD', lr=0.1),
+                    constructor='LayerDecayOptimWrapperConstructor',
+                    paramwise_cfg=dict(layer_decay_rate=0.9),
+                )
+            ),
+            'Layer decay needs a model with a part that has get_layer_depth',
+        ),
+    ],
+    ids=['model', 'optimizer'],
+)
+@pytest.mark.parametrize('existing', [[], ['epoch_1.pth']])
+def test_build_runner_refused_leaves_nothing_in_the_work_dir(tmp_path, change, message, existing):
+    cfg = config(tmp_path)
+    cfg.update(change)
+    for name in existing:
+        (tmp_path / 'run').mkdir()
+        (tmp_path / 'run' / name).touch()
+    with pytest.raises(UsageError, match=message):
+        build_runner(cfg, train=True)
+    assert [path.name for path in (tmp_path / 'run').rglob('*')] == existing
+    assert (tmp_path / 'run').exists() == bool(existing)
+
+
+def test_run_after_a_refused_one_logs_into_its_own_folder(tmp_path):
+    visualizer = dict(type='Visualizer', name='shared', vis_backends=[dict(type='LocalVisBackend')])
+    with pytest.raises(UsageError, match='unexpected keyword'):
+        wrong = config(tmp_path, visualizer=visualizer)
+        wrong.model.depth = 3
+        build_runner(wrong)
+    refused = config(tmp_path, visualizer=visualizer)
+    refused.optim_wrapper.constructor = 'LayerDecayOptimWrapperConstructor'
+    refused.optim_wrapper.paramwise_cfg = dict(layer_decay_rate=0.9)
+    with pytest.raises(UsageError, match='Layer decay'):
+        build_runner(refused, train=True)
+    runner = build_runner(config(tmp_path, visualizer=visualizer), train=True)
+    assert [path.name for path in (tmp_path / 'run').iterdir() if path.is_dir()] == [Path(runner.log_dir).name]
+    assert list(Path(runner.log_dir).glob('*.log')) and list(Path(runner.log_dir).glob('vis_data/config.py'))
+
+
+@pytest.mark.parametrize('unmatched', [[], ['layers'], ['layers', 'head']])
+def test_build_runner_unmatched_custom_keys_are_logged_once(tmp_path, unmatched):
+    cfg = config(tmp_path)
+    cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={key: dict(lr_mult=0.1) for key in ['layer.weight', *unmatched]})
+    runner = build_runner(cfg, train=True)
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    assert log.count('No parameter name contains') == bool(unmatched)
+    assert f'contains {", ".join(map(repr, unmatched))} of optim_wrapper.paramwise_cfg' in log or not unmatched
+
+
+def test_find_unmatched_keys_compares_substrings(tiny):
+    keys = dict(stage1=dict(lr_mult=0.1), norm=dict(decay_mult=0.0), relative_position_bias_table=dict(decay_mult=0.0))
+    wrapper = dict(constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(custom_keys=keys))
+    assert find_unmatched_keys(wrapper, ResT(tiny)) == ['relative_position_bias_table']
+    assert find_unmatched_keys(dict(paramwise_cfg=None), ResT(tiny)) == find_unmatched_keys(None, ResT(tiny)) == []

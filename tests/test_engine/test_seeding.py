@@ -6,12 +6,13 @@ from copy import copy, deepcopy
 
 import pytest
 import torch
+from helpers.compare import assert_equal
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from mmrest.engine.seeding import SeededBatch, SeededBatchSampler, SeededDataLoader, derive_seed, set_random_state
 
 
-def test_each_index_has_a_random_state_of_its_own():
+def test_seeded_batch_seeds_each_index():
     batch = SeededBatch([4, 7], 11)
     drawn = [(index, torch.rand(()).item(), random.random()) for index in batch]
     assert [index for index, *_ in drawn] == [4, 7]
@@ -33,18 +34,18 @@ def test_each_index_has_a_random_state_of_its_own():
         lambda batch: 7 in batch,
     ],
 )
-def test_what_does_not_load_seeds_nothing(take):
+def test_seeded_batch_not_iterated_leaves_the_random_state(take):
     """Pickling least of all, which a thread of the process that trains does for its workers."""
     batch = SeededBatch([4, 7], 11)
     state = torch.get_rng_state()
     taken = take(batch)
-    assert torch.equal(torch.get_rng_state(), state)
+    assert_equal(torch.get_rng_state(), state)
     if isinstance(taken, SeededBatch):
         assert taken == batch and taken.seed == 11
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_loader_keeps_the_settings_of_the_one_it_stands_for(workers):
+def test_seeded_loader_keeps_loader_settings(workers):
     options = dict(prefetch_factor=3, persistent_workers=True, timeout=5) if workers else {}
     loader = DataLoader(
         range(5),
@@ -74,7 +75,39 @@ def test_a_loader_keeps_the_settings_of_the_one_it_stands_for(workers):
     assert len(seeded) == 2 and seeded.batch_sampler.drop_last
 
 
-def test_attributes_of_the_sampler_inside():
+def test_seeded_sampler_passes_attributes_through():
     inner = BatchSampler(SequentialSampler(range(7)), 3, drop_last=False)
     batches = SeededBatchSampler(inner, 1, 0, endless=False)
     assert batches.sampler is inner.sampler and batches.batch_size == 3 and len(deepcopy(batches)) == 3
+
+
+def seeds(batches, number):
+    return [(list(batch), batch.seed) for _, batch in zip(range(number), batches)]
+
+
+def endless():
+    return SeededBatchSampler(BatchSampler(SequentialSampler(range(7)), 3, drop_last=False), 1, 0, endless=True)
+
+
+@pytest.mark.parametrize('ahead', [0, 2, 5])
+@pytest.mark.parametrize('position', [1, 4, 30])
+def test_seeded_sampler_seek_continues_at_the_position(ahead, position):
+    """Batches that workers have taken ahead make no difference."""
+    expected = seeds(endless(), 40)
+    assert [batch for batch, _ in expected[:4]] == [[0, 1, 2], [3, 4, 5], [6], [0, 1, 2]]
+    assert len({seed for _, seed in expected}) == 40
+    batches = endless()
+    seeds(batches, ahead)
+    batches.seek(position)
+    assert seeds(batches, 10) == expected[position : position + 10]
+
+
+def test_seeded_sampler_seeds_differ_by_epoch_rank_and_seed():
+    def make(seed=1, rank=0, epoch=0):
+        batches = SeededBatchSampler(BatchSampler(SequentialSampler(range(8)), 2, False), seed, rank, endless=False)
+        batches.epoch = epoch
+        return seeds(batches, 9)
+
+    assert make() == make() and len(make()) == 4
+    every = [seed for kind in (make(), make(seed=2), make(rank=1), make(epoch=1)) for _, seed in kind]
+    assert len(set(every)) == 16

@@ -58,7 +58,7 @@ def test_the_file_makes_any_order_work_until_it_is_removed(lite, monkeypatch, ca
     for option, said in (
         ('--status', 'compiled:  no'),
         ('--install', 'Written'),
-        ('--install', 'Already there'),
+        ('--install', 'Already installed'),
         ('--status', '_ext.py'),
     ):
         main([option])

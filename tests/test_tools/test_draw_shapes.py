@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-SMALL = ('--num-train', 2, '--num-val', 2, '--size', 32, 32)
+SMALL = ('--num-train', 2, '--num-val', 2, '--shape', 32, 32)
 
 
 def files(folder):
@@ -14,11 +14,10 @@ def files(folder):
 @pytest.mark.parametrize(
     'args, message',
     [
-        (['file'], 'root file: .*file is no folder'),
-        (['file/below/it'], 'root file/below/it: .*file is no folder'),
-        (['new', '--seed', '-1'], 'seed must be an integer of at least 0'),
-        (['drawn', '--seed', '1'], 'drawn holds a data set drawn with .* not with'),
-        (['foreign'], 'mine.txt is no file of a shapes data set'),
+        (['file'], 'root file: .*file is not a writable folder'),
+        (['file/below/it'], 'root file/below/it: .*file is not a writable folder'),
+        (['drawn', '--seed', '1'], 'drawn holds a dataset drawn with .* not with'),
+        (['foreign'], 'mine.txt is not a file of a shapes dataset'),
         (['blocked'], 'blocked/images'),
     ],
 )

@@ -10,10 +10,10 @@ from mmrest.utils import fileio
 
 # Nothing of what these read is there: that the target is what they stop at shows that it is looked at first.
 TOOLS = {
-    'analyze': ('--out', ['erf', 'none.py', 'none.pth', 'nowhere']),
-    'demo': ('--out-dir', ['nowhere.png', '--config', 'none.py', '--checkpoint', 'none.pth']),
+    'analyze': ('--out-dir', ['erf', 'nowhere', 'none.py', 'none.pth']),
+    'demo': ('--out-dir', ['nowhere.png', 'none.py', 'none.pth']),
     'browse_dataset': ('--out-dir', ['none.py']),
-    'get_flops': ('--json', ['none.py']),
+    'get_flops': ('--out', ['none.py']),
     'check_dataset': ('--out', ['none.py']),
 }
 
@@ -21,10 +21,10 @@ TOOLS = {
 @pytest.mark.parametrize(
     'tool, target, message',
     [
-        *[(tool, 'file/new/x', 'file is no folder that can be written to. Choose another place') for tool in TOOLS],
-        *[(tool, 'file', 'file is no folder') for tool in ('analyze', 'demo', 'browse_dataset')],
-        *[(tool, 'folder', 'that is a folder, .* Give the name') for tool in ('get_flops', 'check_dataset')],
-        ('analyze', '.', 'erf.json: that is a folder'),
+        *[(tool, 'file/new/x', 'file is not a writable folder. Choose another path') for tool in TOOLS],
+        *[(tool, 'file', 'file is not a writable folder') for tool in ('analyze', 'demo', 'browse_dataset')],
+        *[(tool, 'folder', 'is a folder, but a file name is expected') for tool in ('get_flops', 'check_dataset')],
+        ('analyze', '.', 'erf.json is a folder'),
     ],
 )
 def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, message):
@@ -43,7 +43,7 @@ def test_a_wrong_target_is_refused_first(run, tmp_path, capsys, tool, target, me
 @pytest.mark.parametrize(
     'tool, args',
     [
-        ('get_flops', ['--backbone', 'ResT', '--arch', 'lite', '--json', 'out/found.json']),
+        ('get_flops', ['--backbone', 'ResT', '--arch', 'lite', '--out', 'out/found.json']),
         (
             'check_dataset',
             ['--coco', '{shapes}/annotations/instances_val.json', '{shapes}/images/val', '--out', 'out/found.json'],

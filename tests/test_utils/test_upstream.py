@@ -19,13 +19,13 @@ def table(monkeypatch):
     return MODULE2PACKAGE
 
 
-def test_configs_of_every_library():
+def test_get_config_of_every_library_is_found():
     for name in ('mmdet', 'mmseg', 'mmpretrain'):
         pytest.importorskip(name)
         assert get_config(f'{name}::_base_/default_runtime.py').default_scope == name
 
 
-def test_a_module_in_a_distribution_of_another_name(table, monkeypatch):
+def test_locate_libraries_other_distribution_is_mapped(table, monkeypatch):
     def distribution(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -36,7 +36,7 @@ def test_a_module_in_a_distribution_of_another_name(table, monkeypatch):
     assert table['mmaction'] == 'mmaction2', 'what is not there keeps the name that one installs it by'
 
 
-def test_a_module_in_its_own_distribution(table, monkeypatch):
+def test_locate_libraries_own_distribution_is_kept(table, monkeypatch):
     monkeypatch.setattr(upstream, 'distribution', lambda name: name)
     upstream.locate_libraries()
     assert table['mmseg'] == 'mmsegmentation'

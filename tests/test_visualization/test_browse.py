@@ -43,7 +43,7 @@ def browse(run, tmp_path, capsys):
     def browse_config(cfg, *args, status=0):
         cfg.dump(tmp_path / 'config.py')
         try:
-            run('browse_dataset', 'config.py', '--number', 99, '--out-dir', 'out', *args)
+            run('browse_dataset', 'config.py', '--num-samples', 99, '--out-dir', 'out', *args)
         except SystemExit as error:
             assert error.code == status
         captured = capsys.readouterr()
@@ -71,7 +71,7 @@ def test_labels_are_named_by_the_part_that_they_come_from(segmentor, browse, kin
     for index in range(len(dataset)):
         expected = CLASSES if index % 20 < 10 else CLASSES[::-1]
         assert tuple(find_part(dataset, index).metainfo['classes']) == expected
-    pictures, printed = browse(segmentor, '--number', 4)
+    pictures, printed = browse(segmentor, '--num-samples', 4)
     assert len(pictures) == 4 and printed.count('number their classes differently') == 1
     assert "('background', 'disc', 'square', 'triangle', 'star') / ('star', " in printed
 

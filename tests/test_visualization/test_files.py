@@ -58,7 +58,7 @@ def test_browsing_lazy_datasets(run, configs, shapes, tmp_path, wrap):
     cfg.train_dataloader.dataset.update(lazy_init=True, data_root=str(shapes))
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset)
     cfg.dump(tmp_path / 'lazy.py')
-    run('browse_dataset', 'lazy.py', '--number', 3, '--out-dir', 'out')
+    run('browse_dataset', 'lazy.py', '--num-samples', 3, '--out-dir', 'out')
     assert len(list((tmp_path / 'out').glob('*.png'))) == 4
 
 

@@ -1,4 +1,4 @@
-"""What is painted where: colours inside masks and boxes, names beside them, and pictures of any size."""
+"""What is painted where: colors inside masks and boxes, names beside them, and pictures of any size."""
 
 from types import SimpleNamespace
 
@@ -12,9 +12,9 @@ pytest.importorskip('matplotlib')
 
 from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa: E402
 
-from mmrest.visualization import Painting, draw_sample  # noqa: E402
-from mmrest.visualization.browse import contact_sheet  # noqa: E402
-from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colours  # noqa: E402
+from mmrest.visualization import Canvas, draw_sample  # noqa: E402
+from mmrest.visualization.painting import MIN_SIDE, as_picture, make_colors  # noqa: E402
+from mmrest.visualization.sheet import contact_sheet  # noqa: E402
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -23,9 +23,9 @@ def grey(height=600, width=800):
     return np.full((height, width, 3), 128, np.uint8)
 
 
-def share(picture, colour):
-    """Share of the pixels that have a colour, nearly."""
-    return (np.abs(picture.astype(int) - colour).max(-1) < 3).mean()
+def share(picture, color):
+    """Share of the pixels that have a color, nearly."""
+    return (np.abs(picture.astype(int) - color).max(-1) < 3).mean()
 
 
 @pytest.mark.parametrize(
@@ -39,42 +39,42 @@ def share(picture, colour):
     ],
 )
 def test_small_pictures_are_enlarged(shape, expected):
-    painting = Painting(grey(*shape))
-    painting.box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
-    assert painting.finish().shape == (*expected, 3) and max(expected) >= MIN_SIDE
+    canvas = Canvas(grey(*shape))
+    canvas.draw_box((0, 0, shape[1], shape[0]), RED, 'a name that is longer than the picture')
+    assert canvas.render().shape == (*expected, 3) and max(expected) >= MIN_SIDE
 
 
 def test_boxes_are_where_they_should_be():
-    painting = Painting(grey())
-    painting.box((100, 200, 300, 400), RED)
-    picture = painting.finish()
+    canvas = Canvas(grey())
+    canvas.draw_box((100, 200, 300, 400), RED)
+    picture = canvas.render()
     rows, columns = np.nonzero(np.abs(picture.astype(int) - RED).max(-1) < 3)
     assert (columns.min(), columns.max()) == pytest.approx((100, 300), abs=3)
     assert (rows.min(), rows.max()) == pytest.approx((200, 400), abs=3)
     assert tuple(picture[300, 200]) == (128, 128, 128)
-    dashed = Painting(grey())
-    dashed.box((100, 200, 300, 400), RED, dashed=True)
-    assert 0.3 * share(picture, RED) < share(dashed.finish(), RED) < 0.8 * share(picture, RED)
+    dashed = Canvas(grey())
+    dashed.draw_box((100, 200, 300, 400), RED, dashed=True)
+    assert 0.3 * share(picture, RED) < share(dashed.render(), RED) < 0.8 * share(picture, RED)
 
 
 def test_names_do_not_cover_each_other():
-    one, three = Painting(grey()), Painting(grey())
-    one.box((100, 200, 300, 400), RED, 'name')
+    one, three = Canvas(grey()), Canvas(grey())
+    one.draw_box((100, 200, 300, 400), RED, 'name')
     for _ in range(3):
-        three.box((100, 200, 300, 400), RED, 'name')
-    bare = Painting(grey())
-    bare.box((100, 200, 300, 400), RED)
-    box = share(bare.finish(), RED)
-    name = share(one.finish(), RED) - box
-    assert name > 0 and share(three.finish(), RED) - box > 2.7 * name
+        three.draw_box((100, 200, 300, 400), RED, 'name')
+    bare = Canvas(grey())
+    bare.draw_box((100, 200, 300, 400), RED)
+    box = share(bare.render(), RED)
+    name = share(one.render(), RED) - box
+    assert name > 0 and share(three.render(), RED) - box > 2.7 * name
 
 
 def test_masks_are_tinted_and_keep_the_picture():
-    painting = Painting(grey())
+    canvas = Canvas(grey())
     mask = np.zeros((600, 800), bool)
     mask[100:200, 100:200] = True
-    painting.mask(mask, RED, alpha=0.5)
-    picture = painting.finish()
+    canvas.draw_mask(mask, RED, alpha=0.5)
+    picture = canvas.render()
     assert tuple(picture[150, 150]) == pytest.approx((192, 64, 64), abs=1)
     assert tuple(picture[50, 50]) == (128, 128, 128)
 
@@ -83,17 +83,17 @@ def test_label_maps_skip_what_is_no_class():
     labels = np.full((60, 80), 255)
     labels[:30] = 0
     labels[30:40] = 1
-    painting = Painting(grey(60, 80))
-    painting.label_map(labels, ['sky', 'sea'], [RED, BLUE], alpha=1.0)
-    picture = painting.finish()
+    canvas = Canvas(grey(60, 80))
+    canvas.draw_label_map(labels, ['sky', 'sea'], [RED, BLUE], alpha=1.0)
+    picture = canvas.render()
     assert tuple(picture[-10, 10]) == (128, 128, 128)
     assert 0.3 < share(picture, RED) < 0.5 and 0.05 < share(picture, BLUE) < 1 / 6
 
 
-def test_colours_are_given_ones_first_and_all_differ():
-    colours = make_colours(40, [[1, 2, 3]])
-    assert colours[0] == (1, 2, 3) and len(set(colours)) == 40
-    assert all(0 <= value <= 255 for colour in colours for value in colour)
+def test_colors_are_given_ones_first_and_all_differ():
+    colors = make_colors(40, [[1, 2, 3]])
+    assert colors[0] == (1, 2, 3) and len(set(colors)) == 40
+    assert all(0 <= value <= 255 for color in colors for value in color)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_images_of_any_kind_are_pictures(image, expected):
     assert picture.dtype == np.uint8 and picture.shape == (1, 1, 3) and tuple(picture[0, 0]) == expected
 
 
-def test_a_palette_by_name_is_not_taken_for_colours():
+def test_a_palette_by_name_is_not_taken_for_colors():
     sample = BaseDataElement(pred_instances=instances(scores=torch.tensor([0.9, 0.8])))
     assert share(draw_sample(grey(), sample, ['a', 'b', 'c', 'd'], 'coco'), (128, 128, 128)) < 1
 

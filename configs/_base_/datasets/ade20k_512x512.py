@@ -1,11 +1,11 @@
-# ADE20K: shorter side 512, scaled by 0.5 to 2 and cropped to 512x512 in training.
+# ADE20K. Training: shorter side 512, scaled by 0.5 to 2, random crop of 512x512.
 _base_ = 'mmseg::_base_/datasets/ade20k.py'
 
-# The recipe's batch of 16 is 8 GPUs x 2 images; with another one, give --auto-scale-lr.
+# The base batch size of 16 is 8 GPUs x 2 images. For another one, use --auto-scale-lr.
 train_dataloader = dict(batch_size=2)
 
-# Test-time augmentation of the papers' mIoU: six scales of the test size (mmseg's own pipeline would scale
-# the original image instead, whatever its size), each with its mirror image.
+# Test-time augmentation of the papers' mIoU: six scales of the test size, each with its mirror image. (The pipeline of
+# mmseg scales the original image instead.)
 img_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 tta_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),

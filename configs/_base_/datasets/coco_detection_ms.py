@@ -8,5 +8,5 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
-# The recipe's batch of 16 is 8 GPUs x 2 images; with another one, give --auto-scale-lr.
+# The base batch size of 16 is 8 GPUs x 2 images. For another one, use --auto-scale-lr.
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))

@@ -1,4 +1,4 @@
-# COCO with masks; multi-scale training as in detection.
+# COCO with masks. Multi-scale training as in detection.
 _base_ = 'coco_detection_ms.py'
 
 with_masks = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)

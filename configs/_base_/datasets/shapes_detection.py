@@ -1,5 +1,5 @@
-# The drawn shapes (mmrest.datasets): images of 128x128.
-# Draw them with: python tools/draw_shapes.py data/shapes
+# Shapes dataset (mmrest.datasets): drawn images of 128x128.
+# Draw it with: python tools/draw_shapes.py data/shapes
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 
 data_root = 'data/shapes/'

@@ -1,4 +1,4 @@
-# The drawn shapes with masks.
+# Shapes dataset with masks.
 _base_ = 'shapes_detection.py'
 
 with_masks = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)

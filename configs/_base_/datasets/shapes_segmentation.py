@@ -1,5 +1,5 @@
-# The label maps of the drawn shapes (mmrest.datasets): images of 128x128.
-# Draw them with: python tools/draw_shapes.py data/shapes
+# Label maps of the shapes dataset (mmrest.datasets): drawn images of 128x128.
+# Draw it with: python tools/draw_shapes.py data/shapes
 data_root = 'data/shapes/'
 metainfo = dict(
     classes=('background', 'disc', 'square', 'triangle', 'star'),

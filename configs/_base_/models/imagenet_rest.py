@@ -1,5 +1,5 @@
-# Image classifier on ResT: the last stage's LayerNorm-ed map, its mean, a linear layer.
-# A config that inherits this sets the backbone's arch and drop_path_rate and the head's in_channels.
+# Image classifier with ResT: LayerNorm of the last stage, global average pooling, linear layer.
+# Inheriting configs set the backbone's arch and drop_path_rate and the head's in_channels.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='ResT', arch='small', out_indices=(3,), drop_path_rate=0.1),

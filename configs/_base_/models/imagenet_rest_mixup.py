@@ -1,4 +1,4 @@
-# The classifier with the labels of the papers' full recipes: Mixup or CutMix for each batch, smoothed.
+# Image classifier with Mixup or CutMix and label smoothing, as in the papers' full recipes.
 _base_ = 'imagenet_rest.py'
 
 model = dict(

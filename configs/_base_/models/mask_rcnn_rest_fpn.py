@@ -1,5 +1,5 @@
-# Mask R-CNN on ResT: the FPN takes all four stages.
-# A config that inherits this sets the backbone's arch and drop_path_rate and the neck's in_channels.
+# Mask R-CNN with ResT. The FPN takes all four stages.
+# Inheriting configs set the backbone's arch and drop_path_rate and the neck's in_channels.
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
 model = dict(

@@ -1,6 +1,6 @@
-# RetinaNet on ResT. The FPN starts at stage 2, so stage 1 is not emitted: a norm on it would never
-# get a gradient. P6 is computed from the backbone's last stage (mmdet's 'on_input').
-# A config that inherits this sets the backbone's arch and drop_path_rate and the neck's in_channels.
+# RetinaNet with ResT. The FPN starts at stage 2, so stage 1 is not output: its norm would never get a gradient.
+# P6 is computed from the last stage of the backbone (mmdet's 'on_input').
+# Inheriting configs set the backbone's arch and drop_path_rate and the neck's in_channels.
 _base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
 
 model = dict(

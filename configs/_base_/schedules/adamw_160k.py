@@ -1,8 +1,8 @@
-# The segmentation recipe of ResTv2-Tiny: AdamW, 160k iterations, linear warm-up, then linear decay to 0,
-# made for a batch of 16.
+# Segmentation recipe of ResTv2-Tiny: AdamW, 160k iterations, linear warm-up, then linear decay to 0.
+# The base batch size is 16.
 _base_ = 'mmseg::_base_/schedules/schedule_160k.py'
 
-optimizer = None  # the inherited one would stand unused beside the wrapper's
+optimizer = None  # the inherited one is not used
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
@@ -17,4 +17,4 @@ auto_scale_lr = dict(enable=False, base_batch_size=16)
 
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3, save_best='mIoU'), invalid_loss=dict(type='InvalidLossHook')
-)  # stops at a loss that is NaN or infinite
+)  # stops training at a NaN or infinite loss

@@ -1,4 +1,4 @@
-# The segmentation recipe of ResTv2-Small and -Base: learning rates that decay by stage.
+# Segmentation recipe of ResTv2-Small and -Base: stage-wise learning rate decay.
 _base_ = 'adamw_160k.py'
 
 optim_wrapper = dict(

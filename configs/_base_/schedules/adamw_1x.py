@@ -1,5 +1,5 @@
-# The papers' detection recipe: AdamW, 12 epochs, learning rate x 0.1 after epochs 8 and 11, made for a
-# batch of 16. Epochs, milestones, warm-up and base_batch_size are those of the file it inherits.
+# Detection recipe of the papers: AdamW, 12 epochs, learning rate x 0.1 after epochs 8 and 11, batch size 16.
+# Epochs, milestones, warm-up and base_batch_size are inherited.
 _base_ = 'mmdet::_base_/schedules/schedule_1x.py'
 
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# The detection recipe for 36 epochs in mixed precision; milestones as in mmdet's own 3x configs.
+# Detection recipe for 36 epochs in mixed precision. Milestones are those of mmdet's 3x configs.
 _base_ = 'adamw_1x.py'
 
 train_cfg = dict(max_epochs=36)

@@ -1,5 +1,5 @@
-# For the drawn shapes, from scratch in minutes on a CPU: a few epochs at a high rate. For another length, change
-# train_cfg.max_epochs, and T_max and end of the second scheduler.
+# Training from scratch on shapes, in minutes on a CPU: a few epochs at a high learning rate. For another length,
+# change train_cfg.max_epochs, and T_max and end of the second scheduler.
 max_epochs = 7
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')

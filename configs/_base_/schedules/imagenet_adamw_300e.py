@@ -1,4 +1,4 @@
-# The ImageNet-1k recipe of ResT: AdamW, 300 epochs, 5 of them warm-up, cosine, made for a batch of 2048.
+# ImageNet-1k recipe of ResT: AdamW, 300 epochs with 5 epochs of warm-up, cosine decay, batch size 2048.
 _base_ = 'mmpretrain::_base_/schedules/imagenet_bs1024_adamw_swin.py'
 
 optim_wrapper = dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=5.0))

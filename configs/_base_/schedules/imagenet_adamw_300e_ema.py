@@ -1,5 +1,5 @@
-# The ImageNet-1k recipe of ResTv2: 1.5e-4 for each 256 images, 50 warm-up epochs, EMA of the weights. The decay
-# of 0.9999 is timm's default, as is averaging BatchNorm's statistics too; the paper prints neither.
+# ImageNet-1k recipe of ResTv2: learning rate 1.5e-4 per 256 images, 50 warm-up epochs, EMA of the weights. The
+# paper does not give the EMA settings: decay 0.9999 and averaged BatchNorm statistics are the defaults of timm.
 _base_ = 'imagenet_adamw_300e.py'
 
 optim_wrapper = dict(optimizer=dict(lr=1.5e-4 * 2048 / 256), clip_grad=dict(max_norm=1.0))

@@ -1,5 +1,5 @@
-# The ablation recipe of the ResT paper: SGD, 100 epochs, learning rate 0.1 for each 512 images, 5 warm-up
-# epochs, x 0.1 every 30; here for a batch of 2048.
+# Ablation recipe of the ResT paper: SGD, 100 epochs, learning rate 0.1 per 512 images, 5 warm-up epochs, x 0.1 every
+# 30 epochs; here with batch size 2048.
 _base_ = 'mmpretrain::_base_/schedules/imagenet_bs2048.py'
 
 optim_wrapper = dict(optimizer=dict(lr=0.1 * 2048 / 512, momentum=0.9, weight_decay=1e-4, nesterov=False))

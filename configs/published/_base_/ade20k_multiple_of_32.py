@@ -1,4 +1,4 @@
-# ADE20K as the authors tested on it: sides stretched to multiples of 32, as their backbone needs them.
+# ADE20K as tested by the authors: sides resized to multiples of 32, which their backbone requires.
 aligned_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),

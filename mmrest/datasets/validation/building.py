@@ -1,4 +1,4 @@
-"""Datasets built from their configs with what they read checked on the way."""
+"""Validation of datasets while they are built."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from .classes import describe_xml_classes, known_classes
 from .coco import check_coco, shorten_names
 from .configs import dataset_class
 from .pipeline import ValidatedPipeline
-from .reading import gc_paused, read_json
+from .reading import disable_gc, read_json
 from .report import ADVICE, SWITCH, DataError, Report
 
 
 def is_coco(config: dict) -> bool:
-    """Return True for the config of a dataset that reads COCO's instance annotations."""
-    # By name, as pycocotools need not be there; panoptic annotations are of another kind.
+    """Return True for the config of a dataset with COCO instance annotations."""
+    # By name, since pycocotools may not be installed; panoptic annotations use another class.
     return getattr(getattr(dataset_class(config), 'COCOAPI', None), '__name__', '') == 'COCO'
 
 
 def with_coco_checks(config: Any, report: Report | None = None, progress: Progress = no_progress) -> Any:
-    """Return the config of a data loader or dataset whose COCO annotations are checked as they are read.
+    """Return the config of a data loader or dataset that checks its COCO annotations while loading them.
 
-    mmdet's datasets leave the class that reads annotations to their subclasses (``COCOAPI``): each dataset in the
-    config gets one, which is pickled as the class that it stands for.
+    The dataset classes of mmdet read annotations with their attribute ``COCOAPI``. Each COCO dataset in the config is
+    replaced by a subclass with a checking ``COCOAPI``, which is pickled as the original class.
 
     Args:
-        config (dict | list): Stays as it is; wrappers such as RepeatDataset are looked into.
-        report (Report, optional): Gets what is found, and the dataset has what can be used. Default: a file with
-            something wrong raises a :class:`DataError`.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        config (dict | list): Config of a data loader, dataset or wrapper such as RepeatDataset; not changed.
+        report (Report, optional): Collects the findings; the dataset contains the valid entries. Default: an invalid
+            file raises a :class:`DataError`.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
     """
     if isinstance(config, (list, tuple)):
         return [with_coco_checks(one, report, progress) for one in config]
@@ -57,7 +57,7 @@ def with_coco_checks(config: Any, report: Report | None = None, progress: Progre
 
 
 def _with_api(kind: type, api: type) -> type:
-    """Return a subclass of a dataset's class that reads annotations with ``api``."""
+    """Return a subclass of a dataset class that reads annotations with ``api``."""
 
     class Checked(kind):
         COCOAPI = api
@@ -81,19 +81,19 @@ def _make_empty(kind: type) -> Any:
 def _checked(
     api: type, masks: bool, classes: tuple[str, ...] | None, evaluated: bool, report: Report | None, progress: Progress
 ) -> type:
-    """Return the class that reads COCO annotations, made to check them."""
+    """Return a subclass of a COCO API class that checks the annotations."""
 
     class CheckedCoco(api):
-        tasks = contextlib.ExitStack()  # shown while the dataset is made of the annotations
+        tasks = contextlib.ExitStack()  # progress display while the dataset lists its images
 
         def __init__(self, annotation_file: str | None = None) -> None:
             super().__init__()
             if annotation_file is None:
                 return
             self.dataset = read_checked(annotation_file, masks, classes, evaluated, report, progress)
-            with gc_paused(), contextlib.redirect_stdout(io.StringIO()):
+            with disable_gc(), contextlib.redirect_stdout(io.StringIO()):
                 self.createIndex()
-            self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs  # names that mmdet has for them
+            self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs  # aliases used by mmdet
             self.advance = self.tasks.enter_context(progress('listing images', len(self.dataset['images']), 'images'))
 
         def load_imgs(self, ids: list) -> list[dict]:
@@ -111,18 +111,19 @@ def read_checked(
     report: Report | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Read COCO annotations that have to pass :func:`check_coco`.
+    """Read COCO annotations and check them with :func:`check_coco`.
 
     Args:
         ann_file (str | Path): JSON file.
-        masks (bool): As in :func:`check_coco`, like ``classes`` and ``evaluated``.
-        classes (tuple[str], optional): Names.
-        evaluated (bool): In evaluation.
-        report (Report, optional): Gets what is found; default: an error is raised.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        masks, classes, evaluated: As in :func:`check_coco`.
+        report (Report, optional): Collects the findings. Default: errors are raised.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
+
+    Returns:
+        dict: Valid images, annotations and categories.
 
     Raises:
-        DataError: The file cannot be read; or, without a report, it has what :func:`check_coco` calls an error.
+        DataError: The file cannot be read, or, without a report, contains errors.
     """
     found = report if report is not None else Report(examples=3)
     try:
@@ -137,19 +138,21 @@ def read_checked(
         found.warnings.clear()
         raise DataError(f'{ann_file} cannot be used:\n{found}\n{ADVICE}\n{SWITCH}.')
     if usable is None:
-        raise UnreadableError(f'{ann_file} is no file of COCO annotations')
+        raise UnreadableError(f'{ann_file} is not a file of COCO annotations')
     return usable
 
 
 class UnreadableError(DataError):
-    """Annotations of which nothing can be used, as the report says already."""
+    """Annotations that cannot be used at all; the report contains the error already."""
 
 
 def validate_dataset(dataset: Any) -> None:
-    """Validate the pipelines of a built dataset and of those that it wraps; those that are already stay.
+    """Validate a built dataset and the datasets it wraps, and replace their pipelines by validated ones.
+
+    Pipelines that are validated already are kept.
 
     Raises:
-        DataError: It has no images, or not the classes that it should have.
+        DataError: A dataset has no images, or lacks some of its classes.
     """
     inner = [getattr(dataset, name, None) for name in ('_dataset', 'dataset')] + list(getattr(dataset, 'datasets', []))
     inner = [one for one in inner if hasattr(one, '__getitem__')]
@@ -159,20 +162,20 @@ def validate_dataset(dataset: Any) -> None:
         return
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes and hasattr(dataset, 'COCOAPI') and len(dataset.cat_ids) != len(classes):
-        # mmdet would number those that are there 0, 1, 2, ..., whatever they are.
+        # mmdet would assign labels 0, 1, 2, ... to the existing categories.
         names = [category['name'] for category in read_json(dataset.ann_file)['categories']]
         missing = [name for name in classes if name not in names]
         raise DataError(
-            f'{dataset.ann_file} has no category {shorten_names(missing)}, which the dataset is to have '
-            f'(metainfo.classes); it has {shorten_names(names)}. {SWITCH}.'
+            f'{dataset.ann_file} has no category {shorten_names(missing)} of metainfo.classes; '
+            f'it has {shorten_names(names)}. {SWITCH}.'
         )
     pipeline = getattr(dataset, 'pipeline', None)
-    if type(pipeline).__name__ == 'Compose':  # mmengine's, or mmcv's, which need not be there
+    if type(pipeline).__name__ == 'Compose':  # of mmengine, or of mmcv, which may not be installed
         dataset.pipeline = ValidatedPipeline(pipeline.transforms, find_labels(dataset))
-    left_out = find_other_suffixes(dataset)
-    if left_out and not isinstance(pipeline, ValidatedPipeline):  # once
+    skipped = find_other_suffixes(dataset)
+    if skipped and not isinstance(pipeline, ValidatedPipeline):  # warn once
         print_log(
-            f'{len(left_out):,} images, such as {left_out[0]}, are left out: their names do not end with '
+            f'{len(skipped):,} images, such as {skipped[0]}, are skipped: their names do not end with '
             f'{dataset.img_suffix} (img_suffix of the dataset).',
             logger='current',
             level=logging.WARNING,
@@ -191,7 +194,7 @@ def validate_dataset(dataset: Any) -> None:
 
 
 def find_labels(dataset: Any) -> tuple[int, int] | None:
-    """Return the number of classes of a segmentation dataset of mmseg's and what it ignores; None for another."""
+    """Return ``(num_classes, ignore_index)`` of a dataset of mmseg; None for other datasets."""
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if not classes or not hasattr(dataset, 'reduce_zero_label'):
         return None
@@ -199,8 +202,8 @@ def find_labels(dataset: Any) -> tuple[int, int] | None:
 
 
 def _no_images(configs: list[dict]) -> DataError:
-    """Return the error of datasets that are empty, or one of which is."""
-    where = [
+    """Return the error for datasets of which at least one is empty."""
+    sources = [
         config.get('ann_file')
         or ', '.join(map(str, dict(config.get('data_prefix') or {}).values()))
         or str(config.get('type'))
@@ -208,22 +211,25 @@ def _no_images(configs: list[dict]) -> DataError:
     ]
     classes = ''.join(describe_xml_classes(config) for config in configs)
     return DataError(
-        f'No image to use in {", ".join(dict.fromkeys(where))}: there is none, none has an object of the '
-        f'classes that the dataset is to have, or file names end otherwise than it expects.{classes} '
+        f'No image to use in {", ".join(dict.fromkeys(sources))}: there are no images, none has an object of the '
+        f'classes of the dataset, or their file names have another suffix.{classes} '
         f'{ADVICE}'
     )
 
 
 @contextmanager
 def dataset_errors(configs: list[dict]) -> Iterator[None]:
-    """Name datasets of these configs that turn out to be empty while they are built.
+    """Turn the error of mmengine for empty datasets, which names no file, into a DataError.
+
+    Args:
+        configs (list[dict]): Configs of the datasets that are built inside the context.
 
     Raises:
-        DataError: There are no images.
+        DataError: A dataset has no images.
     """
     try:
         yield
     except ValueError as error:
         if 'at least one array' not in str(error):
             raise
-        raise _no_images(configs) from error  # mmengine stumbles over a dataset without samples
+        raise _no_images(configs) from error

@@ -1,4 +1,4 @@
-"""Every file of a data set looked at ahead of training, as a run reads it."""
+"""Check of every file of a dataset before training, using the loading code of a run."""
 
 from __future__ import annotations
 
@@ -13,76 +13,65 @@ from mmengine.registry import DATASETS, init_default_scope
 from ...utils.progress import Progress, no_progress
 from ..images import IMAGE_SUFFIXES, find_other_suffixes
 from .building import UnreadableError, dataset_errors, find_labels, is_coco, read_checked, with_coco_checks
-from .classes import find_mixed_classes, find_wrong_classes
 from .configs import dataset_class, nested_datasets
-from .evaluators import find_wrong_evaluators
-from .heads import find_wrong_heads
-from .reading import gc_paused
+from .consistency import find_inconsistencies
+from .reading import disable_gc
 from .report import DataError, Report
 from .samples import LoadingPipeline, check_samples
 
 
 def check_config(cfg: Config, phases: Sequence[str], report: Report, progress: Progress = no_progress) -> None:
-    """Check the datasets of a config, its evaluators' annotations and its heads.
+    """Check the datasets of a config and their consistency with its heads and evaluators.
 
     Args:
-        cfg (Config): As it is run; what it registers is imported.
-        phases (sequence[str]): Those of 'train', 'val' and 'test' whose data are to be looked at.
-        report (Report): Gets what is found.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        cfg (Config): Full config.
+        phases (sequence[str]): Subset of 'train', 'val' and 'test' to check.
+        report (Report): Collects the findings.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    configs = [
-        (config, pipeline) for phase in phases for config, pipeline in nested_datasets(cfg.get(f'{phase}_dataloader'))
-    ]
-    for wrong in find_wrong_heads(cfg.get('model'), [config for config, _ in configs]):
-        report.error('head with another number of classes', wrong)
-    for wrong in find_wrong_classes([config for config, _ in configs]):
-        report.error('classes that the data do not have', wrong)
-    if 'train' in phases:
-        parts = [config for config, _ in nested_datasets(cfg.get('train_dataloader'))]
-        for wrong in find_mixed_classes(parts):
-            report.error('parts with other classes', wrong)
-    for wrong in find_wrong_evaluators(cfg, phases):
-        report.error('evaluator with other annotations than the dataset', wrong)
-    done: list[dict] = []
-    for config, pipeline in configs:
-        config = deepcopy({**config, 'pipeline': pipeline})
-        if config not in done:  # what is tested is most often what is validated with
-            done.append(config)
-            _check_dataset(deepcopy(config), report, progress)
+    for kind, messages in find_inconsistencies(cfg, phases):
+        for message in messages:
+            report.error(kind, message)
+    checked: list[dict] = []
+    for phase in phases:
+        for config, pipeline in nested_datasets(cfg.get(f'{phase}_dataloader')):
+            config = deepcopy({**config, 'pipeline': pipeline})
+            if config not in checked:  # most configs test on the validation data
+                checked.append(config)
+                _check_dataset(deepcopy(config), report, progress)
 
 
 def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
     kind = dataset_class(config)
     where = f'{getattr(kind, "__name__", config["type"])} in {config.get("data_root") or config.get("data_prefix")}'
-    errors = sum(found['count'] for found in report.errors.values())
+    num_errors = report.num_errors
     try:
-        with dataset_errors([config]), gc_paused():
+        with dataset_errors([config]), disable_gc():
             dataset = DATASETS.build(with_coco_checks(config, report, progress))
-            if hasattr(dataset, 'full_init'):  # with lazy_init=True it has loaded nothing yet
+            if hasattr(dataset, 'full_init'):  # not done yet with lazy_init=True
                 dataset.full_init()
     except UnreadableError:
         return
     except DataError as error:
-        report.error('data set without images', where, str(error))
+        report.error('dataset without images', where, str(error))
         return
-    except Exception as error:  # whatever a class of another library stumbles over
-        if errors == sum(found['count'] for found in report.errors.values()):  # else that is why
-            report.error('data set cannot be read', where, f'{type(error).__name__}: {error}')
+    except Exception as error:  # dataset classes of other libraries may raise anything
+        if report.num_errors == num_errors:  # otherwise the cause is reported already
+            report.error('dataset cannot be loaded', where, f'{type(error).__name__}: {error}')
         return
     if not len(dataset):
-        report.error('data set without images', where)
+        report.error('dataset without images', where)
         return
     for path in find_other_suffixes(dataset):
-        report.warn(f'image whose name does not end with {dataset.img_suffix} (left out)', str(path))
+        report.warn(f'image whose name does not end with {dataset.img_suffix} (skipped)', str(path))
     if hasattr(getattr(dataset, 'pipeline', None), 'transforms'):
         dataset.pipeline = LoadingPipeline(dataset.pipeline.transforms, find_labels(dataset), is_coco(config))
     check_samples(dataset, report, progress)
 
 
-class _Files(BaseDataset):
-    """Samples that are given, loaded by some transforms."""
+class _FileDataset(BaseDataset):
+    """Dataset of given samples and transforms."""
 
     def __init__(self, samples: list[dict], transforms: list, labels: tuple[int, int] | None = None) -> None:
         self.samples = samples
@@ -103,15 +92,15 @@ def check_coco_files(
     progress: Progress = no_progress,
     evaluated: bool = True,
 ) -> None:
-    """Check COCO annotations and the images that they name, read as mmdet's configs do.
+    """Check COCO annotations and their images, loaded as in mmdet's configs.
 
     Args:
         ann_file (str | Path): JSON file.
-        folder (str | Path): Of the images.
-        report (Report): Gets what is found.
-        classes (sequence[str], optional): Names of the classes that the dataset is to have.
-        masks (bool): Segmentations are used.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        folder (str | Path): Image folder.
+        report (Report): Collects the findings.
+        classes (sequence[str], optional): Class names of the dataset.
+        masks (bool): Check segmentations.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
         evaluated (bool): As in :func:`~.coco.check_coco`.
     """
     from mmcv.transforms import LoadImageFromFile
@@ -124,7 +113,7 @@ def check_coco_files(
         dict(img_path=str(Path(folder) / image['file_name']), width=image['width'], height=image['height'])
         for image in content['images']
     ]
-    check_samples(_Files(samples, [LoadImageFromFile()]), report, progress)
+    check_samples(_FileDataset(samples, [LoadImageFromFile()]), report, progress)
 
 
 def check_label_maps(
@@ -135,21 +124,21 @@ def check_label_maps(
     reduce_zero_label: bool = False,
     progress: Progress = no_progress,
 ) -> None:
-    """Check images and their label maps, read as mmseg's configs do.
+    """Check images and their label maps, loaded as in mmseg's configs.
 
     Args:
         pairs (sequence[tuple[Path, Path]]): Image and label map.
-        num_classes (int): Labels go from 0 to ``num_classes - 1``.
-        report (Report): Gets what is found.
-        ignore_index (int): The value of pixels to ignore.
-        reduce_zero_label (bool): 0 is to be ignored, and 1 is the first class, as in ADE20K.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        num_classes (int): Number of classes; labels are 0 to ``num_classes - 1``.
+        report (Report): Collects the findings.
+        ignore_index (int): Label of ignored pixels.
+        reduce_zero_label (bool): Ignore label 0 and make 1 the first class, as in ADE20K.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
     """
     from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 
     class LoadLabels(LoadAnnotations):
         def transform(self, results: dict) -> dict:
-            """Load a label map, and make 0 the value to ignore if asked for."""
+            """Load a label map, with ``reduce_zero_label`` if requested."""
             results = super().transform(results)
             if reduce_zero_label:
                 labels = results['gt_seg_map'].copy()
@@ -159,14 +148,14 @@ def check_label_maps(
                 results['gt_seg_map'] = labels
             return results
 
-    LoadLabels.__module__ = LoadAnnotations.__module__  # a stock transform: maps have to fit 8 bits
+    LoadLabels.__module__ = LoadAnnotations.__module__  # counts as a stock transform: label maps must fit 8 bits
     load = LoadLabels(with_bbox=False, with_label=False, with_seg=True, imdecode_backend='pillow')
     samples = [dict(img_path=str(image), seg_map_path=str(labels)) for image, labels in pairs]
-    check_samples(_Files(samples, [LoadImageFromFile(), load], (num_classes, ignore_index)), report, progress)
+    check_samples(_FileDataset(samples, [LoadImageFromFile(), load], (num_classes, ignore_index)), report, progress)
 
 
 def pair_label_maps(images: str | Path, maps: str | Path, report: Report) -> list[tuple[Path, Path]]:
-    """Images of a folder with the label maps of the same names; notes maps without an image."""
+    """Pair the images of a folder with the label maps of the same names; report label maps without an image."""
 
     def listed(folder: Path) -> dict[Path, Path]:
         return {
@@ -178,5 +167,5 @@ def pair_label_maps(images: str | Path, maps: str | Path, report: Report) -> lis
     images, maps = Path(images), Path(maps)
     found, labels = listed(images), listed(maps)
     for name in labels.keys() - found.keys():
-        report.warn('label map without an image (left out)', str(labels[name]))
+        report.warn('label map without an image (skipped)', str(labels[name]))
     return [(path, labels.get(name, maps / f'{name}.png')) for name, path in found.items()]

@@ -1,4 +1,4 @@
-"""Names of classes in the config of a dataset beside those in its data."""
+"""Validation of class names in dataset configs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .configs import dataset_class
 
 
 def known_classes(config: dict, scope: str | None = None) -> tuple[str, ...] | None:
-    """Return the names of classes that a dataset's config gives it; None if they are in its data.
+    """Return the class names of a dataset config; None if they are read from the data.
 
     Args:
-        config (dict): Of a dataset.
-        scope (str, optional): As in :func:`dataset_class`.
+        config (dict): Config of a dataset.
+        scope (str, optional): Default scope, as in :func:`dataset_class`.
     """
     load = getattr(dataset_class(config, scope), '_load_metainfo', None)
     classes = (load(config.get('metainfo')) if load else {}).get('classes')
@@ -24,13 +24,13 @@ def known_classes(config: dict, scope: str | None = None) -> tuple[str, ...] | N
 
 
 def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> list[str]:
-    """Return sentences about ``metainfo.classes`` that no dataset of their kind can have; reads names of folders only.
+    """Return an error for each ``metainfo.classes`` that does not match its dataset type or folders.
 
-    Names are compared with the categories of a COCO json as that is read.
+    No annotations are read. Categories of COCO files are compared when these are loaded.
 
     Args:
         datasets (iterable[dict]): Configs of datasets.
-        scope (str, optional): As in :func:`dataset_class`.
+        scope (str, optional): Default scope, as in :func:`dataset_class`.
     """
     found = []
     for config in datasets:
@@ -42,32 +42,32 @@ def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> li
         if isinstance(given, str):
             if not Path(given).is_file():  # mmengine reads the names from a file
                 found.append(
-                    f'metainfo.classes of {name} is the text {given!r}, and not a list of names or a file of '
-                    f'them: a single class needs its comma, ({given!r}, ).'
+                    f'metainfo.classes of {name} is the string {given!r}, not a list of names or a file with '
+                    f'names: for a single class, write a tuple ({given!r}, ).'
                 )
             continue
         if hasattr(kind, 'get_label_map'):
-            found += _beside_all(name, given, (getattr(kind, 'METAINFO', None) or {}).get('classes'))
+            found += _compare_with_type(name, given, (getattr(kind, 'METAINFO', None) or {}).get('classes'))
         elif any(base.__name__ == 'CustomDataset' for base in kind.__mro__):
-            found += _beside_folders(name, given, config)
+            found += _compare_with_folders(name, given, config)
     return list(dict.fromkeys(found))
 
 
 def find_mixed_classes(datasets: Iterable[dict], scope: str | None = None) -> list[str]:
-    """Return a sentence if data sets that train one model number their classes differently.
+    """Return an error if the datasets of a training have different lists of classes.
 
     Args:
-        datasets (iterable[dict]): Configs of all parts that are trained on.
-        scope (str, optional): As in :func:`dataset_class`.
+        datasets (iterable[dict]): Configs of all training datasets.
+        scope (str, optional): Default scope, as in :func:`dataset_class`.
     """
     named = [(config, known_classes(config, scope)) for config in datasets]
     named = [(config, classes) for config, classes in named if classes]
     for config, classes in named[1:]:
         if classes != named[0][1]:
             return [
-                f'Parts of the training data number their classes differently: {_describe(named[0][0])} has '
+                f'Training datasets have different classes: {_describe(named[0][0])} has '
                 f'{shorten_names(named[0][1])}, {_describe(config)} has {shorten_names(classes)}. Labels are '
-                'positions in metainfo.classes, so write the same list into both.'
+                'indices into metainfo.classes: set the same list in both.'
             ]
     return []
 
@@ -77,8 +77,8 @@ def _describe(config: dict) -> str:
     return f'{config.get("type")} {where}'.strip()
 
 
-def _beside_all(name: str, given: Sequence[str], known: Sequence[str] | None) -> list[str]:
-    """A segmentation dataset of a fixed kind takes some of its own classes, and no others."""
+def _compare_with_type(name: str, given: Sequence[str], known: Sequence[str] | None) -> list[str]:
+    """Return an error if classes are not among those of a segmentation dataset type, which accepts subsets only."""
     missing = [one for one in given if known and one not in known]
     if not missing:
         return []
@@ -88,8 +88,8 @@ def _beside_all(name: str, given: Sequence[str], known: Sequence[str] | None) ->
     ]
 
 
-def _beside_folders(name: str, given: Sequence[str], config: dict) -> list[str]:
-    """A classification dataset without a list of files numbers its folders in the order of the alphabet."""
+def _compare_with_folders(name: str, given: Sequence[str], config: dict) -> list[str]:
+    """Return an error if classes do not match the folders of a classification dataset, sorted by name."""
     if config.get('ann_file') or not config.get('with_label', True):
         return []
     prefix = config.get('data_prefix') or config.get('split') or ''
@@ -104,19 +104,22 @@ def _beside_folders(name: str, given: Sequence[str], config: dict) -> list[str]:
             f'{len(folders)} folders: {shorten_names(folders)}.'
         ]
     shared = set(folders) & set(given)
-    if shared and list(given) != folders:  # without a common name, the classes are names for the folders
+    if shared and list(given) != folders:  # without a shared name, the classes are display names of the folders
         return [
-            f'metainfo.classes of {name} is {shorten_names(given)}, and labels are the folders of {folder} in the '
-            f'order of the alphabet: write metainfo = dict(classes={tuple(folders)!r}).'
+            f'metainfo.classes of {name} is {shorten_names(given)}, but labels are the folders of {folder} in '
+            f'alphabetical order: write metainfo = dict(classes={tuple(folders)!r}).'
         ]
     return []
 
 
 def describe_xml_classes(config: dict) -> str:
-    """Return what names an empty dataset of XML files looks for and which there are; '' for another dataset.
+    """Return the classes of an empty XML dataset and those in its files, for the error message.
 
     Args:
-        config (dict): Of the dataset.
+        config (dict): Config of the dataset.
+
+    Returns:
+        str: Empty for other datasets.
     """
     if not hasattr(dataset_class(config), 'sub_data_root'):
         return ''

@@ -1,8 +1,7 @@
-"""Requirements of COCO annotations: the one statement of them that runs, evaluations and the check of data share."""
+"""Validation of COCO annotations, for training, evaluation and ``check_dataset``."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...utils.progress import Progress, no_progress
+from .coco_segmentations import check_segmentations
 from .report import Report
-
-# Annotations whose segmentations are looked at together.
-_CHUNK = 20_000
+from .values import is_integer, shorten, to_numbers
 
 
 def check_coco(
@@ -28,22 +26,22 @@ def check_coco(
     evaluated: bool = True,
     progress: Progress = no_progress,
 ) -> dict[str, list[dict]] | None:
-    """Check the contents of a COCO instance file.
+    """Check the content of a COCO instance file.
 
-    ``report.errors`` get what cannot be used, or would be misunderstood without a word; ``report.warnings`` what
-    mmdet leaves out as a matter of course.
+    Invalid entries, and entries that would silently be misinterpreted, are errors. Entries that mmdet skips are
+    warnings.
 
     Args:
         content: Parsed JSON.
-        ann_file (str | Path): Its name, for messages.
-        report (Report): Gets what is found.
-        classes (sequence[str], optional): Names of the classes that the dataset is to have.
-        masks (bool): Segmentations are used.
-        evaluated (bool): pycocotools compares predictions with them; False: a model is trained on them, no more.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        ann_file (str | Path): File name, for messages.
+        report (Report): Collects the findings.
+        classes (sequence[str], optional): Class names of the dataset.
+        masks (bool): Check segmentations.
+        evaluated (bool): Check requirements of pycocotools, for evaluation. False: for training only.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
 
     Returns:
-        dict: The images, annotations and categories that can be used; None where there are no such lists.
+        dict | None: Valid images, annotations and categories; None if the lists are missing.
     """
     parts = _find_parts(content, ann_file, report)
     if parts is None:
@@ -57,16 +55,16 @@ def check_coco(
     annotation_ids = _check_ids(annotations, f'{name}, annotation', report, 'annotation')
 
     def place(index: int) -> str:
-        return f'{name}, annotation {_short(annotations[index].get("id"))}'
+        return f'{name}, annotation {shorten(annotations[index].get("id"))}'
 
     def value(key: str) -> Callable[[int], tuple[str, str]]:
-        return lambda index: (place(index), f'{key} {_short(annotations[index].get(key))}')
+        return lambda index: (place(index), f'{key} {shorten(annotations[index].get(key))}')
 
     image = _look_up(image_ids, annotations, 'image_id')
     category = _look_up(category_ids, annotations, 'category_id')
-    report.warnings_at('annotation of no image (left out)', np.flatnonzero(image < 0), value('image_id'))
+    report.warnings_at('annotation of no image (skipped)', np.flatnonzero(image < 0), value('image_id'))
     report.errors_at('wrong category id', np.flatnonzero(category < 0), value('category_id'))
-    malformed = _check_segmentations(annotations, place, report, progress) if masks else []
+    malformed = check_segmentations(annotations, place, report, progress) if masks else []
     crowd = _check_crowds(annotations, place, report, evaluated)
     valid, used = _check_boxes(annotations, image, sizes, images, place, report)
     if masks:
@@ -113,7 +111,7 @@ def _find_parts(content: Any, ann_file: str | Path, report: Report) -> dict[str,
     for key in ('images', 'annotations', 'categories'):
         part = content.get(key) if isinstance(content, dict) else None
         if key == 'annotations' and part is None and isinstance(content, dict):
-            report.warn('no annotations (can be predicted on, no more)', str(ann_file))
+            report.warn('no annotations (for prediction only)', str(ann_file))
             part = []
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):
             report.error('not COCO annotations', str(ann_file), f'"{key}" is missing or no list of objects')
@@ -123,7 +121,7 @@ def _find_parts(content: Any, ann_file: str | Path, report: Report) -> dict[str,
 
 
 def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> dict[Any, int]:
-    """Return the places of entries by id; note ids that are missing, no whole numbers, or taken."""
+    """Return the indices of entries by id; report ids that are missing, not integers, or duplicate."""
     ids = [entry.get('id') for entry in entries]
     if set(map(type, ids)) <= {int}:
         known = dict(zip(ids, range(len(ids))))
@@ -131,8 +129,8 @@ def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> di
             return known
     known = {}
     for index, number in enumerate(ids):
-        if not _is_whole(number):
-            report.error('id is no whole number', where, _short(number))
+        if not is_integer(number):
+            report.error('id is not an integer', where, shorten(number))
         elif number in known:
             report.error(f'duplicate {kind} id', where, str(number))
         else:
@@ -140,12 +138,12 @@ def _check_ids(entries: list[dict], where: str, report: Report, kind: str) -> di
     return known
 
 
-def _look_up(places: dict[Any, int], entries: list[dict], key: str) -> np.ndarray:
-    """Return the places that the ids in some entries stand for; -1 for an id that there is none of."""
+def _look_up(indices: dict[Any, int], entries: list[dict], key: str) -> np.ndarray:
+    """Return the indices of the ids under a key of entries; -1 for unknown ids."""
     ids = [entry.get(key) for entry in entries]
     if not set(map(type, ids)) <= {int}:
-        ids = [number if _is_whole(number) else None for number in ids]
-    return np.fromiter((places.get(number, -1) for number in ids), np.int64, len(ids))
+        ids = [number if is_integer(number) else None for number in ids]
+    return np.fromiter((indices.get(number, -1) for number in ids), np.int64, len(ids))
 
 
 def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: Report) -> None:
@@ -169,31 +167,31 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
         report.error(
             'classes in another order than the categories',
             ann_file,
-            f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them as the file does, '
+            f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them in the order of the file, '
             f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})',
         )
 
 
-def shorten_names(names: Sequence[str], most: int = 20) -> str:
-    """Return the first names of a list, and how many there are if that is not all."""
+def shorten_names(names: Sequence[str], max_names: int = 20) -> str:
+    """Join names for a message; of long lists, show the first ones and the total number."""
     names = list(map(str, names))
-    return ', '.join(names[:most]) + (f', ... ({len(names)} in all)' if len(names) > most else '')
+    return ', '.join(names[:max_names]) + (f', ... ({len(names)} in all)' if len(names) > max_names else '')
 
 
 def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.ndarray, np.ndarray]:
-    """Return widths and heights, NaN where they cannot be used, and which images have a file name that can be."""
+    """Return widths and heights (N, 2), NaN if invalid, and a mask (N,) of images with valid file names."""
 
     def place(index: int) -> str:
-        return f'{name}, image {_short(images[index].get("id"))}'
+        return f'{name}, image {shorten(images[index].get("id"))}'
 
     sizes = np.empty((len(images), 2))
     for column, side in enumerate(('width', 'height')):
-        numbers = _to_numbers([image.get(side) for image in images])
+        numbers = to_numbers([image.get(side) for image in images])
         good = (numbers > 0) & (numbers == np.floor(numbers))
         report.errors_at(
-            'image size is no positive whole number',
+            'image size is not a positive integer',
             np.flatnonzero(~good),
-            lambda index, side=side: (place(index), f'{side} {_short(images[index].get(side))}'),
+            lambda index, side=side: (place(index), f'{side} {shorten(images[index].get(side))}'),
         )
         sizes[:, column] = np.where(good, numbers, np.nan)
     names = [image.get('file_name') for image in images]
@@ -205,7 +203,9 @@ def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.nda
         ],
         bool,
     )
-    report.errors_at('file name is no text', np.flatnonzero(~text), lambda index: (place(index), _short(names[index])))
+    report.errors_at(
+        'file name is not a string', np.flatnonzero(~text), lambda index: (place(index), shorten(names[index]))
+    )
     report.errors_at(
         'file name leaves the image folder', np.flatnonzero(outside), lambda index: (place(index), names[index])
     )
@@ -216,7 +216,7 @@ def _check_images(images: list[dict], name: str, report: Report) -> tuple[np.nda
 
 
 def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: Report, evaluated: bool) -> np.ndarray:
-    """Check what pycocotools looks at and training does not; returns which annotations are crowds."""
+    """Check the fields that only pycocotools uses, and return a mask of crowd annotations."""
     crowds = [annotation.get('iscrowd') for annotation in annotations]
     if not set(map(type, crowds)) <= {int} or not set(crowds) <= {0, 1}:
         lacking = [index for index, crowd in enumerate(crowds) if crowd is None]
@@ -225,15 +225,15 @@ def _check_crowds(annotations: list[dict], place: Callable[[int], str], report: 
                 'iscrowd is missing or null', lacking, lambda index: (place(index), 'pycocotools needs 0 or 1')
             )
         else:
-            report.warnings_at('iscrowd is missing or null (taken for 0)', lacking, lambda index: (place(index), ''))
+            report.warnings_at('iscrowd is missing or null (read as 0)', lacking, lambda index: (place(index), ''))
         wrong = [index for index, crowd in enumerate(crowds) if crowd is not None and crowd not in (0, 1)]
-        report.errors_at('iscrowd is neither 0 nor 1', wrong, lambda index: (place(index), _short(crowds[index])))
+        report.errors_at('iscrowd is neither 0 nor 1', wrong, lambda index: (place(index), shorten(crowds[index])))
     if evaluated:
         zeros = [index for index, annotation in enumerate(annotations) if annotation.get('id') == 0]
         report.errors_at(
             'annotation id 0',
             zeros,
-            lambda index: (place(index), 'pycocotools takes it for no match: number annotations from 1'),
+            lambda index: (place(index), 'pycocotools treats it as no match: number annotations from 1'),
         )
     return np.fromiter(map(bool, crowds), bool, len(crowds))
 
@@ -246,25 +246,27 @@ def _check_boxes(
     place: Callable[[int], str],
     report: Report,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which annotations have a box and an area, and which of them mmdet takes for an object or a crowd."""
+    """Return masks of annotations with a valid box and area, and of those that mmdet uses (objects and crowds)."""
     boxes = [annotation.get('bbox') for annotation in annotations]
     areas = [annotation.get('area') for annotation in annotations]
     four = [box if type(box) is list and len(box) == 4 else [None] * 4 for box in boxes]
-    corners = _to_numbers(list(chain.from_iterable(four))).reshape(-1, 4)
-    boxed, area = ~np.isnan(corners).any(1), _to_numbers(areas)
+    corners = to_numbers(list(chain.from_iterable(four))).reshape(-1, 4)
+    boxed, area = ~np.isnan(corners).any(1), to_numbers(areas)
     report.errors_at(
-        'box is not four numbers', np.flatnonzero(~boxed), lambda index: (place(index), _short(boxes[index]))
+        'box is not four numbers', np.flatnonzero(~boxed), lambda index: (place(index), shorten(boxes[index]))
     )
     report.errors_at(
-        'area is no number', np.flatnonzero(boxed & np.isnan(area)), lambda index: (place(index), _short(areas[index]))
+        'area is not a number',
+        np.flatnonzero(boxed & np.isnan(area)),
+        lambda index: (place(index), shorten(areas[index])),
     )
     valid = boxed & ~np.isnan(area)
     x, y, width, height = corners.T
     small = valid & ((width < 1) | (height < 1) | (area <= 0))
     report.warnings_at(
-        'box without area, or under 1 px (left out)',
+        'box without area, or under 1 px (skipped)',
         np.flatnonzero(small),
-        lambda index: (place(index), _short(boxes[index])),
+        lambda index: (place(index), shorten(boxes[index])),
     )
     if not len(images):
         return valid, np.zeros_like(valid)
@@ -273,101 +275,13 @@ def _check_boxes(
     outside = used & (
         (np.minimum(x + width, right) <= np.maximum(x, 0)) | (np.minimum(y + height, bottom) <= np.maximum(y, 0))
     )
-    # Half a pixel or so comes of rounding.
+    # A tolerance of one pixel allows for rounding.
     partly = used & ~outside & ((np.minimum(x, y) < -1) | (x + width > right + 1) | (y + height > bottom + 1))
 
     def describe(index: int) -> tuple[str, str]:
         entry = images[image[index]]
-        return place(index), f'{_short(boxes[index])} in {entry["width"]}x{entry["height"]}'
+        return place(index), f'{shorten(boxes[index])} in {entry["width"]}x{entry["height"]}'
 
-    report.warnings_at('box outside the image (left out)', np.flatnonzero(outside), describe)
+    report.warnings_at('box outside the image (skipped)', np.flatnonzero(outside), describe)
     report.warnings_at('box partly outside the image', np.flatnonzero(partly), describe)
     return valid, used & ~outside
-
-
-def _check_segmentations(
-    annotations: list[dict], place: Callable[[int], str], report: Report, progress: Progress
-) -> list[int]:
-    """Return the annotations whose segmentations are neither polygons nor run-length codes."""
-    malformed, short = [], []
-    with progress('checking segmentations', len(annotations), 'annotations') as advance:
-        for start in range(0, len(annotations), _CHUNK):
-            values = [annotation.get('segmentation') for annotation in annotations[start : start + _CHUNK]]
-            if not _are_polygons(values):
-                for index, value in enumerate(values, start):
-                    good, thin = _judge_segmentation(value)
-                    malformed += [] if good else [index]
-                    short += [index] if thin else []
-            advance(len(values))
-    report.warnings_at('polygon of less than three points (left out)', short, lambda index: (place(index), ''))
-    report.errors_at(
-        'segmentation is neither polygons nor a run-length code',
-        malformed,
-        lambda index: (place(index), _short(annotations[index].get('segmentation'))),
-    )
-    return malformed
-
-
-def _are_polygons(values: list) -> bool:
-    """Return True if all segmentations that are no run-length codes are well-formed polygons, looked at together."""
-    lists = [value for value in values if value and not _is_code(value)]
-    if not set(map(type, lists)) <= {list}:
-        return False
-    polygons = list(chain.from_iterable(lists))
-    if not set(map(type, polygons)) <= {list}:
-        return False
-    lengths = np.fromiter(map(len, polygons), np.int64, len(polygons))
-    if (lengths < 6).any() or (lengths % 2).any():
-        return False
-    try:
-        points = np.array(list(chain.from_iterable(polygons)))
-    except ValueError:  # a list among the numbers
-        return False
-    return points.dtype.kind in 'fi' and bool((np.abs(points) < 1e12).all())
-
-
-def _is_code(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    size, counts = value.get('size'), value.get('counts')
-    return (
-        isinstance(size, list)
-        and len(size) == 2
-        and all(type(side) is int and side > 0 for side in size)
-        and (isinstance(counts, str) or (isinstance(counts, list) and all(type(n) is int for n in counts)))
-    )
-
-
-def _judge_segmentation(value: Any) -> tuple[bool, bool]:
-    """Return whether a segmentation is well-formed, and whether it has polygons of less than three points."""
-    if isinstance(value, dict):
-        return not value or _is_code(value), False
-    good = not value or (
-        isinstance(value, list)
-        and all(isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in value)
-    )
-    return good, good and any(len(polygon) < 6 or len(polygon) % 2 for polygon in value or ())
-
-
-def _to_numbers(values: list) -> np.ndarray:
-    """Return values as float64; NaN where one is no number, or one that no image has."""
-    if set(map(type, values)) <= {int, float}:
-        try:
-            numbers = np.array(values, np.float64)
-            return np.where(np.abs(numbers) < 1e12, numbers, np.nan)
-        except OverflowError:  # a whole number of hundreds of digits
-            pass
-    return np.array([value if _is_number(value) else np.nan for value in values], np.float64)
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int or type(value) is float and value.is_integer()
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and -1e12 < value < 1e12  # which also leaves out what is not finite
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + '...'

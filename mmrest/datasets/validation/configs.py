@@ -1,4 +1,4 @@
-"""Datasets and metrics in the config of a run."""
+"""Iteration over the datasets and metrics of a config."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mmengine.registry import DATASETS
 
 
 def nested_datasets(config: Any, pipeline: Sequence | None = None) -> Iterator[tuple[dict, list]]:
-    """Yield the datasets in a data loader or wrapper, with the pipeline that loads their images.
+    """Yield the datasets in the config of a data loader or wrapper, with their pipelines.
 
-    That is their own, or that of a wrapper around one that has none.
+    A dataset without a pipeline uses that of the wrapper around it.
 
     Args:
-        config (dict | list): Of a data loader, a dataset, or several.
-        pipeline (sequence, optional): Of what is around it.
+        config (dict | list): Config of a data loader or dataset, or a list of these.
+        pipeline (sequence, optional): Pipeline of the enclosing wrapper.
     """
     if isinstance(config, (list, tuple)):
         for one in config:
@@ -29,7 +29,7 @@ def nested_datasets(config: Any, pipeline: Sequence | None = None) -> Iterator[t
 
 
 def nested_metrics(config: Any) -> Iterator[dict]:
-    """Yield the metrics in an evaluator: one, a list of them, or a wrapper with ``metrics``."""
+    """Yield the metrics in the config of an evaluator: a metric, a list, or a wrapper with ``metrics``."""
     if isinstance(config, (list, tuple)):
         for one in config:
             yield from nested_metrics(one)
@@ -41,11 +41,11 @@ def nested_metrics(config: Any) -> Iterator[dict]:
 
 
 def dataset_class(config: dict, scope: str | None = None) -> type | None:
-    """Return the class that a dataset's config names; None if there is none of that name.
+    """Return the class of a dataset config; None if its type is not registered.
 
     Args:
-        config (dict): Of a dataset.
-        scope (str, optional): The library that a name without one belongs to; default: the current scope.
+        config (dict): Config of a dataset.
+        scope (str, optional): Default scope of its type. Default: the current scope.
     """
     kind = config.get('type')
     if isinstance(kind, str):

@@ -1,4 +1,4 @@
-"""Annotations of evaluators beside those of the datasets that they evaluate."""
+"""Consistency of evaluator annotations with the datasets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .report import DataError
 
 
 def find_wrong_evaluators(cfg: Config, phases: Iterable[str]) -> list[str]:
-    """Return a sentence for each evaluator whose annotations are of other images than those of its dataset.
+    """Return an error for each evaluator whose annotations are for other images than its dataset.
 
-    Another file with the same images, by id and name, is fine. Files are read only where their paths differ.
+    Different files with the same images, by id and name, are accepted. Files are read only if their paths differ.
 
     Args:
-        cfg (Config): Whole config.
-        phases (iterable[str]): Those that are going to run; training has no evaluator.
+        cfg (Config): Full config.
+        phases (iterable[str]): Subset of 'train', 'val' and 'test' to check.
     """
     found = []
     for phase in phases:
@@ -31,15 +31,15 @@ def find_wrong_evaluators(cfg: Config, phases: Iterable[str]) -> list[str]:
         evaluator = cfg.get(f'{phase}_evaluator')
         if not files or len(files) != len(datasets):
             continue
-        apart = isinstance(evaluator, dict) and 'MultiDatasets' in str(evaluator.get('type'))
+        is_split = isinstance(evaluator, dict) and 'MultiDatasets' in str(evaluator.get('type'))
         for metric in nested_metrics(evaluator):
             given = metric.get('ann_file')
             if not _is_local_json(given) or metric.get('backend_args') or not Path(given).is_file():
                 continue
-            groups = [[file] for file in files] if apart else [files]
+            groups = [[file] for file in files] if is_split else [files]
             if not any(_same_images(given, group) for group in groups):
                 found.append(
-                    f'{phase}_evaluator ({metric.get("type")}) compares with {given}, and the images of '
+                    f'{phase}_evaluator ({metric.get("type")}) compares with {given}, but the images of '
                     f'{phase}_dataloader are those of {" and ".join(dict.fromkeys(files))}: set '
                     f'{phase}_evaluator.ann_file={files[0]}, or ann_file of the dataset.'
                 )
@@ -47,7 +47,7 @@ def find_wrong_evaluators(cfg: Config, phases: Iterable[str]) -> list[str]:
 
 
 def _annotations(config: dict) -> str | None:
-    """The local JSON file of a dataset, if that is what it reads."""
+    """Return the local JSON file of a dataset; None if it has none."""
     path = config.get('ann_file')
     if not _is_local_json(path) or config.get('backend_args'):
         return None
@@ -60,18 +60,18 @@ def _is_local_json(path: Any) -> bool:
 
 
 def _same_images(path: str, files: Sequence[str]) -> bool:
-    """Return True if a file has the images of some others, or has none that could be compared."""
+    """Return True if a file contains the images of some others, or if they cannot be compared."""
     if len(files) == 1 and (os.path.samefile(path, files[0]) or filecmp.cmp(path, files[0], shallow=False)):
         return True
     try:
         images = [_images(one) for one in (path, *files)]
     except DataError:
-        return True  # named when it is read
+        return True  # reported when the dataset reads it
     return None in images or images[0] == set().union(*images[1:])
 
 
 def _images(path: str) -> set[tuple] | None:
-    """Ids and names of the images in a COCO file, the folders in a name aside; None for another kind of file."""
+    """Return ids and base names of the images in a COCO file; None for other files."""
     content = read_json(path)
     images = content.get('images') if isinstance(content, dict) else None
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):

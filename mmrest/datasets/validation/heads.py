@@ -1,4 +1,4 @@
-"""Numbers of classes of a model beside those of its data."""
+"""Consistency of ``num_classes`` of heads with the datasets."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from typing import Any, Iterable, Iterator
 
 from .classes import known_classes
 
-# Parts with a num_classes that counts other things than the classes of the data: objectness, stuff, tasks.
+# Modules whose num_classes does not count dataset classes, but objectness, stuff or tasks.
 OTHER_PARTS = ('rpn_head', 'semantic_head', 'task_heads', 'backbone', 'neck', 'train_cfg', 'test_cfg')
 OTHER_TYPES = ('RPN', 'Semantic', 'Panoptic')
 
 
 def find_wrong_heads(model: Any, datasets: Iterable[dict], scope: str | None = None) -> list[str]:
-    """Return what does not fit between the ``num_classes`` of a model's config and the classes of its datasets.
+    """Return an error for each ``num_classes`` of a model that differs from the number of classes of a dataset.
 
     Args:
-        model (dict): Config of a detector, segmentor or classifier; every nested ``num_classes`` is looked at.
-        datasets (iterable[dict]): Configs of datasets; those whose classes are in their data are left out.
-        scope (str, optional): The library that the datasets' names belong to; default: the current scope.
-
-    Returns:
-        list[str]: A sentence for each number that is wrong, with both numbers and where they are.
+        model (dict): Config of a detector, segmentor or classifier.
+        datasets (iterable[dict]): Configs of datasets; those that read their classes from the data are skipped.
+        scope (str, optional): Default scope of the dataset types. Default: the current scope.
     """
-    if not isinstance(model, dict) or model.get('language_model'):  # whose classes are words
+    if not isinstance(model, dict) or model.get('language_model'):  # open-vocabulary models
         return []
     found = {}
     for dataset in datasets:
@@ -31,14 +28,14 @@ def find_wrong_heads(model: Any, datasets: Iterable[dict], scope: str | None = N
             if number != len(classes):
                 names = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
                 found[path] = (
-                    f'{path} is {number}, and {dataset.get("type", "the dataset")} has {len(classes)} '
+                    f'{path} is {number}, but {dataset.get("type", "the dataset")} has {len(classes)} '
                     f'classes ({names}): set {path}={len(classes)}, or metainfo.classes of the dataset.'
                 )
     return list(found.values())
 
 
 def _numbers(part: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Yield every ``num_classes`` in a nest of configs, with its dotted path."""
+    """Yield every ``num_classes`` in nested configs, with its dotted path."""
     if isinstance(part, (list, tuple)):
         for index, one in enumerate(part):
             yield from _numbers(one, f'{path}.{index}')

@@ -1,4 +1,4 @@
-"""Transforms of a dataset that name the file when something is wrong with it, wherever the file is read."""
+"""Data pipeline that validates the files it loads."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import Compose
 
-from ..images import check_ends, png_depth
+from ..images import find_truncation, png_depth
 from .report import DataError, SampleError
 
 LIBRARIES = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg')
 
 
 class ValidatedPipeline(Compose):
-    """Transforms of a dataset; when a file cannot be loaded, the error names it.
+    """Pipeline whose errors name the file that cannot be loaded.
 
-    It also refuses what would be taken without a word: an image that was cut off or is not of the size that
-    its annotations are for, and a label map of another size, with colors or with values that are no class.
+    It also refuses files that would silently be misread: truncated images, images of another size than in the
+    annotations, and label maps of another size, in color, or with invalid labels.
 
     Args:
-        transforms (list): Of the pipeline that is to be validated.
-        labels (tuple[int, int], optional): Of a segmentation dataset: the number of its classes, and the value
-            of pixels to ignore.
+        transforms (list): Transforms of the pipeline.
+        labels (tuple[int, int], optional): ``(num_classes, ignore_index)`` of a segmentation dataset.
     """
 
     def __init__(self, transforms: list, labels: tuple[int, int] | None = None) -> None:
         super().__init__(transforms)
         self.labels = labels
-        self._known: set[int] = set()  # files that were looked at, as hashes of their names
+        self._checked: set[int] = set()  # hashes of the paths of checked files
 
     def __call__(self, data: dict) -> dict | None:
         """Load and transform a sample.
 
         Raises:
-            SampleError: A file is missing, damaged, or not what it should be.
-            RuntimeError: Another step failed; names the file as well.
+            SampleError: A file is missing, corrupt or invalid.
+            RuntimeError: Another transform failed; the message names the file as well.
         """
         for transform in self.transforms:
             data = self.apply(transform, data)
@@ -45,18 +44,18 @@ class ValidatedPipeline(Compose):
         return data
 
     def apply(self, transform: Any, data: dict) -> dict | None:
-        """Do one step on a sample; raises as a call does."""
+        """Apply one transform to a sample, with the same errors as a call of the pipeline."""
         name, image = type(transform).__name__, data.get('img_path')
         new = [key for key in ('img', 'gt_seg_map') if key not in data]
         first = 'img' in new and 'inputs' not in data
         map_path = None if first else data.get('seg_map_path')
         path = map_path or image
-        what = 'label map' if map_path and self.labels else 'image' if first else 'annotation'
+        kind = 'label map' if map_path and self.labels else 'image' if first else 'annotation'
         loads = first or name.startswith('Load')
         try:
-            # Other storage may have what looks like a local path.
+            # Paths on remote storage may look like local ones.
             if (first or map_path and loads) and name != 'LoadImageFromNDArray' and not _is_remote(transform):
-                self._check_file(path, what, is_stock(transform))
+                self._check_file(path, kind, is_stock(transform))
             data = transform(data)
         except DataError:
             raise
@@ -65,7 +64,7 @@ class ValidatedPipeline(Compose):
                 missing = isinstance(error, FileNotFoundError)
                 raise SampleError(
                     f'{path or "A sample"} cannot be loaded: {_reason(error, path)}',
-                    f'{what} is missing' if missing else f'{what} cannot be read',
+                    f'{kind} is missing' if missing else f'{kind} cannot be read',
                 ) from error
             raise RuntimeError(f'{name} failed on {image or "a sample"}: {type(error).__name__}: {error}') from error
         if data is not None and 'img' in new and isinstance(data.get('img'), np.ndarray):
@@ -74,35 +73,33 @@ class ValidatedPipeline(Compose):
             _check_labels(data, *self.labels)
         return data
 
-    def _check_file(self, path: Any, what: str, stock: bool) -> None:
-        """Look once at each local image file whether it was cut off, and at each label map whether it fits 8 bits."""
-        if not isinstance(path, str) or '://' in path or hash(path) in self._known:
+    def _check_file(self, path: Any, kind: str, stock: bool) -> None:
+        """Check each local image once for truncation, and each label map for values above 255."""
+        if not isinstance(path, str) or '://' in path or hash(path) in self._checked:
             return
         if not stock and not os.path.isfile(path):
-            return  # a loader of one's own knows what it is the name of
-        fault = check_ends(path)
-        if fault:
-            raise SampleError(f'{path} {fault}', f'{what} cannot be read')
-        if stock and what == 'label map' and png_depth(path) > 8 and _greatest_value(path) > 255:
-            # mmseg would take them modulo 256; an image of 16 bits is brought down to 8 by OpenCV.
-            raise SampleError(
-                f'{path} is no label map: it has values above 255', 'label map with values that are no class'
-            )
-        self._known.add(hash(path))
+            return  # custom loaders may use paths in another way
+        problem = find_truncation(path)
+        if problem:
+            raise SampleError(f'{path} {problem}', f'{kind} cannot be read')
+        if stock and kind == 'label map' and png_depth(path) > 8 and _max_value(path) > 255:
+            # mmseg would read them modulo 256. 16-bit images are no problem: OpenCV converts them to 8 bits.
+            raise SampleError(f'{path} is not a label map: it has values above 255', 'label map with invalid labels')
+        self._checked.add(hash(path))
 
 
 def is_stock(transform: Any) -> bool:
-    """Return True for a transform of the OpenMMLab libraries themselves."""
+    """Return True for a transform of the OpenMMLab libraries."""
     return type(transform).__module__.split('.')[0] in LIBRARIES
 
 
 def _is_remote(transform: Any) -> bool:
-    """Return True if a transform reads from something else than a local disk."""
+    """Return True if a transform does not read from a local disk."""
     backend = getattr(transform, 'backend_args', None) or getattr(transform, 'file_client_args', None) or {}
     return backend.get('backend', 'local') not in ('local', 'disk')
 
 
-def _greatest_value(path: str) -> int:
+def _max_value(path: str) -> int:
     from PIL import Image
 
     with Image.open(path) as image:
@@ -113,29 +110,29 @@ def _reason(error: Exception, path: Any) -> str:
     if isinstance(error, FileNotFoundError):
         return 'there is no such file'
     if isinstance(error, AssertionError) and str(error).startswith('failed to load image'):
-        return 'it is no image, or damaged'
+        return 'it is not an image, or corrupt'
     text = str(error).strip().splitlines()
     return f'{type(error).__name__}: {text[0].replace(str(path), "it")}' if text else type(error).__name__
 
 
 def _check_size(data: dict) -> None:
-    """Compare an image with the size in its annotations."""
+    """Compare the size of an image with its annotations."""
     height, width = data['img'].shape[:2]
     stated = data.get('width'), data.get('height')
     if None not in stated and stated != (width, height):
         raise SampleError(
             f'{data.get("img_path")} has {width}x{height} px, and its annotations are for {stated[0]}x'
-            f'{stated[1]}: mend the image or the annotation file',
+            f'{stated[1]}: correct the image or the annotation file',
             'image size differs from the annotations',
         )
 
 
 def _check_labels(data: dict, classes: int, ignored: int) -> None:
-    """Check the label map that was just loaded."""
+    """Check the label map of a sample: one channel, size of the image, valid labels."""
     labels, path = data['gt_seg_map'], data.get('seg_map_path') or data.get('img_path')
     if labels.ndim != 2:
         raise SampleError(
-            f'{path} is no label map: it has {labels.shape[-1]} channels, not one with the number of the class',
+            f'{path} is not a label map: it has {labels.shape[-1]} channels, not one with class indices',
             'label map with several channels',
         )
     size = data.get('ori_shape')
@@ -148,6 +145,6 @@ def _check_labels(data: dict, classes: int, ignored: int) -> None:
         wrong = [int(value) for value in np.unique(labels) if value >= classes and value != ignored]
         raise SampleError(
             f'{path} has the values {", ".join(map(str, wrong[:10]))}: there are {classes} classes, 0 to '
-            f'{classes - 1}, and {ignored} for pixels to ignore',
-            'label map with values that are no class',
+            f'{classes - 1}, and {ignored} for ignored pixels',
+            'label map with invalid labels',
         )

@@ -1,4 +1,4 @@
-"""JSON files read with progress, and only if they fit into memory."""
+"""Reading of large JSON files, with progress display and a memory check."""
 
 from __future__ import annotations
 
@@ -12,44 +12,42 @@ from typing import Any
 from ...utils.progress import Progress, no_progress
 from .report import DataError
 
-# Python holds parsed annotations in several times the bytes of their file.
-_MEMORY_PER_BYTE = 4
-# Characters that are parsed at a time, between two reports of progress.
-_PIECE = 4_000_000
+_MEMORY_PER_BYTE = 4  # memory of parsed annotations, relative to the file size
+_CHUNK_SIZE = 4_000_000  # characters to parse between progress updates
 _SPACE = ' \t\n\r'
 
 
 def read_json(path: str | Path, progress: Progress = no_progress) -> Any:
-    """Read a JSON file, which has no means of running code.
+    """Read a JSON file.
 
     Args:
-        path (str | Path): The file.
-        progress (callable): See :mod:`mmrest.utils.progress`.
+        path (str | Path): Local file.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
 
     Raises:
-        DataError: It is missing, no JSON, nested beyond reason, or too large for this machine's memory.
+        DataError: The file is missing, not valid JSON, nested too deeply, or too large for the memory.
     """
     path = Path(path)
     check_size(path)
     try:
         with progress(f'reading {path.name}', path.stat().st_size, 'MB') as advance, path.open('rb') as file:
-            pieces = []
-            while piece := file.read(4 * _PIECE):
-                pieces.append(piece)
-                advance(len(piece))
-            text = b''.join(pieces).decode('utf-8')
-            del pieces
-        with progress(f'parsing {path.name}', len(text), 'MB') as advance, gc_paused():
+            chunks = []
+            while chunk := file.read(4 * _CHUNK_SIZE):
+                chunks.append(chunk)
+                advance(len(chunk))
+            text = b''.join(chunks).decode('utf-8')
+            del chunks
+        with progress(f'parsing {path.name}', len(text), 'MB') as advance, disable_gc():
             return parse_json(text, advance)
     except (ValueError, RecursionError) as error:
-        raise DataError(f'{path} is not a JSON file that can be read: {error or type(error).__name__}.') from error
+        raise DataError(f'{path} is not a valid JSON file: {error or type(error).__name__}.') from error
 
 
 def check_size(path: str | Path) -> None:
-    """Check that a JSON file is there and that its contents fit into memory.
+    """Check that a JSON file exists and that its content fits into memory.
 
     Raises:
-        DataError: It is not, or they do not.
+        DataError: The file cannot be read or is too large.
     """
     try:
         size = Path(path).stat().st_size
@@ -58,13 +56,13 @@ def check_size(path: str | Path) -> None:
     free = _free_memory()
     if free is not None and size * _MEMORY_PER_BYTE > free:
         raise DataError(
-            f'{path} has {size / 1e9:.1f} GB, and its contents would not fit into the {free / 1e9:.1f} GB '
-            'of memory that are free. Split it, or use a machine with more.'
+            f'{path} has {size / 1e9:.1f} GB, and its content would not fit into {free / 1e9:.1f} GB '
+            'of free memory. Split the file, or use a machine with more memory.'
         )
 
 
 def _free_memory() -> int | None:
-    """Bytes that processes can still have; None where Linux does not tell."""
+    """Return the available memory in bytes; None if unknown (not on Linux)."""
     try:
         with open('/proc/meminfo') as file:
             line = next(line for line in file if line.startswith('MemAvailable:'))
@@ -74,8 +72,8 @@ def _free_memory() -> int | None:
 
 
 @contextmanager
-def gc_paused() -> Iterator[None]:
-    """Spare the garbage collector going through millions of new objects again and again, none of which is garbage."""
+def disable_gc() -> Iterator[None]:
+    """Disable the garbage collector, which is slow while millions of objects are created."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -85,98 +83,98 @@ def gc_paused() -> Iterator[None]:
             gc.enable()
 
 
-def parse_json(text: str, advance: Callable[[int], None], piece: int = _PIECE) -> Any:
-    """Parse JSON, piece by piece where it is an object with long lists of objects.
+def parse_json(text: str, advance: Callable[[int], None], chunk_size: int = _CHUNK_SIZE) -> Any:
+    """Parse JSON; long lists of objects in a top-level object are parsed in chunks.
 
     Args:
         text (str): JSON.
         advance (callable): Called with the number of characters parsed since the last call.
-        piece (int): Number of characters to parse at a time.
+        chunk_size (int): Number of characters to parse at a time.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: The text is not valid JSON.
     """
     try:
-        return _parse_object(text, advance, piece)
+        return _parse_object(text, advance, chunk_size)
     except (ValueError, IndexError):
-        return json.loads(text)  # not an object, or it says what is wrong
+        return json.loads(text)  # not an object, or invalid: raises with a message
 
 
-def _parse_object(text: str, advance: Callable[[int], None], piece: int) -> dict:
+def _parse_object(text: str, advance: Callable[[int], None], chunk_size: int) -> dict:
     decode = json.JSONDecoder().raw_decode
     content: dict[str, Any] = {}
-    place = _skip(text, 0)
+    pos = _skip_space(text, 0)
     separator = '{'
-    while text[place] == separator:
+    while text[pos] == separator:
         separator = ','
-        start, place = place, _skip(text, place + 1)
-        if text[place] == '}' and not content:
+        start, pos = pos, _skip_space(text, pos + 1)
+        if text[pos] == '}' and not content:
             break
-        key, place = decode(text, place)
-        place = _skip(text, place)
-        if not isinstance(key, str) or text[place] != ':':
+        key, pos = decode(text, pos)
+        pos = _skip_space(text, pos)
+        if not isinstance(key, str) or text[pos] != ':':
             raise ValueError
-        place = _skip(text, place + 1)
-        if text[place] == '[':
-            advance(place - start)
-            start = place
-            items, place = _parse_items(text, place + 1, advance, piece)
+        pos = _skip_space(text, pos + 1)
+        if text[pos] == '[':
+            advance(pos - start)
+            start = pos
+            items, pos = _parse_items(text, pos + 1, advance, chunk_size)
             if items:
-                rest, length = decode('[' + text[place:], 0)
+                rest, length = decode('[' + text[pos:], 0)
                 content[key] = items + rest
                 advance(length)
-                place = _skip(text, place + length - 1)
+                pos = _skip_space(text, pos + length - 1)
                 continue
-            place = start
-        content[key], place = decode(text, place)
-        place = _skip(text, place)
-        advance(place - start)
-    if text[place] != '}' or _skip(text, place + 1) != len(text):
+            pos = start
+        content[key], pos = decode(text, pos)
+        pos = _skip_space(text, pos)
+        advance(pos - start)
+    if text[pos] != '}' or _skip_space(text, pos + 1) != len(text):
         raise ValueError
     return content
 
 
-def _parse_items(text: str, place: int, advance: Callable[[int], None], piece: int) -> tuple[list, int]:
-    """Parse objects from a place in a list on, as far as whole pieces go; returns them and where the next one begins.
+def _parse_items(text: str, pos: int, advance: Callable[[int], None], chunk_size: int) -> tuple[list, int]:
+    """Parse the objects of a list in chunks; return them and the position of the first object not parsed.
 
-    A piece that is cut inside of an object, or reaches beyond the end of the list, is no JSON.
+    Stops at a chunk that is not valid JSON because it ends inside an object or after the end of the list.
     """
     items: list[Any] = []
-    while place + piece < len(text):
-        end, following = _find_cut(text, place, place + piece)
+    while pos + chunk_size < len(text):
+        end, next_pos = _find_cut(text, pos, pos + chunk_size)
         try:
-            new = json.loads(f'[{text[place:end]}]') if end else None
+            new = json.loads(f'[{text[pos:end]}]') if end else None
         except ValueError:
             break
         if not new:
             break
         items += new
-        advance(following - place)
-        place = following
-    return items, place
+        advance(next_pos - pos)
+        pos = next_pos
+    return items, pos
 
 
 def _find_cut(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return the end of the last object before ``end`` that another one follows, and where that begins; or zeros."""
-    following = end
+    """Find the last boundary ``}, {`` in a range; return the positions after and before it, or zeros."""
+    next_pos = end
     for _ in range(1000):
-        following = text.rfind('{', start + 1, following)
-        if following < 0:
+        next_pos = text.rfind('{', start + 1, next_pos)
+        if next_pos < 0:
             break
-        place = following - 1
-        while text[place] in _SPACE:
-            place -= 1
-        if text[place] == ',':
-            place -= 1
-            while text[place] in _SPACE:
-                place -= 1
-            if text[place] == '}':
-                return place + 1, following
+        pos = next_pos - 1
+        while text[pos] in _SPACE:
+            pos -= 1
+        if text[pos] == ',':
+            pos -= 1
+            while text[pos] in _SPACE:
+                pos -= 1
+            if text[pos] == '}':
+                return pos + 1, next_pos
     return 0, 0
 
 
-def _skip(text: str, place: int) -> int:
-    """Return the next place that is no white space."""
-    while place < len(text) and text[place] in _SPACE:
-        place += 1
-    return place
+def _skip_space(text: str, pos: int) -> int:
+    """Return the next position that is not white space."""
+    while pos < len(text) and text[pos] in _SPACE:
+        pos += 1
+    return pos

@@ -1,4 +1,4 @@
-"""Error of data that cannot be used, and a report of what was found in a data set."""
+"""Errors of invalid data, and a report of findings in a dataset."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SWITCH = 'To run without these checks: --cfg-options check_samples=False'
 
 
 class DataError(MMRestError, RuntimeError):
-    """A file of a data set cannot be used; the message names it and says why."""
+    """A file of a dataset cannot be used; the message names the file and the reason."""
 
     def __init__(self, message: str) -> None:
-        # A worker process hands an exception on as the text of its traceback; our message is the end of it.
+        # torch rebuilds an exception of a worker process from its traceback, which ends with the original message.
         if 'Original Traceback' in message:
             message = message.rsplit(f'{type(self).__name__}: ', 1)[-1].strip()
         super().__init__(message)
@@ -26,8 +26,8 @@ class SampleError(DataError):
     """A file of a sample cannot be used.
 
     Args:
-        message (str): Path, a blank, and what is wrong with the file; or a traceback of a worker process.
-        kind (str): What a report calls it.
+        message (str): Path, a space, and the problem with the file; or the traceback of a worker process.
+        kind (str): Heading of the error in a report.
     """
 
     def __init__(self, message: str, kind: str = 'sample cannot be loaded') -> None:
@@ -37,10 +37,14 @@ class SampleError(DataError):
 
 @dataclass
 class Report:
-    """Findings in a data set.
+    """Errors and warnings found in a dataset, counted by kind.
 
     Args:
-        examples (int): How many files to name for each kind of finding.
+        examples (int): Number of examples to keep for each kind.
+
+    Attributes:
+        errors, warnings (dict): ``count`` and ``examples`` of each kind.
+        checked (dict): Numbers of checked items by name.
     """
 
     examples: int = 5
@@ -48,48 +52,55 @@ class Report:
     warnings: dict[str, dict[str, Any]] = field(default_factory=dict)
     checked: dict[str, int] = field(default_factory=dict)
 
-    def error(self, kind: str, where: str, what: str = '') -> None:
-        """Note what a run would stop at, or would learn or be measured with wrong data from."""
-        self._note(self.errors, kind, 1, lambda _: (where, what))
+    @property
+    def num_errors(self) -> int:
+        """Total number of errors."""
+        return sum(found['count'] for found in self.errors.values())
 
-    def warn(self, kind: str, where: str, what: str = '') -> None:
-        """Note what is odd, and how training and testing deal with it."""
-        self._note(self.warnings, kind, 1, lambda _: (where, what))
+    @property
+    def num_warnings(self) -> int:
+        """Total number of warnings."""
+        return sum(found['count'] for found in self.warnings.values())
+
+    def error(self, kind: str, where: str, detail: str = '') -> None:
+        """Add an error: data that a run would stop at, or would train or evaluate on wrongly."""
+        self._add(self.errors, kind, 1, lambda _: (where, detail))
+
+    def warn(self, kind: str, where: str, detail: str = '') -> None:
+        """Add a warning: unusual data that training and testing can handle."""
+        self._add(self.warnings, kind, 1, lambda _: (where, detail))
 
     def errors_at(self, kind: str, indices: Sequence[int], describe: Callable[[int], tuple[str, str]]) -> None:
-        """Note an error for each of some entries; ``describe`` gives where and what for those that are named."""
-        self._note(self.errors, kind, len(indices), lambda number: describe(int(indices[number])))
+        """Add an error for each index; ``describe`` returns location and detail of those kept as examples."""
+        self._add(self.errors, kind, len(indices), lambda number: describe(int(indices[number])))
 
     def warnings_at(self, kind: str, indices: Sequence[int], describe: Callable[[int], tuple[str, str]]) -> None:
-        """Note a warning for each of some entries, as :meth:`errors_at` notes errors."""
-        self._note(self.warnings, kind, len(indices), lambda number: describe(int(indices[number])))
+        """Add a warning for each index, as :meth:`errors_at` does for errors."""
+        self._add(self.warnings, kind, len(indices), lambda number: describe(int(indices[number])))
 
-    def count(self, what: str, number: int = 1) -> None:
-        """Note that ``number`` images, annotations or other things were looked at."""
-        self.checked[what] = self.checked.get(what, 0) + number
+    def count(self, name: str, number: int = 1) -> None:
+        """Count checked items, such as images or annotations."""
+        self.checked[name] = self.checked.get(name, 0) + number
 
-    def _note(self, findings: dict, kind: str, count: int, describe: Callable[[int], tuple[str, str]]) -> None:
+    def _add(self, findings: dict, kind: str, count: int, describe: Callable[[int], tuple[str, str]]) -> None:
         if not count:
             return
         found = findings.setdefault(kind, dict(count=0, examples=[]))
         found['count'] += count
         for number in range(min(count, self.examples - len(found['examples']))):
-            where, what = describe(number)
-            found['examples'].append(f'{where}: {what}' if what else where)
+            where, detail = describe(number)
+            found['examples'].append(f'{where}: {detail}' if detail else where)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the findings as they go into a JSON file."""
+        """Return the report as a dict for JSON."""
         return dict(checked=self.checked, errors=self.errors, warnings=self.warnings)
 
     def __str__(self) -> str:
-        lines = ['Checked: ' + (', '.join(f'{count:,} {what}' for what, count in self.checked.items()) or 'nothing')]
+        lines = ['Checked: ' + (', '.join(f'{count:,} {name}' for name, count in self.checked.items()) or 'nothing')]
         for name, findings in (('error', self.errors), ('warning', self.warnings)):
             for kind, found in sorted(findings.items(), key=lambda item: -item[1]['count']):
                 lines.append(f'{name}: {kind} ({found["count"]:,})')
                 lines += [f'    {example}' for example in found['examples']]
                 if found['count'] > len(found['examples']):
                     lines.append(f'    and {found["count"] - len(found["examples"]):,} more')
-        errors, warnings = (
-            sum(found['count'] for found in findings.values()) for findings in (self.errors, self.warnings)
-        )
-        return '\n'.join([*lines, f'{errors:,} errors, {warnings:,} warnings'])
+        return '\n'.join([*lines, f'{self.num_errors:,} errors, {self.num_warnings:,} warnings'])

@@ -1,4 +1,4 @@
-"""Samples of a dataset loaded by its own pipeline, in as many processes as there are cores."""
+"""Check of all samples of a dataset, loaded in parallel by its own pipeline."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from ..images import png_depth
 from .pipeline import ValidatedPipeline, is_stock
 from .report import DataError, Report, SampleError
 
-# Below that many samples, starting processes takes longer than what they save.
-_MIN_FOR_WORKERS = 200
-_BATCH = 16
-# Samples to find the loading steps of a pipeline with, should the first ones be damaged.
-_TRIED = 5
+_MIN_FOR_WORKERS = 200  # samples; for fewer, starting worker processes does not pay off
+_BATCH_SIZE = 16
+_MAX_PROBES = 5  # samples to try for finding the loading transforms, in case the first ones are corrupt
 
-_CONVERTED = dict.fromkeys(('L', '1'), 'grayscale image (read as gray colors)')
-_CONVERTED.update(dict.fromkeys(('RGBA', 'LA', 'PA', 'RGBa', 'La'), 'image with transparency (left out)'))
-_CONVERTED.update(dict.fromkeys(('I', 'F', 'I;16', 'I;16B', 'I;16L'), 'image of 16 bits (brought down to 8)'))
+# Pillow modes of images that OpenCV converts to 8-bit BGR.
+_CONVERTED = dict.fromkeys(('L', '1'), 'grayscale image (converted to BGR)')
+_CONVERTED.update(dict.fromkeys(('RGBA', 'LA', 'PA', 'RGBa', 'La'), 'image with transparency (ignored)'))
+_CONVERTED.update(dict.fromkeys(('I', 'F', 'I;16', 'I;16B', 'I;16L'), '16-bit image (converted to 8 bits)'))
 _CONVERTED.update(CMYK='CMYK image (converted to RGB)')
 
 
 class LoadingPipeline(ValidatedPipeline):
-    """The steps of a pipeline that load something; ``notes`` has what is odd in the last sample.
+    """Loading transforms of a pipeline. ``notes`` contains warnings about the last sample.
 
     Args:
-        transforms (list): Of the whole pipeline.
+        transforms (list): Transforms of the whole pipeline.
         labels (tuple[int, int], optional): As in :class:`ValidatedPipeline`.
-        files_only (bool): Leave out stock steps that only convert annotations, which have been checked.
+        files_only (bool): Skip stock transforms that only convert annotations, which are checked already.
     """
 
     def __init__(self, transforms: list, labels: tuple[int, int] | None = None, files_only: bool = False) -> None:
@@ -42,7 +41,7 @@ class LoadingPipeline(ValidatedPipeline):
         self.notes: list[tuple[str, str]] = []
 
     def __call__(self, data: dict) -> dict | None:
-        """Load a sample; raises as :class:`ValidatedPipeline` does."""
+        """Load a sample, with the errors of :class:`ValidatedPipeline`."""
         self.notes = []
         for transform in self.steps:
             unread, unlabeled = 'img' not in data, 'gt_seg_map' not in data
@@ -56,17 +55,17 @@ class LoadingPipeline(ValidatedPipeline):
         return data
 
     def find_steps(self, dataset: Any) -> None:
-        """Keep the steps that load: those up to the image, called ``Load...``, or adding annotations to a sample."""
-        for index in range(min(_TRIED, len(dataset))):
-            seen: list[Any] = []
-            dataset.pipeline = _Probe(self.transforms, self.labels, seen, self.files_only)
+        """Select the loading transforms: up to the image, named ``Load...``, or adding annotations to a sample."""
+        for index in range(min(_MAX_PROBES, len(dataset))):
+            steps: list[Any] = []
+            dataset.pipeline = _Probe(self.transforms, self.labels, steps, self.files_only)
             try:
                 load_sample(dataset, index)
-            except Exception:  # a damaged sample, which is reported when it is looked at
+            except Exception:  # a corrupt sample, reported later
                 continue
             finally:
                 dataset.pipeline = self
-            self.steps = seen
+            self.steps = steps
             return
         named = [
             step
@@ -77,7 +76,7 @@ class LoadingPipeline(ValidatedPipeline):
         self.steps = named or self.transforms[:1]
 
     def _note_conversion(self, transform: Any, path: Any) -> None:
-        """Note that OpenCV makes three channels of 8 bits from something else."""
+        """Add a note if OpenCV converts the image to 8-bit BGR."""
         if (
             not is_stock(transform)
             or getattr(transform, 'color_type', None) != 'color'
@@ -89,22 +88,22 @@ class LoadingPipeline(ValidatedPipeline):
             from PIL import Image
 
             with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # of large images, which the loader has read
+                warnings.simplefilter('ignore')  # about large images
                 with Image.open(path) as image:
                     mode = image.mode
             kind = _CONVERTED.get(mode) or (_CONVERTED['I'] if png_depth(path) > 8 else None)
-        except Exception:  # on other storage, or of a kind that Pillow does not know or finds too large
+        except Exception:  # remote, too large, or of a format that Pillow does not support
             return
         if kind:
             self.notes.append((kind, path))
 
 
 class _Probe(ValidatedPipeline):
-    """A pipeline that notes which of its steps load something."""
+    """Pipeline that collects its loading transforms in ``steps``."""
 
-    def __init__(self, transforms: list, labels: tuple[int, int] | None, seen: list[Any], files_only: bool) -> None:
+    def __init__(self, transforms: list, labels: tuple[int, int] | None, steps: list[Any], files_only: bool) -> None:
         super().__init__(transforms, labels)
-        self.seen, self.files_only = seen, files_only
+        self.steps, self.files_only = steps, files_only
 
     def __call__(self, data: dict) -> dict | None:
         for transform in self.transforms:
@@ -114,19 +113,19 @@ class _Probe(ValidatedPipeline):
             first = 'img' not in before and 'inputs' not in new
             loads = type(transform).__name__.startswith('Load') or any(str(key).startswith('gt_') for key in new)
             if first or loads and not (self.files_only and is_stock(transform) and not {'img', 'gt_seg_map'} & new):
-                self.seen.append(transform)
+                self.steps.append(transform)
             if not isinstance(data, dict) or 'inputs' in data:
                 break
         return data
 
 
 def load_sample(dataset: Any, index: int) -> Any:
-    """Load a sample as it comes out of the pipeline of its dataset, without another one in its place."""
+    """Load a sample through the pipeline of its dataset, without replacing it by another one if that fails."""
     return dataset.prepare_data(index) if hasattr(dataset, 'prepare_data') else dataset[index]
 
 
 class _Findings(Dataset):
-    """Findings in each sample of a dataset: whether they are errors, their kind, the file and what is wrong."""
+    """Dataset of the findings in each sample of another dataset: tuples ``(is_error, kind, text)``."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -139,20 +138,20 @@ class _Findings(Dataset):
             load_sample(self.dataset, index)
         except SampleError as error:
             return [(True, error.kind, error.reason)]
-        except Exception as error:  # whatever a loader stumbles over
+        except Exception as error:  # custom transforms may raise anything
             text = str(error) if isinstance(error, (DataError, RuntimeError)) else f'{type(error).__name__}: {error}'
             return [(True, 'sample cannot be loaded', f'sample {index}: {text}')]
         return [(False, *note) for note in getattr(getattr(self.dataset, 'pipeline', None), 'notes', ())]
 
 
 def check_samples(dataset: Any, report: Report, progress: Progress = no_progress, workers: int | None = None) -> None:
-    """Load every sample of a dataset with the steps of its pipeline that load, and note what cannot be.
+    """Load all samples of a dataset and report errors and warnings.
 
     Args:
-        dataset: A built dataset, whose pipeline is replaced.
-        report (Report): Gets what is found.
-        progress (callable): See :mod:`mmrest.utils.progress`.
-        workers (int, optional): Number of processes; default: the number of cores, none for a few samples.
+        dataset: Dataset with a :class:`LoadingPipeline`.
+        report (Report): Collects the findings.
+        progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
+        workers (int, optional): Number of worker processes. Default: number of cores; 0 for small datasets.
     """
     labels = None
     pipeline = getattr(dataset, 'pipeline', None)
@@ -162,20 +161,20 @@ def check_samples(dataset: Any, report: Report, progress: Progress = no_progress
     if workers is None:
         workers = available_cores() if len(dataset) >= _MIN_FOR_WORKERS else 0
     loader = DataLoader(
-        _Findings(dataset), batch_size=_BATCH, num_workers=workers, collate_fn=list, worker_init_fn=_prepare_worker
+        _Findings(dataset), batch_size=_BATCH_SIZE, num_workers=workers, collate_fn=list, worker_init_fn=_init_worker
     )
     with progress('loading images', len(dataset), 'images') as advance:
         for batch in loader:
-            for serious, kind, text in (finding for findings in batch for finding in findings):
-                (report.error if serious else report.warn)(kind, text)
+            for is_error, kind, text in (finding for findings in batch for finding in findings):
+                (report.error if is_error else report.warn)(kind, text)
             report.count('images read', len(batch))
             if labels:
                 report.count('label maps read', len(batch))
             advance(len(batch))
 
 
-def _prepare_worker(number: int) -> None:
-    """Leave Ctrl-C to the main process, and the other cores to the other workers."""
+def _init_worker(worker_id: int) -> None:
+    """Ignore Ctrl-C, which the main process handles, and use one thread per worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         import cv2

@@ -1,4 +1,4 @@
-"""Hooks of a run: checkpoints, reports, random states, the loss, compilation, precision."""
+"""Hooks for checkpoints, reports, random states, invalid losses, compilation and precision."""
 
 from .batch_report import BatchReportHook, describe_batch
 from .checkpoint import AtomicCheckpointHook

@@ -1,4 +1,4 @@
-"""Report of the batch beside the learning rate."""
+"""Report of batch size and learning rate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mmengine.runner import Runner
 
 
 class BatchReportHook(Hook):
-    """Says before training how large the batch is, and which one the learning rate was made for."""
+    """Log the total batch size before training, and the batch size that the learning rate is meant for."""
 
     def before_train(self, runner: Runner) -> None:
         optimizer = (runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
         scaling = runner.cfg.get('auto_scale_lr') or {}
-        # Not that of the loader built from it: with a batch sampler it has none.
+        # A loader with a batch sampler has no batch_size.
         batch_size = (runner.cfg.get('train_dataloader') or {}).get('batch_size')
         if 'lr' in optimizer and scaling.get('base_batch_size') and batch_size:
             steps = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
@@ -30,27 +30,31 @@ class BatchReportHook(Hook):
 
 
 def describe_batch(
-    lr: float, recipe: int, processes: int, batch_size: int, accumulated: int, scaled: bool
+    lr: float, base_batch_size: int, world_size: int, batch_size: int, accumulative_counts: int, scaled: bool
 ) -> tuple[str, bool]:
-    """What to say of a run's batch beside its learning rate, and whether the two fit.
+    """Describe the total batch size of a run and its learning rate.
 
     Args:
         lr (float): Learning rate of the config.
-        recipe (int): Batch it was made for.
-        processes (int): Number of processes.
-        batch_size (int): Images in each process.
-        accumulated (int): Batches whose gradients are summed before a step.
-        scaled (bool): mmengine has scaled the learning rate to ``processes * batch_size``.
+        base_batch_size (int): Batch size that the learning rate is meant for.
+        world_size (int): Number of processes.
+        batch_size (int): Images per process.
+        accumulative_counts (int): Number of batches per step whose gradients are accumulated.
+        scaled (bool): mmengine has scaled the learning rate to ``world_size * batch_size``.
+
+    Returns:
+        tuple[str, bool]: The message, and False if it should be a warning.
     """
-    batch = processes * batch_size
-    text = f'Batch: {batch * accumulated} images a step ({processes} process{"es" * (processes > 1)} x {batch_size}'
-    text += f' images x {accumulated} accumulated batches)' if accumulated > 1 else ' images)'
-    text += f'. The learning rate {lr:g} is made for {recipe}'
+    loaded = world_size * batch_size
+    total = loaded * accumulative_counts
+    text = f'Batch: {total} images a step ({world_size} process{"es" * (world_size > 1)} x {batch_size} images'
+    text += f' x {accumulative_counts} accumulated batches)' if accumulative_counts > 1 else ')'
+    text += f'. The learning rate {lr:g} is made for {base_batch_size}'
     if scaled:
-        text += f' and was scaled to {lr * batch / recipe:g}'
-        # mmengine scales by what is in memory at a time.
-        return text + (', leaving accumulation out of account.' if accumulated > 1 else '.'), accumulated == 1
-    if batch * accumulated == recipe:
+        text += f' and was scaled to {lr * loaded / base_batch_size:g}'
+        # mmengine scales by the batch size without accumulation.
+        return text + (', ignoring accumulation.' if accumulative_counts > 1 else '.'), accumulative_counts == 1
+    if total == base_batch_size:
         return text + '.', True
-    hint = ' (--auto-scale-lr)' if accumulated == 1 else ''
-    return text + f': {lr * batch * accumulated / recipe:g} would fit{hint}.', False
+    hint = ' (--auto-scale-lr)' if accumulative_counts == 1 else ''
+    return text + f': {lr * total / base_batch_size:g} would fit{hint}.', False

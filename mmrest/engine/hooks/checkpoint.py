@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, and the old ones kept until then."""
+"""Atomic checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from ...utils.fileio import ATOMIC_BACKEND, atomic_write, remove_partial_files
 
 
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook, safe against being interrupted at any moment.
+    """mmengine's CheckpointHook, safe against interruption at any time.
 
-    On local disks, a checkpoint and the note ``last_checkpoint`` are written whole or not at all. Older
-    checkpoints are removed only when the new one is there, so there is room needed for one more than
-    ``max_keep_ckpts``.
+    On local disks, checkpoints and the file ``last_checkpoint`` are written atomically. Older checkpoints are removed
+    only after the new one is written, which needs disk space for ``max_keep_ckpts + 1`` checkpoints.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Set up the storage; clean up behind a run that was killed."""
+        """Set up atomic writing, and remove temporary files of killed runs."""
         super().before_train(runner)
         if not (self.backend_args or self.file_client_args) and '://' not in str(self.out_dir):
             self.backend_args = dict(backend=ATOMIC_BACKEND)
@@ -32,24 +31,24 @@ class AtomicCheckpointHook(CheckpointHook):
             if is_main_process():
                 for folder in {str(self.out_dir), runner.work_dir}:
                     for path in remove_partial_files(folder):
-                        runner.logger.info(f'Removed {path}, left by a run that was killed while it wrote it.')
+                        runner.logger.info(f'Removed {path}, a temporary file of a killed run.')
         if runner._resume and runner._load_from:
-            # Without it, a new best checkpoint before the first regular one would not be saved for resuming.
+            # A best checkpoint saved before the first regular one needs it for resuming.
             self.last_ckpt = str(runner._load_from)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """Save a checkpoint, then the note of it, and only then remove what ``max_keep_ckpts`` leaves no room for."""
+        """Save a checkpoint and ``last_checkpoint``, then remove the oldest ones beyond ``max_keep_ckpts``."""
         surplus = []
         counts = self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step)
         if counts:
             ids = [*self.keep_ckpt_ids, step]
             surplus = ids[: -self.max_keep_ckpts]
-            # With the surplus: should the run be killed before it is removed, the resumed one does that.
+            # Including the surplus, so that a resumed run removes it if this one is killed before.
             runner.message_hub.update_info('keep_ckpt_ids', ids)
         name = self.filename_tmpl.format(step)
         before, self.last_ckpt = self.last_ckpt, self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        with self._exit_on_user_error(before):
+        with self._checkpoint_errors(before):
             runner.save_checkpoint(
                 self.out_dir,
                 name,
@@ -70,28 +69,32 @@ class AtomicCheckpointHook(CheckpointHook):
                 self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint so far, and only then remove the one before it."""
+        """Save a new best checkpoint, then remove the previous one."""
         backend = self.file_backend
-        self.file_backend = later = _RemoveLater(backend)
+        self.file_backend = deferred = _DeferredRemoval(backend)
         try:
-            with self._exit_on_user_error(self.last_ckpt):
+            with self._checkpoint_errors(self.last_ckpt):
                 super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
         best = [getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
-        for path in later.paths:
-            if path not in best:  # a resumed run may have saved it under the same name again
+        for path in deferred.paths:
+            if path not in best:  # a resumed run may save it under the same name again
                 self._remove(path)
 
     def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):  # as other libraries save them
+        elif self.file_backend.isdir(path):  # sharded checkpoints are folders
             self.file_backend.rmtree(path)
 
     @contextmanager
-    def _exit_on_user_error(self, before: str | None) -> Iterator[None]:
-        """Say of a checkpoint that could not be written what is left."""
+    def _checkpoint_errors(self, before: str | None) -> Iterator[None]:
+        """Turn an OSError into a CheckpointError that names the last good checkpoint.
+
+        Args:
+            before (str, optional): Path of the previous checkpoint.
+        """
         try:
             yield
         except OSError as error:
@@ -102,13 +105,13 @@ class AtomicCheckpointHook(CheckpointHook):
             )
             name, reason = error.filename or 'A checkpoint', error.strerror or error
             raise CheckpointError(
-                f'{name} could not be written: {reason}. Nothing of it was left behind. {last} Make '
-                'room, then go on with --resume.'
+                f'{name} could not be written: {reason}. Nothing of it was left behind. {last} Free some '
+                'disk space, then continue with --resume.'
             ) from error
 
 
-class _RemoveLater:
-    """A storage backend that notes what it is to remove."""
+class _DeferredRemoval:
+    """Storage backend that collects paths instead of removing them."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend

@@ -1,4 +1,4 @@
-"""Stopping at a loss that is not finite, before it spoils the weights, with what is needed to look into it."""
+"""Stop at a NaN or infinite loss before it reaches the weights, and save data for debugging."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ...utils.fileio import ATOMIC_BACKEND, atomic_write
 from ..seeding import SeededBatchSampler
 
 ADVICE = (
-    'Usual causes: a learning rate that is too high, or is not warmed up (a lower one, optim_wrapper.clip_grad), '
-    'float16 (try bfloat16), labels that are wrong (tools/check_dataset.py).'
+    'Common causes: a learning rate that is too high or has no warm-up (lower it, or set optim_wrapper.clip_grad), '
+    'float16 (try bfloat16), wrong labels (tools/check_dataset.py).'
 )
 
 
 class InvalidLossError(MMRestError, RuntimeError):
-    """The loss became NaN or infinite."""
+    """A training loss is NaN or infinite."""
 
 
 class _LossCheck:
-    """Forward hook of a model that tells an :class:`InvalidLossHook` of losses which are not finite.
+    """Forward hook that reports invalid losses of a model to an :class:`InvalidLossHook`.
 
-    Pickled and copied as a hook that does nothing, so that a model can be saved as a whole while it trains.
+    It is pickled and copied as a hook without effect, so that a model can be pickled during training.
     """
 
     def __init__(self, hook: InvalidLossHook, runner: Runner) -> None:
@@ -43,7 +43,7 @@ class _LossCheck:
         if not model.training or kwargs.get('mode') != 'loss':
             return
         total, shown = model.parse_losses(losses)
-        # This waits for the device; mmengine does so for its log after every step in any case.
+        # Synchronizes with the device, which mmengine does anyway to log every step.
         if isinstance(total, Tensor) and not torch.isfinite(total).all():
             self.hook._stop(self.runner, shown)
 
@@ -52,7 +52,7 @@ class _LossCheck:
 
 
 class _NoCheck:
-    """Forward hook of a copied model, which does nothing."""
+    """Forward hook without effect, for copies of a model."""
 
     def __call__(self, *args: Any) -> None:
         pass
@@ -60,41 +60,44 @@ class _NoCheck:
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
-    """Stops training at a loss that is NaN or infinite, before the step that would carry it into the weights.
+    """Stop training at a NaN or infinite loss, before the optimizer step.
 
-    It looks at the loss as the model returns it. Gradients that overflow under the loss scaling of mixed
-    precision are another thing, and left to the scaler, which leaves out that step and goes on.
+    The loss is checked as the model returns it. Gradients that overflow due to loss scaling in mixed precision are
+    handled by the scaler, which skips the step.
 
-    Every process looks at its own loss. One that stops saves, under ``invalid_loss_iter_<n>`` in the work dir (with
-    ``_rank<r>`` after it in other processes than the first): a checkpoint with weights and optimizer as they were
-    before this step, and a JSON file with the losses, the images of the batch and the seeds of their augmentation.
+    Every process checks its own loss and saves two files ``invalid_loss_iter_<n>`` (with suffix ``_rank<r>`` in
+    processes other than the first) in the work dir: a checkpoint with the weights and the optimizer before this step,
+    and a JSON file with the losses, the images of the batch and the seeds of their augmentation.
+
+    Raises:
+        InvalidLossError: The loss is not finite.
     """
 
     _check: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Have the losses that the model returns checked."""
+        """Register the check on the model."""
         model = inner_model(runner.model)
         self._batch: Any = None
         self._batch_idx = 0
-        self.after_train(runner)  # an earlier training may have been stopped
+        self.after_train(runner)  # a previous training may have been interrupted
         if not hasattr(model, 'parse_losses'):
             runner.logger.warning(f'{type(model).__name__} has no parse_losses: its loss is not checked.')
             return
         self._check = model.register_forward_hook(_LossCheck(self, runner), with_kwargs=True)
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the model as it was."""
+        """Remove the check from the model."""
         if self._check is not None:
             self._check.remove()
             self._check = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Keep the batch at hand."""
+        """Keep a reference to the batch."""
         self._batch, self._batch_idx = data_batch, batch_idx
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Let go of the batch."""
+        """Release the batch."""
         self._batch = None
 
     def _stop(self, runner: Runner, losses: dict[str, Tensor]) -> None:
@@ -110,9 +113,10 @@ class InvalidLossHook(Hook):
             checkpoint = self._save(runner, name)
             saved += [checkpoint] if checkpoint else []
             batches = runner.train_dataloader.batch_sampler
-            known = isinstance(batches, SeededBatchSampler)
-            seeds = batches.sample_seeds(self._batch_idx, len(paths)) if known else None
-            facts = dict(
+            seeds = None
+            if isinstance(batches, SeededBatchSampler):
+                seeds = batches.sample_seeds(self._batch_idx, len(paths))
+            record = dict(
                 iteration=runner.iter + 1,
                 epoch=runner.epoch + 1,
                 rank=runner.rank,
@@ -121,25 +125,25 @@ class InvalidLossHook(Hook):
                 losses={key: str(value) for key, value in values.items()},
                 checkpoint=checkpoint,
             )
-            atomic_write(folder / f'{name}.json', json.dumps(facts, indent=2).encode())
+            atomic_write(folder / f'{name}.json', json.dumps(record, indent=2).encode())
             saved.append(str(folder / f'{name}.json'))
-            kept = 'Saved, as things were before this step: ' + ', '.join(saved)
-        except OSError as error:  # what happened is worth more than that a disk is full
-            kept = f'The state could not be saved: {error.filename}: {error.strerror or error}'
+            note = 'Saved the state before this step: ' + ', '.join(saved)
+        except OSError as error:  # report the invalid loss even if the disk is full
+            note = f'The state could not be saved: {error.filename}: {error.strerror or error}'
         shown = ', '.join(f'{key} = {values[key]}' for key in invalid)
         rank = f', process {runner.rank}' if runner.world_size > 1 else ''
         images = '\n'.join(f'  {path}' for path in paths) or '  (their paths are not in the batch)'
         raise InvalidLossError(
             f'The loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}'
-            f'{rank}): {shown}.\nImages of this batch:\n{images}\n{kept}.\n{ADVICE}'
+            f'{rank}): {shown}.\nImages of this batch:\n{images}\n{note}.\n{ADVICE}'
         )
 
     @staticmethod
     def _save(runner: Runner, name: str) -> str | None:
-        """Save a checkpoint from whichever process this is; None where the weights are spread over processes."""
+        """Save a checkpoint in this process and return its path; None if the weights are sharded."""
         if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
             return None
-        save = getattr(type(runner).save_checkpoint, '__wrapped__', None)  # the method, in every process
+        save = getattr(type(runner).save_checkpoint, '__wrapped__', None)  # without @master_only
         if save is None:
             return None
         save(
@@ -154,7 +158,7 @@ class InvalidLossHook(Hook):
 
 
 def _image_paths(batch: Any) -> list[str]:
-    """The image paths in a batch, whatever it is made of."""
+    """Return the image paths in a batch of nested containers."""
     if isinstance(batch, dict):
         found = [batch['img_path']] if isinstance(batch.get('img_path'), str) else []
         return found + [path for value in batch.values() for path in _image_paths(value)]

@@ -1,4 +1,4 @@
-"""Report of what a runner loads."""
+"""Report of checkpoints loaded by a runner."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ...checkpoints.loading import compare_state_dict, inner_model, unwrap_state_dict
-from ...checkpoints.safe import drop_python
+from ...checkpoints.safe import drop_meta_config
 
 
 @HOOKS.register_module()
 class LoadReportHook(Hook):
-    """Reports, when a runner loads a checkpoint, what of it fits the model; stops if next to nothing does.
+    """Log which keys of a loaded checkpoint match the model; raise if hardly any do.
 
-    It also unwraps files that keep their weights elsewhere than under ``state_dict``.
+    Checkpoints that store their weights under a key other than ``state_dict`` are unwrapped.
 
     Args:
-        testing (bool): Stop, too, if a head gets nothing. Default: False.
+        testing (bool): Raise as well if parameters of the model are missing. Default: False.
     """
 
-    # Before hooks that read checkpoint['state_dict'], such as EMAHook.
+    # Runs before hooks that read checkpoint['state_dict'], such as EMAHook.
     priority = 'VERY_HIGH'
 
     def __init__(self, testing: bool = False) -> None:
         self.testing = testing
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Called by mmengine between reading the file and filling the model."""
+        """Check a checkpoint before its weights are loaded into the model."""
         source = str(runner._load_from or 'the latest checkpoint')
-        drop_python(checkpoint)  # loaders that a project of one's own registers leave it
+        drop_meta_config(checkpoint)  # custom checkpoint loaders may keep it
         checkpoint['state_dict'] = unwrap_state_dict(checkpoint, source)
         compare_state_dict(inner_model(runner.model), checkpoint['state_dict'], source).check(self.testing)

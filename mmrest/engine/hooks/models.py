@@ -1,4 +1,4 @@
-"""Hooks for configs that are run by other projects' tools: a compiled backbone, and bfloat16 beside mmcv."""
+"""Hooks that modify the model: compiled backbone, and float32 for mmcv's operators in bfloat16 training."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ...checkpoints.loading import inner_model
 
 
 def keep_mmcv_in_float32(model: nn.Module) -> None:
-    """Let a detector train in bfloat16 though operators of mmcv have no kernels for it: these get float32.
+    """Run operators of mmcv in float32, for detectors that are trained in bfloat16.
 
-    They are RoIAlign in mmdet's RoI extractors, and focal loss and the suppression of boxes after its dense
-    heads. PyTorch's autocast does not know them. On a CPU some have none for float16 either.
+    RoIAlign, focal loss and NMS of mmcv have no bfloat16 kernels (on CPUs, some have no float16 kernels either), and
+    autocast does not cover them. Inputs of mmdet's RoI extractors and outputs of its dense heads are converted.
 
     Args:
-        model (nn.Module): Gets hooks at the modules' forward passes.
+        model (nn.Module): Detector; forward hooks are registered on its modules.
     """
     for module in model.modules():
-        names = {parent.__name__ for parent in type(module).__mro__}
+        names = {base.__name__ for base in type(module).__mro__}
         if 'BaseRoIExtractor' in names:
             module.register_forward_pre_hook(_widen_inputs)
         elif 'BaseDenseHead' in names:
             module.register_forward_hook(_widen_outputs)
 
 
-# Not lambdas: a model with hooks on it can be pickled.
+# Functions, since lambdas cannot be pickled with the model.
 def _widen_inputs(module: nn.Module, args: Any) -> Any:
     return _to_float32(args)
 
@@ -39,7 +39,7 @@ def _widen_outputs(module: nn.Module, args: Any, outputs: Any) -> Any:
 
 
 def _to_float32(value: Any) -> Any:
-    """A nest of tuples and lists with its bfloat16 tensors, on CPUs its float16 ones too, in float32."""
+    """Convert the bfloat16 tensors (on CPUs also float16) in nested tuples and lists to float32."""
     if isinstance(value, Tensor):
         lacking = value.dtype == torch.bfloat16 or value.dtype == torch.float16 and value.device.type == 'cpu'
         return value.float() if lacking else value
@@ -48,30 +48,30 @@ def _to_float32(value: Any) -> Any:
 
 @HOOKS.register_module()
 class CompileBackboneHook(Hook):
-    """Compiles a model's backbone with ``torch.compile`` when a run begins; necks, heads and losses stay as they are.
+    """Compile the backbone of a model with ``torch.compile`` at the start of a run.
 
-    mmengine's own ``compile=True`` compiles the whole training step, of which the heads are full of Python that
-    depends on the data. The backbone is compiled in place (``nn.Module.compile``): parameters keep their names, so
-    checkpoints are those of the model without this hook, either way.
+    mmengine's ``compile=True`` compiles the whole training step, including the data-dependent Python code of the
+    heads. Here the backbone alone is compiled in place (``nn.Module.compile``). Parameter names do not change, so
+    checkpoints are the same with and without this hook.
 
     Args:
-        module (str): Dotted name of the part to compile. Default: 'backbone'.
+        module (str): Dotted name of the module to compile. Default: 'backbone'.
         backend (str): As in :func:`torch.compile`. 'inductor' (default) needs a C++ compiler, on GPUs Triton.
         mode (str, optional): As in :func:`torch.compile`, for 'inductor': 'reduce-overhead' or 'max-autotune'.
-        dynamic (bool, optional): False (default): each size of images is compiled for itself, and from the
-            ninth on (``torch._dynamo.config.recompile_limit``) runs uncompiled. True: sizes are symbolic; None:
-            from the second on. Inductor of torch 2.13 fails at symbolic sizes on CPUs, with 'cannot determine
-            truth value of Relational'.
-        fullgraph (bool): Raise where the graph breaks instead of going on in Python. Default: False.
+        dynamic (bool, optional): False (default): compile each image size separately; from the ninth size on
+            (``torch._dynamo.config.recompile_limit``), run uncompiled. True: use symbolic sizes. None: use symbolic
+            sizes from the second size on. On CPUs, Inductor of torch 2.13 fails with symbolic sizes ('cannot
+            determine truth value of Relational').
+        fullgraph (bool): Raise an error at graph breaks. Default: False.
 
     Raises:
-        ValueError: When the run begins: the model has no such part.
+        ValueError: The model has no such module; raised at the start of a run.
 
     Examples:
         >>> custom_hooks = [dict(type='CompileBackboneHook')]
     """
 
-    # After hooks that copy the model, such as EMAHook: copies are not compiled.
+    # Runs after hooks that copy the model, such as EMAHook; copies are not compiled.
     priority = 'LOW'
 
     def __init__(
@@ -90,7 +90,7 @@ class CompileBackboneHook(Hook):
         self._compile(runner)
 
     def before_val(self, runner: Any) -> None:
-        """Compile where a run only validates."""
+        """Compile before validation, if the run does not train."""
         self._compile(runner)
 
     def before_test(self, runner: Any) -> None:
@@ -100,29 +100,28 @@ class CompileBackboneHook(Hook):
     def _compile(self, runner: Any) -> None:
         model = inner_model(runner.model)
         try:
-            part = model.get_submodule(self.module)
+            module = model.get_submodule(self.module)
         except AttributeError:
             names = ', '.join(name for name, _ in model.named_children())
             raise ValueError(
-                f'CompileBackboneHook: {type(model).__name__} has no {self.module}; its parts are {names}.'
+                f'CompileBackboneHook: {type(model).__name__} has no {self.module}; its modules are {names}.'
             ) from None
-        if part._compiled_call_impl is None:  # not again when a training run validates
-            part.compile(**self.options)
-            runner.logger.info(f'{self.module} is compiled by {self.options["backend"]}; the first steps take longer.')
+        if module._compiled_call_impl is None:  # compiled already when a training run validates
+            module.compile(**self.options)
+            runner.logger.info(f'Compiling {self.module} with {self.options["backend"]}; the first steps take longer.')
 
 
 @HOOKS.register_module()
 class KeepMMCVInFloat32Hook(Hook):
-    """Lets a detector train in bfloat16 where operators of mmcv have no kernels for it.
+    """Run operators of mmcv in float32 during training in bfloat16, see :func:`keep_mmcv_in_float32`.
 
-    They are given float32, see :func:`keep_mmcv_in_float32`. The tools of this package do so
-    themselves; with those of mmdet, name this hook beside ``optim_wrapper=dict(type='AmpOptimWrapper',
-    dtype='bfloat16')``.
+    The tools of this package do this automatically. With mmdet's tools, use this hook together with
+    ``optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')``.
 
     Examples:
         >>> custom_hooks = [dict(type='KeepMMCVInFloat32Hook')]
     """
 
     def before_train(self, runner: Any) -> None:
-        """Set the model up; validation and testing are not in bfloat16."""
+        """Set up the model; validation and testing are not in bfloat16."""
         keep_mmcv_in_float32(inner_model(runner.model))

@@ -1,4 +1,4 @@
-"""Validation of data pipelines that change during a run."""
+"""Validation of data pipelines that are replaced during training."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ...datasets.validation import validate_dataset
 
 
 class ValidatePipelineHook(Hook):
-    """Validate a pipeline that another hook puts in between epochs, as mmdet's ``PipelineSwitchHook`` does."""
+    """Validate the pipeline again after hooks such as mmdet's ``PipelineSwitchHook`` have replaced it."""
 
-    priority = 'VERY_LOW'  # after that hook, and still before worker processes get the dataset
+    priority = 'VERY_LOW'  # after that hook, but before worker processes are started
 
     def before_train_epoch(self, runner: Runner) -> None:
         validate_dataset(runner.train_dataloader.dataset)

@@ -1,4 +1,4 @@
-"""Random states and places in the data of a run that can be resumed; see :mod:`mmrest.engine.seeding`."""
+"""Random states and data position of a resumed run, see :mod:`mmrest.engine.seeding`."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from torch.utils.data import DataLoader
 from ..seeding import EPOCH, MODEL, SeededBatchSampler, derive_seed, set_random_state
 
 
-class _Iterator:
-    """What an iteration-based loop takes its batches from: the first ``skip`` times, nothing."""
+class _SkippingIterator:
+    """Data loader iterator for an iteration-based loop that returns None for the first ``skip`` batches."""
 
     def __init__(self, loader: DataLoader, skip: int) -> None:
         self._iterator = iter(loader)
         self._skip = skip
 
     def __next__(self) -> Any:
-        if self._skip:  # mmengine's loop asks for the batches before the one that it resumes at
+        if self._skip:  # mmengine's loop fetches all batches before the position that it resumes at
             self._skip -= 1
             return None
         return next(self._iterator)
 
     def skip_iter(self, num_iters: int) -> None:
-        """Pass over batches, as the loop of OneDL's fork of mmengine does instead of asking for each."""
+        """Skip batches; called by the loop of OneDL's fork of mmengine."""
         for _ in range(num_iters):
             next(self)
 
 
 class RandomStateHook(Hook):
-    """Makes the random state before every step of training a function of seed, rank and position.
+    """Set the random state before every training step, derived from seed, rank and position.
 
-    It also takes an iteration-based loop to the batch that it resumes at, without loading those before it.
+    It also makes a resumed iteration-based loop continue at its batch without loading the previous ones.
     """
 
-    # Before hooks that use random numbers.
+    # Runs before hooks that use random numbers.
     priority = 'HIGHEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Go to the batch that the run resumes at."""
+        """Seek to the batch that the run resumes at."""
         loop, batches = runner.train_loop, self._batches(runner)
         if batches is None:
             return
-        batches.seed = runner.seed  # a run that is resumed may have taken it over
+        batches.seed = runner.seed  # resuming may have changed it
         if batches.endless and loop.iter > 0:
-            # Workers that load ahead from the beginning end with the last reference to their iterator.
+            # Deleting all references to the iterator stops the workers, which prefetch from the first batch.
             loop.dataloader_iterator = loop.dataloader._iterator = None
             batches.seek(loop.iter)
-            # A loop of OneDL's fork can be told not to ask for the batches before; what follows is the same.
+            # With this option of OneDL's fork, the loop does not fetch the previous batches.
             skip = 0 if getattr(loop, 'fast_forward_on_resume', False) else loop.iter
-            loop.dataloader_iterator = _Iterator(loop.dataloader, skip)
+            loop.dataloader_iterator = _SkippingIterator(loop.dataloader, skip)
             runner.logger.log(
-                logging.INFO, f'Going on with batch {loop.iter + 1} of the data; those before it are not loaded again.'
+                logging.INFO, f'Continuing with batch {loop.iter + 1} of the data; previous batches are not loaded.'
             )
         elif batches.endless:
-            batches.settle()
+            batches.disable_seek()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Fix what the order of the data may be drawn from."""
+        """Set the random state of the epoch, which may determine the order of the data."""
         batches = self._batches(runner)
         if batches is not None and not batches.endless:
             batches.epoch = runner.epoch
         set_random_state(derive_seed(EPOCH, runner.seed, runner.rank, runner.epoch), devices=True)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Fix the random state of the model."""
+        """Set the random state of the model."""
         set_random_state(derive_seed(MODEL, runner.seed, runner.rank, runner.iter), devices=True)
 
     @staticmethod

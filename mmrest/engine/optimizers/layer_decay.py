@@ -1,4 +1,4 @@
-"""Learning rates that fall towards the input, for fine-tuning."""
+"""Layer-wise learning rate decay."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from torch import nn
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Multiplies the learning rate of a parameter by ``layer_decay_rate`` for each step up to the last depth.
+    """Optimizer wrapper constructor with learning rate decay by depth.
 
-    The depth is asked of the model's parts that have ``get_layer_depth(name, prefix) -> (depth, number
-    of depths)``, as backbones of this package and of mmpretrain do. What is at the last depth, and everything
-    outside of such parts, keeps the learning rate. ResT and ResTv2 count stages, so stage 4 is one step
-    below the heads and the stem five: the stage-wise decay of the ResTv2 recipes. (mmseg's constructor for
-    ConvNeXt counts by a list of model names, puts all embeddings at depth 0 and takes weight decay off every
-    vector; here ``paramwise_cfg`` decides on weight decay.)
+    The learning rate of a parameter is multiplied by ``layer_decay_rate ** (num_depths - 1 - depth)``. The depth is
+    given by modules with ``get_layer_depth(name, prefix) -> (depth, num_depths)``, such as the backbones of this
+    package and of mmpretrain. Parameters outside of such modules keep the learning rate. ResT and ResTv2 count
+    stages, as in the stage-wise decay of the ResTv2 recipes: stage 4 is one step below the heads, the stem five.
+    Unlike mmseg's constructor for ConvNeXt, weight decay is controlled by ``paramwise_cfg`` alone.
 
-    ``paramwise_cfg`` takes ``layer_decay_rate`` beside everything that mmengine's default constructor
-    takes; ``lr_mult`` of ``custom_keys`` and the decay multiply. Param groups carry the factor as ``lr_scale``.
+    ``paramwise_cfg`` takes ``layer_decay_rate`` and all settings of mmengine's default constructor; ``lr_mult`` of
+    ``custom_keys`` is multiplied with the decay. Parameter groups store the factor as ``lr_scale``.
 
     Raises:
-        ValueError: ``layer_decay_rate`` is missing or not in (0, 1], there is no learning rate to
-            multiply, or no part of the model has ``get_layer_depth``.
+        ValueError: ``layer_decay_rate`` is missing or not in (0, 1], the optimizer has no learning rate, or no module
+            has ``get_layer_depth``.
 
     Examples:
         >>> optim_wrapper = dict(
@@ -47,28 +46,30 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().add_params(params, module, prefix, is_dcn_module)
         if prefix:
             return
-        # The model as a whole: its children have added their groups by now.
+        # Called for the whole model, after its children have added their groups.
         scales = self._scales(module)
         for group in params:
             group['lr_scale'] = scales[id(group['params'][0])]
             group['lr'] = group.get('lr', self.base_lr) * group['lr_scale']
 
     def _scales(self, model: nn.Module) -> dict[int, float]:
-        """Factor of the learning rate of every parameter, by the parameter's id."""
-        # Not the model itself: that of mmpretrain only hands the question on to its backbone. Parts come
-        # before what is inside them, so the innermost one decides.
-        parts = [
-            (f'{name}.', part) for name, part in model.named_modules() if name and hasattr(part, 'get_layer_depth')
+        """Return the learning rate factor of every parameter, by its id."""
+        # Skip the model itself, which in mmpretrain delegates to its backbone. Inner modules come last and override
+        # the modules around them.
+        modules = [
+            (f'{name}.', module)
+            for name, module in model.named_modules()
+            if name and hasattr(module, 'get_layer_depth')
         ]
-        if not parts:
+        if not modules:
             raise ValueError(
                 'Layer decay needs a model with a part that has get_layer_depth, such as the backbones '
                 f'of mmrest or mmpretrain; {type(model).__name__} has none.'
             )
         rate = self.paramwise_cfg['layer_decay_rate']
         scales = {id(param): 1.0 for param in model.parameters()}
-        for prefix, part in parts:
-            for name, param in part.named_parameters():
-                depth, num_depths = part.get_layer_depth(prefix + name, prefix)
+        for prefix, module in modules:
+            for name, param in module.named_parameters():
+                depth, num_depths = module.get_layer_depth(prefix + name, prefix)
                 scales[id(param)] = rate ** (num_depths - 1 - depth)
         return scales

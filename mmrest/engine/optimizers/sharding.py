@@ -1,4 +1,4 @@
-"""Which parts of a model are spread over processes by themselves."""
+"""Auto-wrap policy for FullyShardedDataParallel."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ...layers import TransformerBlock
 
 @FUNCTIONS.register_module()
 def wrap_transformer_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """A policy for FullyShardedDataParallel: every block of a backbone of this package is a unit, the rest is one.
+    """Wrap every transformer block of a backbone in an FSDP unit of its own; the rest of the model is one unit.
 
-    Heads of detectors cannot be units: what is called of them is ``loss`` or ``predict``, and FSDP gathers the
-    parameters of a unit when its ``forward`` is called.
+    Heads of detectors cannot be units: runners call their ``loss`` or ``predict``, but FSDP gathers the parameters of
+    a unit in ``forward``.
 
     Args:
-        module (nn.Module): A part of the model.
-        recurse (bool): Asked whether to look into it, rather than whether it is a unit.
-        nonwrapped_numel (int): Its parameters outside of units; of no importance here.
+        module (nn.Module): Module of the model.
+        recurse (bool): True if FSDP asks to recurse into the module, False if it asks to wrap it.
+        nonwrapped_numel (int): Number of its parameters outside of units; not used.
     """
     return recurse or isinstance(module, TransformerBlock)

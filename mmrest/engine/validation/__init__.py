@@ -1,4 +1,4 @@
-"""Checks of a config before anything is built from it: each mistake is one sentence."""
+"""Validation of a config before anything is built from it."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from mmengine.logging import print_log
 
 from ..errors import UsageError
 from .backends import find_missing_backends
-from .keys import find_ignored_keys, find_near_names, find_unknown_keys
-from .preprocessors import find_preprocessor_faults
-from .weights import find_unreachable_files
-from .workers import drop_worker_settings, find_loader_faults
+from .keys import find_ignored_keys, find_misspelled_names, find_unknown_keys
+from .preprocessors import find_preprocessor_errors
+from .weights import find_unavailable_weights
+from .workers import drop_worker_settings, find_loader_errors
 
 __all__ = ['check_downloads', 'drop_worker_settings', 'validate']
 
 
 def validate(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
-    """Check what a config says about loops, hooks, optimizer, data loaders, preprocessing and logging.
+    """Validate loops, hooks, optimizer, data loaders, preprocessing and logging of a config.
 
-    Nothing is built and no file is opened; see :func:`check_downloads` for weights.
+    Nothing is built and no file is opened. For weights, see :func:`check_downloads`.
 
     Args:
-        cfg (Config): Whole config; stays as it is.
-        phases (tuple[str]): Which of 'train', 'val' and 'test' are going to run; parts of others are not looked at.
+        cfg (Config): Full config; not changed.
+        phases (tuple[str]): Subset of 'train', 'val' and 'test' to validate.
 
     Raises:
-        UsageError: Something in it cannot work or would be ignored; a line for each mistake, with its dotted path.
+        UsageError: A setting is invalid or would be ignored; one line per error, with its dotted path.
     """
-    for warning in [*find_near_names(cfg), *find_ignored_keys(cfg, phases)]:
+    for warning in [*find_misspelled_names(cfg), *find_ignored_keys(cfg, phases)]:
         print_log(warning, logger='current', level=logging.WARNING)
-    faults = [
+    errors = [
         *find_unknown_keys(cfg, phases),
-        *find_loader_faults(cfg, phases),
-        *find_preprocessor_faults(cfg),
+        *find_loader_errors(cfg, phases),
+        *find_preprocessor_errors(cfg),
         *find_missing_backends(cfg),
     ]
-    if faults:
-        raise UsageError('\n'.join(dict.fromkeys(faults)))
+    if errors:
+        raise UsageError('\n'.join(dict.fromkeys(errors)))
 
 
 def check_downloads(cfg: Config, train: bool = True) -> None:
-    """Download the weights that a config names by URL; what is there from before is not downloaded again.
+    """Download the weights that a config refers to by URL, unless they are cached.
 
     Args:
-        cfg (Config): Whole config.
-        train (bool): The model is going to be trained, which starts with the weights of its ``init_cfg``.
+        cfg (Config): Full config.
+        train (bool): Include the weights of ``init_cfg``, which only training loads.
 
     Raises:
-        UsageError: Some cannot be had; a line for each, with its dotted path and what to do.
+        UsageError: Weights cannot be downloaded; one line for each, with its dotted path.
     """
-    faults = find_unreachable_files(cfg, train)
-    if faults:
-        raise UsageError('\n'.join(faults))
+    errors = find_unavailable_weights(cfg, train)
+    if errors:
+        raise UsageError('\n'.join(errors))

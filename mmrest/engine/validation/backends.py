@@ -1,4 +1,4 @@
-"""Backends of visualizers whose package is not installed."""
+"""Validation of visualizer backends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.registry import VISBACKENDS
 
 from .signatures import find_class
 
-# Backends of mmengine: the modules that they import, and the packages to install for them.
+# Modules that mmengine's backends import, and the packages that provide them.
 PACKAGES = dict(
     TensorboardVisBackend=dict(tensorboard='tensorboard'),
     WandbVisBackend=dict(wandb='wandb'),
@@ -24,21 +24,21 @@ PACKAGES = dict(
 
 
 def find_missing_backends(cfg: Config) -> list[str]:
-    """Return a sentence for each backend of the config's visualizer whose package is not installed.
+    """Return an error for each visualizer backend whose package is not installed.
 
-    Names that are not registered are for :mod:`.keys`.
+    Unregistered names are found by :mod:`.keys`.
     """
     visualizer = cfg.get('visualizer')
     backends = visualizer.get('vis_backends') if isinstance(visualizer, dict) else None
-    faults = []
-    texts = [
+    errors = []
+    strings = [
         backend
         for backend in (backends if isinstance(backends, (list, tuple)) else [backends])
         if isinstance(backend, str)
     ]
-    if texts:  # what the command line makes of a list of dicts
-        faults.append(
-            f'visualizer.vis_backends holds the text {texts[0]!r} in place of a dict. Write '
+    if strings:  # a list of dicts on the command line is parsed as strings
+        errors.append(
+            f'visualizer.vis_backends contains the string {strings[0]!r} instead of a dict. Write '
             "vis_backends=[dict(type='...')] in the config, or --cfg-options "
             'visualizer.vis_backends.0.type=...'
         )
@@ -48,18 +48,18 @@ def find_missing_backends(cfg: Config) -> list[str]:
             if missing:
                 kind = backend['type'] if isinstance(backend['type'], str) else backend['type'].__name__
                 packages = ' '.join(missing)
-                faults.append(
+                errors.append(
                     f'visualizer.vis_backends has {kind}, which needs {" and ".join(missing)}, not '
-                    f'installed here: pip install {packages}, or take it out and keep '
+                    f'installed here: pip install {packages}, or remove the backend and use '
                     "vis_backends=[dict(type='LocalVisBackend')]."
                 )
-    return faults
+    return errors
 
 
 def _missing_packages(kind: Any, scope: str | None) -> list[str]:
     try:
         found = find_class(VISBACKENDS, kind, scope)
-    except ImportError:  # left to the runner, which says what is missing
+    except ImportError:  # reported by the runner
         return []
     for base in inspect.getmro(found) if inspect.isclass(found) else ():
         if base.__name__ in PACKAGES:

@@ -1,4 +1,4 @@
-"""Keys of a config that nothing reads, most often typing errors."""
+"""Validation of config keys: unknown and misspelled ones."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
-from .optimizers import find_ignored_settings, find_optimizer_faults
-from .signatures import arguments, find_class, ignored, nearest, unknown, unregistered
+from .optimizers import find_ignored_settings, find_optimizer_errors
+from .signatures import (
+    closest_match,
+    describe_ignored,
+    describe_unknown,
+    describe_unregistered,
+    find_class,
+    get_parameters,
+)
 
-# Hooks that mmengine's runner has without being told, and one that every config of the family adds.
+# Default hooks of mmengine's runner, and 'visualization', which all OpenMMLab configs add.
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
-# What mmengine gives a loop, and a config does not.
-GIVEN_TO_LOOPS = ('runner', 'dataloader', 'evaluator')
-# What mmengine takes out of a data loader's config before torch's DataLoader gets the rest.
-OF_LOADERS = ('sampler', 'batch_sampler', 'num_batch_per_epoch', 'disable_subprocess_warning')
-ENVIRONMENT = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
-SCALING = {'enable', 'base_batch_size'}
-# Top-level names that this package or mmengine's runner reads beside the arguments of the runner.
+# Arguments that the runner passes to a loop.
+LOOP_ARGUMENTS = ('runner', 'dataloader', 'evaluator')
+# Keys of a data loader that mmengine reads itself.
+LOADER_KEYS = ('sampler', 'batch_sampler', 'num_batch_per_epoch', 'disable_subprocess_warning')
+ENV_CFG_KEYS = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}
+AUTO_SCALE_LR_KEYS = {'enable', 'base_batch_size'}
+# Top-level variables that are read in addition to the arguments of the runner.
 OTHER_NAMES = (
     'custom_imports',
     'model_wrapper_cfg',
@@ -45,21 +52,21 @@ OTHER_NAMES = (
     'tta_model',
     'tta_pipeline',
 )
-# Variables that configs of the family set for themselves and that look like such names.
+# Variables of OpenMMLab configs that look similar to these names.
 VARIABLES = ('train_pipeline', 'val_pipeline', 'test_pipeline', 'train_dataset', 'val_dataset', 'test_dataset')
 
 
 @dataclass
 class _Part:
-    """A part of a config with the class that it is for.
+    """Config of an object to build.
 
     Args:
-        path (str): Dotted.
-        config (dict): Its keys are looked at.
-        registry (Registry): Of the class that ``type`` names.
-        default (str): What it is without a ``type``; '' where it has to have one.
-        extra (tuple[str]): Keys that others than the class read.
-        given (tuple[str]): Arguments of the class that a config does not set.
+        path (str): Dotted path.
+        config (dict): Config to validate.
+        registry (Registry): Registry of its ``type``.
+        default (str): Default ``type``; empty if required.
+        extra (tuple[str]): Additional keys that are read elsewhere.
+        given (tuple[str]): Arguments of the class that mmengine passes.
     """
 
     path: str
@@ -71,56 +78,56 @@ class _Part:
 
 
 def find_unknown_keys(cfg: Config, phases: tuple[str, ...]) -> list[str]:
-    """Return a sentence for each key of a config's parts that nothing reads, and each type that is not registered."""
+    """Return an error for each unknown key and each unregistered type in the parts of a config."""
     scope = cfg.get('default_scope')
-    faults = []
+    errors = []
     if 'train' in phases:
-        faults += _find_loop_faults(cfg.get('train_cfg'))
-        faults += find_optimizer_faults(cfg.get('optim_wrapper'), scope)
-    faults += _find_hook_faults(cfg.get('default_hooks'))
+        errors += _find_loop_errors(cfg.get('train_cfg'))
+        errors += find_optimizer_errors(cfg.get('optim_wrapper'), scope)
+    errors += _find_hook_errors(cfg.get('default_hooks'))
     for part in [*_loops(cfg, phases), *_hooks(cfg), *_others(cfg, phases)]:
-        faults += _check_part(part, scope)
+        errors += _check_part(part, scope)
     for phase in phases:
-        faults += _check_call(f'{phase}_dataloader', cfg.get(f'{phase}_dataloader'), DataLoader, OF_LOADERS)
-    return faults + _find_environment_faults(cfg)
+        errors += _check_call(f'{phase}_dataloader', cfg.get(f'{phase}_dataloader'), DataLoader, LOADER_KEYS)
+    return errors + _find_environment_errors(cfg)
 
 
-def find_near_names(cfg: Config) -> list[str]:
-    """Return a sentence for each top-level name that looks like a misspelled one of those that a runner reads."""
+def find_misspelled_names(cfg: Config) -> list[str]:
+    """Return a warning for each top-level variable that looks like a misspelled name."""
     known = {*inspect.signature(Runner.__init__).parameters, *OTHER_NAMES} - {'self', 'cfg'}
     warnings = []
     for name, value in cfg.items():
         own = name in known or name in VARIABLES or not isinstance(value, (dict, list))
-        near = None if own else nearest(name, known, cutoff=0.88)
-        if near:
-            beside = f'; {near} of this config counts' if near in cfg else ''
-            warnings.append(f'Nothing reads {name} of the config{beside}. Did you mean {near}?')
+        close = None if own else closest_match(name, known, cutoff=0.88)
+        if close:
+            note = f'; {close} of this config is used' if close in cfg else ''
+            warnings.append(f'Nothing reads {name} of the config{note}. Did you mean {close}?')
     return warnings
 
 
 def find_ignored_keys(cfg: Config, phases: tuple[str, ...]) -> list[str]:
-    """Return a sentence for each key that nothing reads, and that may be meant for something else."""
+    """Return a warning for each key that nothing reads and that does not look misspelled."""
     warnings = [
-        *ignored('env_cfg', cfg.get('env_cfg'), ENVIRONMENT, 'mmengine'),
-        *ignored('auto_scale_lr', cfg.get('auto_scale_lr'), SCALING, 'mmengine'),
+        *describe_ignored('env_cfg', cfg.get('env_cfg'), ENV_CFG_KEYS, 'mmengine'),
+        *describe_ignored('auto_scale_lr', cfg.get('auto_scale_lr'), AUTO_SCALE_LR_KEYS, 'mmengine'),
     ]
     if 'train' in phases:
         warnings += find_ignored_settings(cfg.get('optim_wrapper'), cfg.get('default_scope'))
     return warnings
 
 
-def _find_loop_faults(loop: Any) -> list[str]:
-    """Return a sentence if a config of a training loop does not say which kind it is."""
+def _find_loop_errors(loop: Any) -> list[str]:
+    """Return an error if the type of the training loop is missing or given twice."""
     if not isinstance(loop, dict):
         return []
     if 'type' in loop and 'by_epoch' in loop:
-        return ['train_cfg has both type and by_epoch: take one of them out.']
+        return ['train_cfg has both type and by_epoch: remove one of them.']
     if 'type' not in loop and 'by_epoch' not in loop:
-        near = next((key for key in loop if nearest(key, ('type', 'by_epoch'))), None)
-        said = f' {near} is none of these.' if near else ''
+        misspelled = next((key for key in loop if closest_match(key, ('type', 'by_epoch'))), None)
+        note = f' {misspelled} is neither type nor by_epoch.' if misspelled else ''
         return [
-            f'train_cfg does not say which loop to use: set train_cfg.type=EpochBasedTrainLoop with max_epochs, or '
-            f'IterBasedTrainLoop with max_iters.{said}'
+            f'train_cfg has no loop type: set train_cfg.type=EpochBasedTrainLoop with max_epochs, or '
+            f'IterBasedTrainLoop with max_iters.{note}'
         ]
     return []
 
@@ -132,7 +139,7 @@ def _loops(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
         if phase == 'train' and isinstance(loop, dict) and 'by_epoch' in loop:
             default = 'EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop'
         if isinstance(loop, dict) and (default or 'type' in loop):
-            yield _Part(f'{phase}_cfg', loop, LOOPS, default, ('by_epoch',) if phase == 'train' else (), GIVEN_TO_LOOPS)
+            yield _Part(f'{phase}_cfg', loop, LOOPS, default, ('by_epoch',) if phase == 'train' else (), LOOP_ARGUMENTS)
 
 
 def _hooks(cfg: Config) -> Iterator[_Part]:
@@ -145,28 +152,28 @@ def _hooks(cfg: Config) -> Iterator[_Part]:
             yield _Part(path, hook, HOOKS, extra=('priority',))
 
 
-def _find_hook_faults(hooks: Any) -> list[str]:
-    """Return a sentence for each name among the default hooks that is almost that of one which is not there."""
-    faults = []
+def _find_hook_errors(hooks: Any) -> list[str]:
+    """Return an error for each misspelled name of a default hook."""
+    errors = []
     for name in hooks if isinstance(hooks, dict) else ():
-        near = nearest(name, DEFAULT_HOOKS, cutoff=0.8) if name not in DEFAULT_HOOKS else None
-        if near and (near not in hooks or not isinstance(hooks[name], dict) or 'type' not in hooks[name]):
-            faults.append(
-                f'default_hooks.{name} is no hook that mmengine has by default, which would be run with its '
-                f'own settings beside it. Did you mean {near}?'
+        close = closest_match(name, DEFAULT_HOOKS, cutoff=0.8) if name not in DEFAULT_HOOKS else None
+        if close and (close not in hooks or not isinstance(hooks[name], dict) or 'type' not in hooks[name]):
+            errors.append(
+                f'default_hooks.{name} is not a default hook of mmengine, which would run {close} with its default '
+                f'settings in addition. Did you mean {close}?'
             )
-    return faults
+    return errors
 
 
 def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
-    """Yield schedulers, evaluators, and what is for the log."""
+    """Yield the parameter schedulers, evaluators, log processor and visualizer."""
     schedulers = cfg.get('param_scheduler') if 'train' in phases else None
     for path, scheduler in _numbered('param_scheduler', schedulers):
         yield _Part(path, scheduler, PARAM_SCHEDULERS, extra=('convert_to_iter_based',), given=('optimizer',))
     for phase in phases:
         for path, evaluator in _numbered(f'{phase}_evaluator', cfg.get(f'{phase}_evaluator')):
-            together = 'metrics' in evaluator and _is_evaluator(evaluator.get('type', 'Evaluator'), cfg)
-            yield _Part(path, evaluator, EVALUATOR if together else METRICS, 'Evaluator' if together else '')
+            is_wrapper = 'metrics' in evaluator and _is_evaluator(evaluator.get('type', 'Evaluator'), cfg)
+            yield _Part(path, evaluator, EVALUATOR if is_wrapper else METRICS, 'Evaluator' if is_wrapper else '')
     if isinstance(cfg.get('log_processor'), dict):
         yield _Part('log_processor', cfg.log_processor, LOG_PROCESSORS, 'LogProcessor')
     visualizer = cfg.get('visualizer')
@@ -177,18 +184,18 @@ def _others(cfg: Config, phases: tuple[str, ...]) -> Iterator[_Part]:
 
 
 def _is_evaluator(kind: Any, cfg: Config) -> bool:
-    """Tell a wrapper around metrics from a metric whose key ``metric`` is misspelled."""
+    """Return True for a wrapper of metrics, False for a metric whose key ``metric`` is misspelled."""
     try:
         return find_class(EVALUATOR, kind, cfg.get('default_scope')) is not None
-    except ImportError:  # the runner says what is missing when it builds it
+    except ImportError:  # reported by the runner
         return True
 
 
 def _numbered(path: str, value: Any) -> Iterator[tuple[str, dict]]:
-    """Yield a config, or those in a list of them, with paths."""
+    """Yield a config, or each config in a list, with its dotted path."""
     if isinstance(value, dict):
         if 'type' not in value and value and all(isinstance(each, (dict, list)) for each in value.values()):
-            for name, each in value.items():  # for several optimizers
+            for name, each in value.items():  # several optimizers
                 if name != 'metrics':
                     yield from _numbered(f'{path}.{name}', each)
             return
@@ -201,41 +208,42 @@ def _numbered(path: str, value: Any) -> Iterator[tuple[str, dict]]:
 def _check_part(part: _Part, scope: str | None) -> list[str]:
     kind = part.config.get('type', part.default)
     if not kind:
-        return [f'{part.path} has no type, and so says nothing about what to build.']
+        return [f'{part.path} has no type.']
     try:
         found = find_class(part.registry, kind, scope)
         if found is None:
-            return [unregistered(f'{part.path}.type', kind, part.registry, scope)]
-        names, others = arguments(found)
-        if others and getattr(found, '__name__', '') == 'EMAHook':
+            return [describe_unregistered(f'{part.path}.type', kind, part.registry, scope)]
+        names, has_kwargs = get_parameters(found)
+        if has_kwargs and getattr(found, '__name__', '') == 'EMAHook':  # passes them on to the averaged model
             average = find_class(MODELS, part.config.get('ema_type', 'ExponentialMovingAverage'), scope)
-            more, others = arguments(average) if average else (set(), True)
+            more, has_kwargs = get_parameters(average) if average else (set(), True)
             names |= more
-    except ImportError:  # the runner says what is missing when it builds the part
+    except ImportError:  # reported by the runner
         return []
-    return unknown(part.path, part.config, names - set(part.given), others, found.__name__, part.extra)
+    return describe_unknown(part.path, part.config, names - set(part.given), has_kwargs, found.__name__, part.extra)
 
 
 def _check_call(
     path: str, config: Any, function: Callable, extra: tuple[str, ...] = (), given: tuple[str, ...] = ()
 ) -> list[str]:
-    """Return a sentence for each key that a function of mmengine or torch would be called with and does not take."""
+    """Return an error for each key of a config that a function of mmengine or torch does not accept."""
     if not isinstance(config, dict):
         return []
-    names, others = arguments(function)
-    return unknown(path, config, names - {'self', *given}, others, function.__name__, extra)
+    names, has_kwargs = get_parameters(function)
+    return describe_unknown(path, config, names - {'self', *given}, has_kwargs, function.__name__, extra)
 
 
-def _find_environment_faults(cfg: Config) -> list[str]:
-    environment = cfg.get('env_cfg')
-    faults = []
-    if isinstance(environment, dict):
-        faults += unknown('env_cfg', environment, ENVIRONMENT, True, 'mmengine')
-        faults += _check_call('env_cfg.mp_cfg', environment.get('mp_cfg'), set_multi_processing, given=('distributed',))
-        names = arguments(init_dist)[0] | arguments(init_process_group)[0] | {'port'}
-        if isinstance(environment.get('dist_cfg'), dict):
-            faults += unknown('env_cfg.dist_cfg', environment['dist_cfg'], names - {'launcher'}, False, 'init_dist')
-    faults += _check_call('randomness', cfg.get('randomness'), Runner.set_randomness)
+def _find_environment_errors(cfg: Config) -> list[str]:
+    env_cfg = cfg.get('env_cfg')
+    errors = []
+    if isinstance(env_cfg, dict):
+        errors += describe_unknown('env_cfg', env_cfg, ENV_CFG_KEYS, True, 'mmengine')
+        errors += _check_call('env_cfg.mp_cfg', env_cfg.get('mp_cfg'), set_multi_processing, given=('distributed',))
+        names = get_parameters(init_dist)[0] | get_parameters(init_process_group)[0] | {'port'}
+        dist_cfg = env_cfg.get('dist_cfg')
+        if isinstance(dist_cfg, dict):
+            errors += describe_unknown('env_cfg.dist_cfg', dist_cfg, names - {'launcher'}, False, 'init_dist')
+    errors += _check_call('randomness', cfg.get('randomness'), Runner.set_randomness)
     if isinstance(cfg.get('auto_scale_lr'), dict):
-        faults += unknown('auto_scale_lr', cfg.auto_scale_lr, SCALING, True, 'mmengine')
-    return faults
+        errors += describe_unknown('auto_scale_lr', cfg.auto_scale_lr, AUTO_SCALE_LR_KEYS, True, 'mmengine')
+    return errors

@@ -1,4 +1,4 @@
-"""Numbers that images are normalized with, beside the channels of the model."""
+"""Validation of image normalization against the input channels of the model."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from mmengine.config import Config
 from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 
-from ..machine import nested_dicts
+from ..devices import nested_dicts
 from .signatures import find_class
 
 PAIRS = (('mean', 'std'), ('second_mean', 'second_std'))
 IN_CHANNELS = ('in_channels', 'in_chans')
 
 
-def find_preprocessor_faults(cfg: Config) -> list[str]:
-    """Return a sentence for each mean and std of a data preprocessor that images cannot be normalized with."""
-    faults = []
+def find_preprocessor_errors(cfg: Config) -> list[str]:
+    """Return an error for each invalid mean and std of a data preprocessor."""
+    errors = []
     for path, part, channels in _preprocessors(cfg):
         for mean_key, std_key in PAIRS:
             mean, std = part.get(mean_key), part.get(std_key)
             names = f'{path}.{mean_key}', f'{path}.{std_key}'
             if (mean is None) != (std is None):
                 given, absent = names if std is None else names[::-1]
-                faults.append(f'{given} is set and {absent} is not: set both, or neither.')
+                errors.append(f'{given} is set and {absent} is not: set both, or neither.')
             elif isinstance(mean, (list, tuple)) and isinstance(std, (list, tuple)):
-                faults += _compare(names, mean, std, channels, _only_gray_or_color(part, cfg.get('default_scope')))
-    return faults
+                errors += _compare(names, mean, std, channels, _only_gray_or_color(part, cfg.get('default_scope')))
+    return errors
 
 
 def _compare(names: tuple[str, str], mean: Any, std: Any, channels: int | None, gray_or_color: bool) -> list[str]:
@@ -39,8 +39,8 @@ def _compare(names: tuple[str, str], mean: Any, std: Any, channels: int | None, 
             return [f'{name} must be numbers, got {values!r}.']
     if not all(std):
         return [
-            f'{names[1]} has a 0 among its values {list(std)!r}, and images are divided by them: set the standard '
-            'deviation of each channel, or 1 where it is to be left as it is.'
+            f'{names[1]} contains a 0: {list(std)!r}. Images are divided by these values: set the standard '
+            'deviation of each channel, or 1 for no scaling.'
         ]
     fitting = (
         f"{channels} values, one for each channel of the model's input"
@@ -67,12 +67,12 @@ def _compare(names: tuple[str, str], mean: Any, std: Any, channels: int | None, 
 
 
 def _preprocessors(cfg: Config) -> Iterator[tuple[str, dict, int | None]]:
-    """Yield the data preprocessors of a config, each with its path and the channels of its model's backbone."""
+    """Yield the data preprocessors of a config with their dotted paths and the input channels of their models."""
     scope = cfg.get('default_scope')
     found = False
     for path, model in _models(cfg.get('model'), 'model'):
         part, place = model.get('data_preprocessor'), f'{path}.data_preprocessor'
-        while isinstance(part, dict):  # of semi-supervised detectors, one is in another
+        while isinstance(part, dict):  # nested in semi-supervised detectors
             found = True
             yield place, part, _in_channels(model, scope)
             part, place = part.get('data_preprocessor'), f'{place}.data_preprocessor'
@@ -81,7 +81,7 @@ def _preprocessors(cfg: Config) -> Iterator[tuple[str, dict, int | None]]:
 
 
 def _models(part: Any, path: str) -> Iterator[tuple[str, dict]]:
-    """Yield a model, and models in it that have preprocessors of their own, as wrappers have."""
+    """Yield the models with a data preprocessor in a nested config."""
     if isinstance(part, dict):
         if part.get('data_preprocessor'):
             yield path, part
@@ -91,7 +91,7 @@ def _models(part: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 
 def _in_channels(model: dict, scope: str | None) -> int | None:
-    """Return how many channels the images of a model have; None if its backbone does not say."""
+    """Return the number of input channels of a model; None if unknown."""
     backbones = [part['backbone'] for part in nested_dicts(model) if isinstance(part.get('backbone'), dict)]
     numbers = {_backbone_channels(backbone, scope) for backbone in backbones}
     number = numbers.pop() if len(numbers) == 1 else None
@@ -111,7 +111,7 @@ def _backbone_channels(backbone: dict, scope: str | None) -> Any:
 
 
 def _only_gray_or_color(part: dict, scope: str | None) -> bool:
-    """Tell whether a preprocessor is one that mmengine's refuses other numbers of values for."""
+    """Return True for preprocessors derived from mmengine's, which requires 1 or 3 values."""
     try:
         kind = find_class(MODELS, part.get('type'), scope)
     except ImportError:

@@ -1,4 +1,4 @@
-"""Arguments that registered classes take, and names that are almost right."""
+"""Parameters of registered classes, and messages about keys that do not match them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any, Callable, Iterable
 
 from mmengine.registry import Registry
 
-# Of mmengine's classes that hand **kwargs on to what takes none of them.
-CLOSED = ('CheckpointHook',)
+# Classes of mmengine that pass **kwargs to a function that accepts none of them.
+NO_KWARGS = ('CheckpointHook',)
 
 
 def find_class(registry: Registry, kind: Any, scope: str | None) -> Callable | None:
-    """Return the class that a config's ``type`` names.
+    """Return the class of a ``type`` in a config.
 
     Args:
-        registry (Registry): mmengine's root registry of its kind.
+        registry (Registry): Root registry of mmengine.
         kind (str | Callable): Registered name, or the class itself.
-        scope (str, optional): The library that a name without one belongs to.
+        scope (str, optional): Default scope of names without one.
 
     Returns:
-        Callable | None: None if nothing of that name is registered.
+        Callable | None: None if the name is not registered.
 
     Raises:
-        ImportError: The library that it belongs to, or one that this imports, is not installed.
+        ImportError: The library of the class, or one that it imports, is not installed.
     """
     if not isinstance(kind, str):
         return kind if callable(kind) else None
@@ -33,7 +33,7 @@ def find_class(registry: Registry, kind: Any, scope: str | None) -> Callable | N
 
 
 def _registered_names(registry: Registry, scope: str | None) -> set[str]:
-    """Return the names of a registry, as seen from a scope."""
+    """Return all names that a registry resolves from a scope."""
     names: set[str] = set()
     with registry.switch_scope_and_registry(scope) as scoped:
         while scoped is not None:
@@ -42,84 +42,86 @@ def _registered_names(registry: Registry, scope: str | None) -> set[str]:
     return names
 
 
-def arguments(kind: Callable) -> tuple[set[str], bool]:
-    """Return the names of the arguments of a class or function, and whether it takes others as well.
+def get_parameters(kind: Callable) -> tuple[set[str], bool]:
+    """Return the parameter names of a class or function, and True if it accepts other keyword arguments as well.
 
-    ``**kwargs`` of a class are taken to be passed on to the next class of its MRO that has an ``__init__``.
+    ``**kwargs`` of a class are assumed to be passed to the next ``__init__`` in its MRO.
     """
     names: set[str] = set()
     if not inspect.isclass(kind):
         return names, _add_parameters(kind, names)
     for base in kind.__mro__:
         if base is not object and '__init__' in vars(base):
-            if not _add_parameters(base.__init__, names) or base.__name__ in CLOSED:
+            if not _add_parameters(base.__init__, names) or base.__name__ in NO_KWARGS:
                 return names - {'self'}, False
-    # A class without an __init__ takes nothing; one whose **kwargs go nowhere uses them in a way of its own.
+    # Without any __init__, nothing is accepted; otherwise the last class in the MRO uses its **kwargs itself.
     return names - {'self'}, bool(names)
 
 
 def _add_parameters(function: Callable, names: set[str]) -> bool:
-    """Add the parameters of a function that can be given by name; return whether it has ``**kwargs``."""
+    """Add the keyword parameters of a function to ``names``; return True if it has ``**kwargs``."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # compiled, with no signature
+    except (TypeError, ValueError):  # compiled function without a signature
         return True
     names |= {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
     return any(each.kind is each.VAR_KEYWORD for each in parameters)
 
 
-def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str | None:
-    """Return the one of several names that looks most like another."""
+def closest_match(name: str, names: Iterable[str], cutoff: float = 0.7) -> str | None:
+    """Return the most similar name, if any is similar enough (``difflib.get_close_matches``)."""
     close = difflib.get_close_matches(str(name), sorted(set(names) - {name}), n=1, cutoff=cutoff)
     return close[0] if close else None
 
 
-def _hint(name: str, names: Iterable[str], most: int = 12) -> str:
-    """Return a sentence that says which name may be meant, or which ones there are."""
+def _hint(name: str, names: Iterable[str], max_names: int = 12) -> str:
+    """Return a sentence with the closest match of a name, or with the available names."""
     names = sorted(names)
-    near = nearest(name, names)
-    if near:
-        return f'Did you mean {near}?'
+    close = closest_match(name, names)
+    if close:
+        return f'Did you mean {close}?'
     if not names:
         return 'It takes none.'
-    return f'It takes {", ".join(names[:most])}{", ..." if len(names) > most else ""}.'
+    return f'It takes {", ".join(names[:max_names])}{", ..." if len(names) > max_names else ""}.'
 
 
-def unregistered(path: str, kind: Any, registry: Registry, scope: str | None) -> str:
-    """Return a sentence that says that no class of a name is known."""
-    near = nearest(str(kind).rsplit('.', 1)[-1], _registered_names(registry, scope))
-    meant = f'Did you mean {near}?' if near else 'Name the module that registers it in custom_imports.'
-    return f'{path} is {kind!r}, which is not registered in {registry.name}s. {meant}'
+def describe_unregistered(path: str, kind: Any, registry: Registry, scope: str | None) -> str:
+    """Return the error message for a type that is not registered."""
+    close = closest_match(str(kind).rsplit('.', 1)[-1], _registered_names(registry, scope))
+    hint = f'Did you mean {close}?' if close else 'Add the module that registers it to custom_imports.'
+    return f'{path} is {kind!r}, which is not registered in {registry.name}s. {hint}'
 
 
-def unknown(path: str, config: dict, names: set[str], others: bool, owner: str, extra: Iterable[str] = ()) -> list[str]:
-    """Return a sentence for each key of a config that its class does not take.
+def describe_unknown(
+    path: str, config: dict, names: set[str], has_kwargs: bool, owner: str, extra: Iterable[str] = ()
+) -> list[str]:
+    """Return an error message for each key of a config that its class does not accept.
 
     Args:
-        path (str): Of the config.
-        config (dict): Whose keys are looked at; ``type`` is left out.
-        names (set[str]): Arguments of the class.
-        others (bool): It takes others as well; then only what looks misspelled is named.
+        path (str): Dotted path of the config.
+        config (dict): Config to validate.
+        names (set[str]): Parameters of the class.
+        has_kwargs (bool): The class accepts other keyword arguments; report only keys that look misspelled.
         owner (str): Name of the class.
-        extra (Iterable[str]): Keys that are read by others.
+        extra (Iterable[str]): Additional keys that are read elsewhere.
     """
     known = {*names, *extra, 'type', '_scope_'}
     choices = sorted(known - {'type', '_scope_'})
-    faults = []
+    errors = []
     for key in config:
-        if key not in known and (not others or nearest(str(key), choices, cutoff=0.85)):
-            faults.append(f'{path}.{key} is no setting of {owner}. {_hint(str(key), choices)}')
-    return faults
+        if key not in known and (not has_kwargs or closest_match(str(key), choices, cutoff=0.85)):
+            errors.append(f'{path}.{key} is not a setting of {owner}. {_hint(str(key), choices)}')
+    return errors
 
 
-def ignored(path: str, config: Any, names: set[str], owner: str) -> list[str]:
-    """Return a sentence for each key of a config that nothing reads and that does not look misspelled.
+def describe_ignored(path: str, config: Any, names: set[str], owner: str) -> list[str]:
+    """Return a warning for each unknown key of a config that does not look misspelled.
 
-    For what is read key by key, where :func:`unknown` with ``others`` names the misspelled ones.
+    Complements :func:`describe_unknown` with ``has_kwargs=True``.
     """
     if not isinstance(config, dict):
         return []
-    misspelled = ' '.join(unknown(path, config, names, True, owner))
+    misspelled = ' '.join(describe_unknown(path, config, names, True, owner))
     return [
         f'Nothing reads {path}.{key}; {owner} knows {", ".join(sorted(names))}.'
         for key in config

@@ -1,4 +1,4 @@
-"""Weights that a config names by URL, and that cannot be had."""
+"""Availability of the weights that a config refers to by URL."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from mmengine.config import Config
 from ...checkpoints import CheckpointError, DownloadError, check_url, download, resolve
 from ...checkpoints.downloads import WEB
 
-# Keys of a model's config whose value is the place of weights.
+# Keys of a model config with the path or URL of weights.
 KEYS = ('checkpoint', 'pretrained')
 
 
-def find_unreachable_files(cfg: Config, train: bool) -> list[str]:
-    """Download what a config names by URL, and return a sentence for each that cannot be had.
+def find_unavailable_weights(cfg: Config, train: bool) -> list[str]:
+    """Download the weights of a config, and return an error for each that is not available.
 
-    In a distributed run the first process of a machine downloads, the others only ask the server.
+    In a distributed run, the first process of each machine downloads; the others only query the server.
 
     Args:
-        cfg (Config): Whole config.
-        train (bool): The model is going to be trained, which starts with the weights of its ``init_cfg``.
+        cfg (Config): Full config.
+        train (bool): Include the weights of ``init_cfg``, which only training loads.
     """
-    faults = []
+    errors = []
     for path, name in _names(cfg, train):
         try:
             url = resolve(name)
             if url.startswith(WEB):
                 (download if _is_first_process(cfg) else check_url)(url)
         except DownloadError as error:
-            said = name if name == url else f'{name} ({url})'
-            faults.append(
-                f'{path} is {said}, which cannot be downloaded: {error.reason}. To go on without network, '
+            shown = name if name == url else f'{name} ({url})'
+            errors.append(
+                f'{path} is {shown}, which cannot be downloaded: {error.reason}. Without network access, '
                 'download it elsewhere and give the path of the file: --cfg-options '
                 f'{path}=/path/to/file.pth'
             )
         except CheckpointError as error:
-            faults.append(f'{path}: {error}')
-    return faults
+            errors.append(f'{path}: {error}')
+    return errors
 
 
 def _names(cfg: Config, train: bool) -> Iterator[tuple[str, str]]:
-    """Yield the path and value of everything that names weights elsewhere than in a local file."""
+    """Yield dotted path and value of all weights that are not local files."""
     if isinstance(cfg.get('load_from'), str) and '://' in cfg.load_from:
         yield 'load_from', cfg.load_from
     if train:

@@ -1,4 +1,4 @@
-"""Settings of data loaders that need worker processes, where there are none."""
+"""Validation of worker settings of data loaders."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 PHASES = ('train', 'val', 'test')
-# What torch's DataLoader takes only with worker processes, and the value that stands for "not used".
+# Settings of torch's DataLoader that require worker processes, with their disabled values.
 WORKER_SETTINGS = dict(persistent_workers=False, prefetch_factor=None, multiprocessing_context=None, timeout=0)
 
 
-def find_loader_faults(cfg: Config, phases: tuple[str, ...]) -> list[str]:
-    """Return a sentence for each data loader whose settings do not go with its number of worker processes."""
-    faults = []
+def find_loader_errors(cfg: Config, phases: tuple[str, ...]) -> list[str]:
+    """Return an error for each data loader setting that is not compatible with the number of workers."""
+    errors = []
     for name, loader in _loaders(cfg, phases):
         number = loader.get('num_workers', 0)
         if type(number) is not int or number < 0:
-            faults.append(f'{name}.num_workers must be an integer of at least 0, got {number!r}.')
+            errors.append(f'{name}.num_workers must be an integer of at least 0, got {number!r}.')
         elif number == 0:
             for key in _needing_workers(loader):
-                faults.append(
+                errors.append(
                     f'{name}.{key}={loader[key]!r} needs worker processes, and {name}.num_workers is 0: set '
                     f'{name}.{key}={WORKER_SETTINGS[key]!r}, or {name}.num_workers=1 or more.'
                 )
         elif loader.get('prefetch_factor') is not None and not _positive(loader['prefetch_factor']):
-            faults.append(f'{name}.prefetch_factor must be a positive integer, got {loader["prefetch_factor"]!r}.')
-    return faults
+            errors.append(f'{name}.prefetch_factor must be a positive integer, got {loader["prefetch_factor"]!r}.')
+    return errors
 
 
 def drop_worker_settings(cfg: Config, options: dict[str, Any]) -> None:
-    """Turn off what needs worker processes in loaders that an option has left without any, and say so.
+    """Disable the settings that require worker processes in loaders whose num_workers is set to 0 by an option.
 
     Args:
-        cfg (Config): With the options merged into it; changed in place.
-        options (dict): Dotted keys to values. What they set themselves is left to :func:`find_loader_faults`.
+        cfg (Config): Config with the options merged; changed in place.
+        options (dict): Options by dotted key. Settings given as options are kept, see :func:`find_loader_errors`.
     """
     for name, loader in _loaders(cfg, PHASES):
         if options.get(f'{name}.num_workers') == 0:
@@ -43,11 +43,7 @@ def drop_worker_settings(cfg: Config, options: dict[str, Any]) -> None:
             for key in dropped:
                 loader[key] = WORKER_SETTINGS[key]
             if dropped:
-                print_log(
-                    f'{name} has no worker processes now: {" and ".join(dropped)}, which '
-                    f'need{"s" * (len(dropped) == 1)} them, {"is" if len(dropped) == 1 else "are"} off.',
-                    logger='current',
-                )
+                print_log(f'Disabled {" and ".join(dropped)} of {name}, since num_workers is 0.', logger='current')
 
 
 def _loaders(cfg: Config, phases: tuple[str, ...]) -> Iterator[tuple[str, dict]]:

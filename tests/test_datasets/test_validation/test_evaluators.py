@@ -53,7 +53,7 @@ def rewrite(data, name, change=lambda content: None):
         lambda wrong, right: dict(type='Evaluator', metrics=[dict(type='DumpResults'), wrong]),
     ],
 )
-def test_another_file(data, phase, wrap):
+def test_evaluator_with_another_file_is_found(data, phase, wrap):
     right, wrong = (data / f'annotations/instances_{split}.json' for split in ('val', 'train'))
     (text,) = find_wrong_evaluators(config(data, wrap(metric(wrong), metric(right)), phase), [phase])
     assert f'{phase}_evaluator (CocoMetric) compares with {wrong}' in text and f'are those of {right}: set ' in text
@@ -70,11 +70,11 @@ def test_another_file(data, phase, wrap):
         lambda content: [image.update(id=image['id'] + 1000) for image in content['images']],
     ],
 )
-def test_other_images(data, change):
+def test_evaluator_with_other_images_is_found(data, change):
     assert find_wrong_evaluators(config(data, metric(rewrite(data, 'other', change))), ['val'])
 
 
-def test_the_same_images_elsewhere(data, tmp_path, monkeypatch):
+def test_evaluator_with_the_same_images_elsewhere_passes(data, tmp_path, monkeypatch):
     file = data / 'annotations/instances_val.json'
     (tmp_path / 'link.json').symlink_to(file)
     shutil.copy(file, tmp_path / 'copy.json')
@@ -106,11 +106,11 @@ def test_the_same_images_elsewhere(data, tmp_path, monkeypatch):
         dict(type='CocoMetric', ann_file='not/there.json'),
     ],
 )
-def test_nothing_to_compare(data, evaluator):
+def test_evaluator_without_local_annotations_passes(data, evaluator):
     assert not find_wrong_evaluators(config(data, evaluator), ['val'])
 
 
-def test_several_datasets(data):
+def test_evaluator_of_several_datasets_has_the_images_of_each(data):
     """One metric for all has the images of all; one for each has those of its own."""
     one, two = (
         dict(type='CocoDataset', data_root=f'{data}/', ann_file=f'annotations/instances_{split}.json')
@@ -129,7 +129,7 @@ def test_several_datasets(data):
     assert not find_wrong_evaluators(config(data, each, dataset=both), ['val'])
 
 
-def test_before_the_first_step_and_in_the_check(repo, data, tmp_path):
+def test_wrong_evaluator_is_refused_by_prepare_and_reported_by_check(repo, data, tmp_path):
     path = repo / 'configs/retinanet_rest_lite_fpn_shapes.py'
     wrong = str(data / 'annotations/instances_train.json')
     options = {'data_root': f'{data}/', 'val_evaluator.ann_file': wrong, 'test_evaluator.ann_file': wrong}
@@ -142,16 +142,17 @@ def test_before_the_first_step_and_in_the_check(repo, data, tmp_path):
         prepare_test(load_config(str(path), options, str(tmp_path / 'run')), str(tmp_path / 'a.pth'))
     report = Report()
     check_config(cfg, ['val'], report)
-    assert list(report.errors) == ['evaluator with other annotations than the dataset']
+    assert list(report.errors) == ['evaluator with annotations of another dataset']
     cfg.check_samples = False
     prepare_train(cfg)
 
 
-def test_ctrl_c_leaves_cleanly(repo, data, tmp_path):
-    """What was found so far is printed; no traceback, also out of worker processes."""
+def test_check_dataset_interrupted_prints_partial_report(repo, data, tmp_path):
+    """No traceback is printed, neither here nor in worker processes."""
     arguments = ['check_dataset.py', '--coco', str(data / 'annotations/instances_val.json'), str(data / 'images/val')]
     code = f"""
 import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 sys.argv = {arguments}
 from mmrest.datasets.validation import samples
 samples._MIN_FOR_WORKERS = 0

@@ -47,14 +47,14 @@ COCO = dict(type='CocoDataset', metainfo=dict(classes=('a', 'b', 'c', 'd')))
         (None, {}),
     ],
 )
-def test_detectors(model, wrong):
+def test_find_wrong_heads_detector_names_each(model, wrong):
     found = find_wrong_heads(model, [COCO], 'mmdet')
     assert len(found) == len(wrong)
     for text, (path, number) in zip(found, wrong.items()):
-        assert text.startswith(f'{path} is {number}, and CocoDataset has 4 classes (a, b, c, d): set {path}=4')
+        assert text.startswith(f'{path} is {number}, but CocoDataset has 4 classes (a, b, c, d): set {path}=4')
 
 
-def test_segmentors_and_classifiers():
+def test_find_wrong_heads_segmentor_and_classifier_names_each():
     data = dict(type='BaseSegDataset', metainfo=dict(classes=('a', 'b')))
     model = dict(decode_head=dict(num_classes=2), auxiliary_head=[dict(num_classes=2), dict(num_classes=19)])
     (found,) = find_wrong_heads(model, [data], 'mmseg')
@@ -65,7 +65,7 @@ def test_segmentors_and_classifiers():
     assert not find_wrong_heads(model, [dict(type='ImageNet', data_root='x')], 'mmpretrain')
     assert not find_wrong_heads(model, [dict(type='CustomDataset', data_root='x')], 'mmpretrain')  # names of folders
     (found,) = find_wrong_heads(model, [dict(type='ImageNet', metainfo=dict(classes=('a', 'b')))], 'mmpretrain')
-    assert 'model.head.num_classes is 1000, and ImageNet has 2 classes' in found
+    assert 'model.head.num_classes is 1000, but ImageNet has 2 classes' in found
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_segmentors_and_classifiers():
         'rest_lite_8xb256_in1k',
     ],
 )
-def test_our_configs_fit_their_data(repo, name):
+def test_check_consistency_own_config_passes(repo, name):
     if name.endswith('in1k'):
         need_mmpretrain()
     check_consistency(Config.fromfile(repo / f'configs/{name}.py'), ('train', 'val', 'test'))
 
 
-def test_before_the_first_step_and_in_the_check(repo):
+def test_wrong_head_is_refused_before_a_run_and_reported_by_check(repo):
     cfg = Config.fromfile(repo / 'configs/retinanet_rest_lite_fpn_shapes.py')
     cfg.model.bbox_head.num_classes = 80
-    message = r'model\.bbox_head\.num_classes is 80, and CocoDataset has 4 classes \(disc, square, triangle, star\)'
+    message = r'model\.bbox_head\.num_classes is 80, but CocoDataset has 4 classes \(disc, square, triangle, star\)'
     with pytest.raises(UsageError, match=message):
         check_consistency(cfg, ('train',))
     report = Report()
     check_config(cfg, ['train'], report)
-    assert re.match(message, report.errors['head with another number of classes']['examples'][0])
+    assert re.match(message, report.errors['head with a wrong number of classes']['examples'][0])
     check_consistency(Config(dict(cfg, check_samples=False)), ('train',))

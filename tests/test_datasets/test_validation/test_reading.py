@@ -39,11 +39,11 @@ VALUES = st.recursive(
         dict(a=[1, 2, {}, {'x': 1}, {}]),
     ],
 )
-def test_pieces(content, layout, piece):
+def test_parse_json_in_pieces_equals_the_content(content, layout, piece):
     text, steps = json.dumps(content, **layout), []
     assert parse_json(f' {text}\n', steps.append, piece) == content
     if isinstance(content, dict):
-        assert all(step >= 0 for step in steps) and sum(steps) <= len(text) + 2
+        assert min(steps, default=0) >= 0 and sum(steps) <= len(text) + 2
         assert len(text) < 2 * piece or sum(steps) > 0.5 * len(text) - 20 or not content
 
 
@@ -51,7 +51,7 @@ def test_pieces(content, layout, piece):
 @given(
     st.dictionaries(st.text('ab', max_size=2), st.lists(st.dictionaries(st.text('}{,', max_size=2), VALUES)) | VALUES)
 )
-def test_any_json(content):
+def test_parse_json_any_content_equals_it(content):
     for piece in (5, 30):
         assert parse_json(json.dumps(content), lambda steps: None, piece) == content
 
@@ -73,11 +73,11 @@ def test_any_json(content):
         '{"a": [{}}, {}]}',
     ],
 )
-def test_what_is_no_json(tmp_path, text):
+def test_read_json_malformed_raises(tmp_path, text):
     path = tmp_path / 'a.json'
     path.write_text(text)
     with pytest.raises((ValueError, RecursionError)):
         parse_json(text, lambda steps: None, 3)
-    with pytest.raises(DataError, match='a.json is not a JSON file'):
+    with pytest.raises(DataError, match='a.json is not a valid JSON file'):
         read_json(path)
     assert gc.isenabled()

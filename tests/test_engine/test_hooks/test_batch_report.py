@@ -26,9 +26,9 @@ from mmrest.engine.hooks import describe_batch
         ),
         ((1e-4, 16, 1, 2, 2, False), 'is made for 16: 2.5e-05 would fit.', False),
         ((1e-4, 16, 1, 2, 1, True), 'is made for 16 and was scaled to 1.25e-05.', True),
-        ((1e-4, 16, 1, 2, 2, True), 'was scaled to 1.25e-05, leaving accumulation out of account.', False),
+        ((1e-4, 16, 1, 2, 2, True), 'was scaled to 1.25e-05, ignoring accumulation.', False),
     ],
 )
-def test_describe_batch(args, expected, fits):
+def test_describe_batch_names_size_and_learning_rate(args, expected, fits):
     text, found = describe_batch(*args)
     assert expected in text and found == fits

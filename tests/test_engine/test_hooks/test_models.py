@@ -54,7 +54,7 @@ def run(folder, *hooks) -> Runner:
     return runner
 
 
-def test_a_run_with_a_compiled_backbone(tmp_path):
+def test_compile_hook_in_a_run_keeps_weights_and_names(tmp_path):
     plain = run(tmp_path / 'plain')
     plain.train()
     torch._dynamo.reset()
@@ -85,13 +85,13 @@ def fake(model: nn.Module) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize('moment', ['before_train', 'before_val', 'before_test'])
-def test_compiled_whatever_the_run_is_for(moment):
+def test_compile_hook_compiles_before_train_val_and_test(moment):
     model = Model()
     getattr(CompileBackboneHook(backend='eager'), moment)(fake(model))
     assert model.backbone._compiled_call_impl is not None and model._compiled_call_impl is None
 
 
-def test_another_part_and_wrappers():
+def test_compile_hook_named_part_is_compiled_inside_wrappers():
     from mmengine.model import BaseTTAModel
 
     class Flips(BaseTTAModel):
@@ -101,11 +101,11 @@ def test_another_part_and_wrappers():
     model = Model()
     CompileBackboneHook('backbone.stem', backend='eager').before_test(fake(Flips(model)))
     assert model.backbone.stem._compiled_call_impl is not None and model.backbone._compiled_call_impl is None
-    with pytest.raises(ValueError, match='Model has no neck; its parts are data_preprocessor, backbone, head'):
+    with pytest.raises(ValueError, match='Model has no neck; its modules are data_preprocessor, backbone, head'):
         CompileBackboneHook('neck').before_train(fake(model))
 
 
-def test_options_reach_the_compiler(monkeypatch):
+def test_compile_hook_passes_its_options(monkeypatch):
     seen = {}
     monkeypatch.setattr(ResT, 'compile', lambda self, **options: seen.update(options))
     HOOKS.build(dict(type='CompileBackboneHook', mode='max-autotune', dynamic=True, fullgraph=True)).before_train(
@@ -114,8 +114,7 @@ def test_options_reach_the_compiler(monkeypatch):
     assert seen == dict(backend='inductor', mode='max-autotune', dynamic=True, fullgraph=True)
 
 
-def test_more_sizes_than_are_compiled():
-    """Beyond torch's limit the backbone goes on uncompiled."""
+def test_compile_hook_beyond_recompile_limit_runs_uncompiled():
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     model = Model().eval()
@@ -129,8 +128,8 @@ def test_more_sizes_than_are_compiled():
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 2
 
 
-def test_float32_for_mmcv():
-    """Importing mmrest registers the hook; tests/test_training_features.py trains with what it calls."""
+def test_float32_hook_widens_inputs_of_mmcv_operators():
+    """Importing mmrest registers the hook; tests/integration/test_training_features.py trains with what it calls."""
 
     class BaseRoIExtractor(nn.Module):  # recognized by this name
         def forward(self, feats):

@@ -16,7 +16,7 @@ class Detector(nn.Module):
         self.neck = nn.Linear(4, 4)
 
 
-class Deep(nn.Module):
+class ThreeLayers(nn.Module):
     """Some other backbone that tells its depths: three layers and what follows."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ def groups(model, rate=0.5, lr=1.0, **paramwise):
 
 
 @pytest.mark.parametrize('backbone, embed', [(ResT, 'patch_embed_'), (ResTv2, 'patch_')])
-def test_depth_of_every_parameter(tiny, backbone, embed):
+def test_get_layer_depth_counts_stages(tiny, backbone, embed):
     model = backbone(tiny)
     for name, _ in model.named_parameters():
         module = name.split('.')[0]
@@ -49,13 +49,13 @@ def test_depth_of_every_parameter(tiny, backbone, embed):
     assert model.get_layer_depth('neck.weight', 'backbone.') == (5, 6)
 
 
-def test_depths_do_not_depend_on_what_is_built(tiny):
+def test_get_layer_depth_of_fewer_stages_is_the_same(tiny):
     part = ResT(tiny, out_indices=(1,))
     for name, _ in part.named_parameters():
         assert part.get_layer_depth(name) == ResT(tiny).get_layer_depth(name)
 
 
-def test_rates_by_stage(tiny):
+def test_layer_decay_lowers_rates_towards_the_input(tiny):
     found = groups(Detector(ResTv2(tiny)), norm_decay_mult=0.0)
     assert found['neck.weight']['lr'] == 1
     assert found['backbone.norm4.weight']['lr'] == found['backbone.stage4.0.attn.q.weight']['lr'] == 0.5
@@ -66,28 +66,28 @@ def test_rates_by_stage(tiny):
     assert found['backbone.stage4.0.attn.q.weight']['weight_decay'] == 0.1
 
 
-def test_factors_of_custom_keys_multiply(tiny):
+def test_layer_decay_multiplies_with_custom_keys(tiny):
     found = groups(Detector(ResT(tiny)), custom_keys={'stage1': dict(lr_mult=10.0)})
     assert found['backbone.stage1.0.attn.q.weight']['lr'] == 10 * 0.5**4
     assert found['backbone.stage2.0.attn.q.weight']['lr'] == 0.5**3
 
 
-def test_frozen_parameters_have_no_group(tiny):
+def test_layer_decay_frozen_parameters_have_no_group(tiny):
     found = groups(Detector(ResT(tiny, frozen_stages=2)))
     assert not [name for name in found if 'stem' in name or 'stage1' in name or 'stage2' in name]
     assert found['backbone.stage3.0.attn.q.weight']['lr'] == 0.5**2
 
 
-def test_any_part_that_tells_its_depths(tiny):
+def test_layer_decay_nested_models_use_their_own_depths(tiny):
     """Several of them, one inside another, beside a part that tells none."""
-    model = nn.ModuleDict(dict(student=Detector(ResT(tiny)), teacher=Deep()))
+    model = nn.ModuleDict(dict(student=Detector(ResT(tiny)), teacher=ThreeLayers()))
     found = groups(model)
     assert [found[f'teacher.layers.{i}.weight']['lr'] for i in range(3)] == [0.125, 0.25, 0.5]
     assert found['student.backbone.stem.conv1.weight']['lr'] == 0.5**5
     assert found['student.neck.weight']['lr'] == 1
 
 
-def test_a_step_moves_deeper_layers_further(tiny):
+def test_layer_decay_step_moves_deeper_layers_further(tiny):
     model = Detector(ResT(tiny))
     cfg = dict(
         type='OptimWrapper',
@@ -104,22 +104,22 @@ def test_a_step_moves_deeper_layers_further(tiny):
 
 
 @pytest.mark.parametrize('rate', [None, 0, 1.5, 'high'])
-def test_bad_rate(tiny, rate):
+def test_layer_decay_bad_rate_raises(tiny, rate):
     with pytest.raises(ValueError, match='layer_decay_rate'):
         groups(Detector(ResT(tiny)), rate=rate)
 
 
-def test_model_without_depths():
+def test_layer_decay_model_without_depths_raises():
     with pytest.raises(ValueError, match='get_layer_depth.*Linear has none'):
         groups(nn.Linear(2, 2))
 
 
-def test_optimizer_without_a_rate(tiny):
+def test_layer_decay_optimizer_without_lr_raises(tiny):
     with pytest.raises(ValueError, match='lr of the optimizer'):
         groups(Detector(ResT(tiny)), lr=None)
 
 
-def test_mmdet_and_mmseg_find_it_by_name():
+def test_layer_decay_is_registered_for_mmengine_and_mmseg():
     """Registered in the root registry, which theirs ask."""
     from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 

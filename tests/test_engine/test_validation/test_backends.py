@@ -24,18 +24,18 @@ def nothing_installed(monkeypatch):
 
 @pytest.mark.parametrize('phases', [('train', 'val'), ('test',)])
 @pytest.mark.parametrize('kind', PACKAGES)
-def test_packages_that_are_not_installed(framework_config, nothing_installed, kind, phases):
+def test_validate_backend_without_package_raises(framework_config, nothing_installed, kind, phases):
     cfg = framework_config('mmdet')
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend'), dict(type=kind)]
     with pytest.raises(
         UsageError,
         match=f'^visualizer.vis_backends has {kind}, which needs .*'
-        f'pip install {" ".join(PACKAGES[kind].values())}, or take it out',
+        f'pip install {" ".join(PACKAGES[kind].values())}, or remove the backend',
     ):
         validate(cfg, phases)
 
 
-def test_a_backend_derived_from_one_of_mmengine(framework_config, framework, nothing_installed):
+def test_validate_derived_backend_without_package_raises(framework_config, framework, nothing_installed):
     class OwnBackend(TensorboardVisBackend):
         pass
 
@@ -50,7 +50,7 @@ def test_a_backend_derived_from_one_of_mmengine(framework_config, framework, not
         VISBACKENDS.module_dict.pop('OwnBackend')
 
 
-def test_a_name_that_is_not_registered(framework_config, framework):
+def test_validate_unregistered_backend_suggests_a_name(framework_config, framework):
     cfg = framework_config(framework)
     cfg.visualizer.vis_backends = [dict(type='TensorBoardVisBackend')]
     with pytest.raises(
@@ -61,16 +61,16 @@ def test_a_name_that_is_not_registered(framework_config, framework):
         validate(cfg, PHASES)
 
 
-def test_what_is_installed_passes(framework_config, framework):
+def test_validate_installed_backend_passes(framework_config, framework):
     cfg = framework_config(framework)
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     validate(cfg, PHASES)
 
 
 @pytest.mark.parametrize('backends', ["[dict(type='WandbVisBackend')]", ["dict(type='LocalVisBackend')"]])
-def test_backends_as_text(framework_config, backends):
-    """What the command line makes of dicts in a list."""
+def test_validate_backends_as_text_raise(framework_config, backends):
+    """The command line turns dicts in a list into text."""
     cfg = framework_config('mmdet')
     cfg.visualizer.vis_backends = backends
-    with pytest.raises(UsageError, match='vis_backends holds the text .*visualizer.vis_backends.0.type='):
+    with pytest.raises(UsageError, match='vis_backends contains the string .*visualizer.vis_backends.0.type='):
         validate(cfg, PHASES)

@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 from mmrest.engine import UsageError
 from mmrest.engine.validation import check_downloads, weights
@@ -19,7 +19,7 @@ def closed(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize('rank', ['0', '1'])
 @pytest.mark.parametrize('path', ['load_from', 'model.backbone.init_cfg', 'model.init_cfg', 'model.pretrained'])
-def test_where_it_stands_and_what_to_do(framework_config, framework, closed, monkeypatch, rank, path):
+def test_check_downloads_closed_port_names_the_setting(framework_config, framework, closed, monkeypatch, rank, path):
     monkeypatch.setenv('LOCAL_RANK', rank)
     weight = dict(type='Pretrained', checkpoint=closed) if path.endswith('init_cfg') else closed
     cfg = framework_config(framework, {path: weight})
@@ -27,8 +27,8 @@ def test_where_it_stands_and_what_to_do(framework_config, framework, closed, mon
     with pytest.raises(UsageError) as error:
         check_downloads(cfg)
     assert str(error.value) == (
-        f'{path} is {closed}, which cannot be downloaded: Connection refused. To go on without '
-        'network, download it elsewhere and give the path of the file: --cfg-options '
+        f'{path} is {closed}, which cannot be downloaded: Connection refused. Without network '
+        'access, download it elsewhere and give the path of the file: --cfg-options '
         f'{path}=/path/to/file.pth'
     )
     if path == 'load_from':
@@ -38,7 +38,7 @@ def test_where_it_stands_and_what_to_do(framework_config, framework, closed, mon
         check_downloads(cfg, train=False)  # which loads none of them
 
 
-def test_names_that_stand_for_urls(framework_config, closed, monkeypatch):
+def test_check_downloads_resolves_mmengine_names(framework_config, closed, monkeypatch):
     monkeypatch.setattr('mmengine.runner.checkpoint.get_external_models', lambda: {'resnet50_v1c': closed})
     cfg = framework_config('mmseg')
     cfg.model.auxiliary_head.init_cfg = ConfigDict(type='Pretrained', checkpoint='open-mmlab://resnet50_v1c')
@@ -49,10 +49,17 @@ def test_names_that_stand_for_urls(framework_config, closed, monkeypatch):
     assert 'model.decode_head.init_cfg.0.checkpoint: open-mmlab://resnet51 is not in mmengine' in str(error.value)
 
 
-def test_what_is_no_url_is_left_alone(framework_config, framework, monkeypatch):
+def test_check_downloads_ignores_other_paths(framework_config, framework, monkeypatch):
     monkeypatch.setattr(weights, 'download', lambda url: pytest.fail(url))
     check_downloads(
         framework_config(
             framework, {'load_from': 's3://bucket/a.pth', 'model.backbone.init_cfg': dict(checkpoint='a.pth')}
         )
     )
+
+
+def test_check_downloads_unknown_scheme_names_its_key():
+    weight = dict(type='Pretrained', checkpoint='htps://host/file.pth')
+    cfg = Config(dict(model=dict(backbone=dict(type='ResT', init_cfg=weight))))
+    with pytest.raises(UsageError, match=r'^model\.backbone\.init_cfg\.checkpoint: .*unknown scheme htps://'):
+        check_downloads(cfg)

@@ -18,7 +18,7 @@ PHASES = ('train', 'val', 'test')
         ('timeout', 30, '0'),
     ],
 )
-def test_settings_that_need_workers(framework_config, framework, phase, key, value, unused):
+def test_validate_setting_without_workers_raises(framework_config, framework, phase, key, value, unused):
     name = f'{phase}_dataloader'
     cfg = framework_config(
         framework, {f'{name}.num_workers': 0, f'{name}.persistent_workers': False, f'{name}.{key}': value}
@@ -34,21 +34,23 @@ def test_settings_that_need_workers(framework_config, framework, phase, key, val
 
 
 @pytest.mark.parametrize('key, value', [('num_workers', -1), ('num_workers', '2x'), ('prefetch_factor', 0)])
-def test_numbers_that_torch_refuses(framework_config, key, value):
+def test_validate_bad_number_of_workers_raises(framework_config, key, value):
     with pytest.raises(UsageError, match=f'^val_dataloader.{key} must be .* got {value!r}'):
         validate(framework_config('mmseg', {f'val_dataloader.{key}': value}))
 
 
 @pytest.mark.parametrize('key, near', [('num_worker', 'num_workers'), ('batchsize', 'batch_size')])
-def test_misspelled_settings(framework_config, framework, key, near):
-    with pytest.raises(UsageError, match=f'^train_dataloader.{key} is no setting of DataLoader. Did you mean {near}?'):
+def test_validate_misspelled_loader_setting_raises(framework_config, framework, key, near):
+    with pytest.raises(
+        UsageError, match=f'^train_dataloader.{key} is not a setting of DataLoader. Did you mean {near}?'
+    ):
         cfg = framework_config(framework, {f'train_dataloader.{key}': 2})
         cfg.train_dataloader.pop(near)
         validate(cfg)
 
 
-def test_an_option_that_takes_the_workers_away(repo, monkeypatch):
-    """What the config says for its workers goes with them, except where the option itself says otherwise."""
+def test_load_config_option_without_workers_drops_their_settings(repo, monkeypatch):
+    """Settings of the config that need workers are dropped, those given as options are kept."""
     pytest.importorskip('mmdet')
     said = []
     monkeypatch.setattr(workers, 'print_log', lambda text, **options: said.append(text))
@@ -56,6 +58,6 @@ def test_an_option_that_takes_the_workers_away(repo, monkeypatch):
     cfg = load_config(path, {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': True})
     assert cfg.train_dataloader.persistent_workers and not said
     cfg = load_config(path, {'train_dataloader.num_workers': 0})
-    assert said == ['train_dataloader has no worker processes now: persistent_workers, which needs them, is off.']
+    assert said == ['Disabled persistent_workers of train_dataloader, since num_workers is 0.']
     assert not cfg.train_dataloader.persistent_workers
     validate(cfg)
