@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .blocked import emsa_blocked
 from .chunked import emsa_chunked
-from .modes import autocast_dtype, is_exporting, is_transforming
+from .modes import autocast_dtype, is_exporting, is_recording_program, is_transforming
 
 IMPLS = ('auto', 'reference', 'direct', 'chunked', 'triton')
 # Maps of up to this many elements are kept for the backward pass rather than made a second time. On a GPU small maps
@@ -56,7 +56,8 @@ def emsa(
     """Attention with optional interaction of the heads; picks the implementation.
 
     Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
-    whose memory is linear. Dropout of the map, the meta device, export, derivatives in forward mode and
+    whose memory is linear. ``torch.export`` and ONNX export record :func:`~mmrest.ops.blocked.emsa_blocked`, unless
+    'reference' is asked for. Dropout of the map, the meta device, ``torch.jit.trace``, derivatives in forward mode and
     transforms of ``torch.func`` always take :func:`emsa_reference`. Without head mixing this is plain attention,
     and on a GPU it goes through PyTorch's ``scaled_dot_product_attention``. Head mixing without InstanceNorm
     takes the formula of :func:`emsa_reference` by blocks of queries. The implementations agree up to rounding.
@@ -82,10 +83,8 @@ def emsa(
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
-    if is_exporting() and dropout_p == 0:
-        import os as _os
-        if not _os.environ.get('OLD'):
-            return emsa_blocked(q, k, v, mix_weight, mix_bias, eps, normalize, int(_os.environ.get('NB', 16)))
+    if is_recording_program() and dropout_p == 0 and impl != 'reference':
+        return emsa_blocked(q, k, v, mix_weight, mix_bias, eps, normalize)
     if is_exporting() or is_transforming():
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:

@@ -18,8 +18,13 @@ _FORWARDS: dict[type[nn.Module], Callable] = {kind: kind.forward for kind in _KI
 
 def is_exporting() -> bool:
     """Tell whether ``torch.export``, ONNX export or ``torch.jit.trace`` is recording a graph."""
+    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or is_recording_program()
+
+
+def is_recording_program() -> bool:
+    """Tell whether ``torch.export`` is recording a graph, alone or for ONNX. Sizes in it may be symbols."""
     exporting = getattr(torch.compiler, 'is_exporting', None)  # from torch 2.7
-    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or (exporting is not None and exporting())
+    return exporting is not None and exporting() and not torch.jit.is_tracing()
 
 
 def is_tracing_or_compiling() -> bool:
