@@ -59,6 +59,7 @@ class TritonSteps:
         self.scratch = Scratch(q)
 
     def maps(self, logits: Tensor, norms: Tensor | None) -> Tensor:
+        """Return maps as operands; see :meth:`Steps.maps <mmrest.ops.wide_blocks.Steps.maps>`."""
         assert norms is not None
         maps = self.scratch('second', tuple(logits.shape), self.operand)
         sizes = (self.m, logits.shape[-1], norms.stride(0), norms.stride(1))
@@ -66,6 +67,7 @@ class TritonSteps:
         return maps
 
     def grads(self, logits: Tensor, factors: tuple[Tensor, Tensor], shift: Tensor | None) -> BlockGrads:
+        """Return operands of the backward pass; see :meth:`Steps.grads <mmrest.ops.wide_blocks.Steps.grads>`."""
         assert shift is not None
         heads, batch, rows, columns = shape = tuple(logits.shape)
         grads = self.scratch('second', shape, logits.dtype)

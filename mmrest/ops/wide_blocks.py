@@ -72,6 +72,7 @@ class TorchSteps:
         self.scratch = Scratch(q)
 
     def maps(self, logits: Tensor, norms: Tensor | None) -> Tensor:
+        """Return maps as operands; see :meth:`Steps.maps`."""
         if self.weight is None:
             maps = self.softmax(logits, 'second')
             return maps if self.operand == maps.dtype else self.buffer('first', maps, self.operand).copy_(maps)
@@ -82,6 +83,7 @@ class TorchSteps:
         return maps
 
     def grads(self, logits: Tensor, factors: tuple[Tensor, Tensor], shift: Tensor | None) -> BlockGrads:
+        """Return operands of the backward pass; see :meth:`Steps.grads`."""
         maps = self.softmax(logits, 'third')
         grads = self.buffer('second', logits)
         multiply(*factors, out=grads.flatten(0, 1), alpha=1 / self.value_scale)
@@ -117,6 +119,7 @@ class TorchSteps:
         return torch.add(offset, maps, alpha=self.scale, out=out)
 
     def buffer(self, name: str, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return scratch memory of the shape of a tensor, and of its dtype if none is given."""
         return self.scratch(name, tuple(like.shape), dtype or like.dtype)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Iterator
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -78,10 +77,14 @@ def count_launches(
     return passes[0], passes[1]
 
 
-def mixing_calls(height: int, width: int) -> Iterator[tuple[int, int, int]]:
-    """Heads, queries and keys of every attention with mixed heads in ResT-Small."""
-    model = ResT('small')
+def count_mixing_calls(batch: int, dtype: torch.dtype, triton: bool = False) -> tuple[int, int]:
+    """Return launches of all attention with mixed heads in ResT-Small at 800x1344, forward and backward."""
+    model, sums = ResT('small'), [0, 0]
     for index, (depth, heads, sr_ratio) in enumerate(zip(model.depths, model.num_heads, model.sr_ratios)):
-        rows, columns = height // 2 ** (2 + index), width // 2 ** (2 + index)
-        if heads > 1:
-            yield from [(heads, rows * columns, -(-rows // sr_ratio) * -(-columns // sr_ratio))] * depth
+        if heads == 1:
+            continue
+        rows, columns = 800 // 2 ** (2 + index), 1344 // 2 ** (2 + index)
+        m = -(-rows // sr_ratio) * -(-columns // sr_ratio)
+        for i, launches in enumerate(count_launches(batch, heads, rows * columns, m, dtype, triton)):
+            sums[i] += depth * sum(launches.counts.values())
+    return sums[0], sums[1]
