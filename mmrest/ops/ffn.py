@@ -1,4 +1,4 @@
-"""Feed-forward half of a block, by blocks of tokens: its hidden values, 4 C for each token, are never all in memory."""
+"""Feed-forward network of a block in chunks of tokens: its hidden values, 4 C a token, are never all in memory."""
 
 from __future__ import annotations
 
