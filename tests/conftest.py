@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.ids import pytest_make_parametrize_id  # noqa: F401  (a hook of pytest)
 from helpers.skips import VARIABLE, Skips
 
 REPO = Path(__file__).resolve().parents[1]
@@ -34,17 +34,6 @@ def pytest_configure(config) -> None:
         os.environ.setdefault('OMP_NUM_THREADS', str(threads))
         torch.set_num_threads(threads)
     config.pluginmanager.register(Skips(os.environ.get(VARIABLE, '')))
-
-
-def pytest_make_parametrize_id(config, val, argname: str) -> str | None:
-    """Shorten the ids of long texts and of dicts; other values have the ids that pytest gives them."""
-    if isinstance(val, str) and (len(val) > 40 or '\n' in val):
-        text = val
-    elif isinstance(val, dict) and val:
-        text = ' '.join(f'{key}={value}' if isinstance(value, (str, int, float)) else key for key, value in val.items())
-    else:
-        return None
-    return '-'.join(re.findall(r'[\w.=]+', text))[:40].strip('-')
 
 
 @pytest.fixture(scope='session')

@@ -203,8 +203,7 @@ def train_detector(settings: Settings, config: str, precision: str, resumed: boo
     """Train a detector for two epochs in mixed precision, in two runs if it is to be resumed, and validate it."""
     if precision == 'fp16':
         need_gpu(settings, 'mixed precision in float16')
-    options = {'train_cfg.max_epochs': EPOCHS, **(BF16 if precision == 'bf16' else {})}
-    options['param_scheduler'] = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
+    options = {'train_cfg.max_epochs': EPOCHS, **warmup(50), **(BF16 if precision == 'bf16' else {})}
     name, amp = f'{config.split("_rest")[0]}_{precision}', precision == 'fp16'
     runner = train(settings, config, name, options, amp, stop=resumed)
     before = losses(runner)
@@ -223,6 +222,11 @@ def train_detector(settings: Settings, config: str, precision: str, resumed: boo
     if not result['metrics']:
         problems.append('no AP')
     return dict(result, problems=result['problems'] + problems)
+
+
+def warmup(steps: int) -> dict:
+    """Return the options of a learning rate that rises for some steps and stays."""
+    return {'param_scheduler': [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=steps)]}
 
 
 def few_steps() -> dict:
@@ -247,7 +251,7 @@ def train_with(settings: Settings, feature: str) -> dict:
 def train_segmentor(settings: Settings) -> dict:
     """Train UPerNet in mixed precision."""
     steps = STEPS if settings.dry else SEGMENTOR_STEPS
-    options = {'train_cfg.max_iters': steps, 'default_hooks.checkpoint': None, **UNVALIDATED, **BF16}
+    options = {'train_cfg.max_iters': steps, 'default_hooks.checkpoint': None, **warmup(10), **UNVALIDATED, **BF16}
     return report(train(settings, UPERNET, 'upernet', options), falls=not settings.dry)
 
 

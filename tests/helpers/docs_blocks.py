@@ -66,7 +66,12 @@ def pages() -> list[Path]:
 
 
 def blocks_for(test: str, page: str) -> list[Block]:
-    """The blocks of a page that are marked as run by a test file, e.g. ('tests/test_examples.py', 'docs/x.md')."""
+    """Return the blocks of a page that are marked as run by a test file.
+
+    Args:
+        test (str): Path of the test file from the repository, e.g. 'tests/test_docs.py'.
+        page (str): Path of the page from the repository, e.g. 'README.md'.
+    """
     found = [block for block in read_blocks(REPO / page) if block.run_by and block.run_by['test'] == test]
     assert found, f'{page} has no block that is run by {test}'
     return found

@@ -17,19 +17,19 @@ SIZE = (40, 36)
 
 
 class PlainAttention(nn.Module):
-    """The formula of EMSA in layers of torch; every layer is called."""
+    """The formula of EMSA, which calls every layer."""
 
     def forward(self, q, k, v, mix=None):
         maps = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
         return (maps.softmax(-1) if mix is None else instance_norm(mix(maps).softmax(-1))) @ v
 
 
-def draw(*shape):
+def random_tensor(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def pair(backbone, tiny, **options):
-    """The plain formula and a model with the options, with the same weights, in float64."""
+def build_pair(backbone, tiny, **options):
+    """Build the plain formula and a model with the options, with the same weights, in float64."""
     plain, model = backbone(tiny).double(), backbone(tiny, **options).double()
     for name, value in plain.state_dict().items():
         if name.endswith(('running_mean', 'bias')) or value.ndim and not value.any():  # weight_norm takes no zeros
@@ -46,9 +46,9 @@ def layers(model, kinds=STOCK):
     return {name: module for name, module in model.named_modules() if type(module) in kinds}
 
 
-def check(backbone, tiny, change, rtol=1e-9, **options):
-    """Change both models in the same way; two steps of training and inference must agree."""
-    models, x, steps = pair(backbone, tiny, **options), draw(2, 3, *SIZE), []
+def check_same_steps(backbone, tiny, change, rtol=1e-9, **options):
+    """Check that two training steps and inference agree after the same change to both models."""
+    models, x, steps = build_pair(backbone, tiny, **options), random_tensor(2, 3, *SIZE), []
     for model in models:
         torch.manual_seed(0)
         change(model.train())

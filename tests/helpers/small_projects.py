@@ -72,7 +72,7 @@ DETECTORS = ('faster_rcnn', 'cascade_rcnn', 'rtmdet', 'dino')
 
 
 def detection_data(shapes: Path) -> dict:
-    """Options: the drawn boxes at 64x64, two batches of two to train on."""
+    """Return options for the drawn boxes at 64x64, with two batches of two to train on."""
     load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
     resize = dict(type='Resize', scale=SIZE, keep_ratio=True)
     meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
@@ -106,7 +106,7 @@ def detection_data(shapes: Path) -> dict:
 
 
 def segmentation_data(shapes: Path) -> dict:
-    """Options: the drawn label maps at 64x64, two iterations of two images."""
+    """Return options for the drawn label maps at 64x64, with two iterations of two images."""
     load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
     options = {
         'val_cfg': None,
@@ -138,7 +138,7 @@ def segmentation_data(shapes: Path) -> dict:
 
 
 def copy_example(name: str, folder: Path) -> Path:
-    """The example in another folder, with pretrained weights under the name that it expects."""
+    """Copy an example to a folder, with pretrained weights under the name that it expects."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f'{name}.py'
     shutil.copy(EXAMPLES / path.name, path)
@@ -149,7 +149,7 @@ def copy_example(name: str, folder: Path) -> Path:
 
 
 def small_config(name: str, folder: Path, shapes: Path, **options) -> Config:
-    """The example, copied to ``folder``, with the options that make it small; further ones come on top."""
+    """Copy an example to ``folder`` and return its config, with the options that make it small and further ones."""
     cfg = Config.fromfile(copy_example(name, folder))
     detects = name in DETECTORS
     neck, first = ('neck', 4 - len(cfg.model.neck.in_channels)) if detects else ('decode_head', 0)
@@ -173,7 +173,7 @@ def small_config(name: str, folder: Path, shapes: Path, **options) -> Config:
 
 
 def predict(runner: Runner) -> list:
-    """Predictions for the first test batch, as the config's test pipeline makes it."""
+    """Return predictions for the first test batch."""
     batch = next(iter(runner.build_dataloader(runner.cfg.test_dataloader)))
     with torch.no_grad():
         return runner.model.eval().test_step(batch)

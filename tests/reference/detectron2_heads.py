@@ -1,4 +1,4 @@
-"""The detectors of detectron2 in plain PyTorch: an independent statement to compare converted models with.
+"""The detectors of detectron2 in plain PyTorch: an independent implementation to compare converted models with.
 
 Written from their published definitions: FPN with LastLevelP6P7 or LastLevelMaxPool, RetinaNet's head, the standard
 RPN head, ROIAlignV2, the two-FC box head, the four-convolution mask head, box decoding and inference. ``w`` maps

@@ -1,4 +1,4 @@
-"""Calls of mmcv's operators on made-up numbers: with compiled mmcv their values are stored, here they are compared."""
+"""Calls of mmcv's operators on made-up numbers, whose values under compiled mmcv are stored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def generator(seed: int) -> torch.Generator:
 
 
 def boxes(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random boxes and their scores, many of them overlapping."""
+    """Return random boxes, many of them overlapping, and their scores."""
     start = torch.rand(n, 2, generator=generator(seed)) * 60
     size = torch.rand(n, 2, generator=generator(seed + 1)) * 40
     return torch.cat([start, start + size], 1), torch.rand(n, generator=generator(seed + 2))
 
 
 def with_grads(function: Callable, *leaves: Tensor) -> list[Tensor]:
-    """The output of a function and the gradients of its arguments under a fixed gradient of the output."""
+    """Return the output of a function and the gradients of its arguments under a fixed gradient of the output."""
     leaves = [leaf.clone().requires_grad_() for leaf in leaves]
     output = function(*leaves)
     grad = torch.randn(output.shape, generator=generator(9)).to(output.dtype)
@@ -142,7 +142,7 @@ def convolution(ops: Any) -> Iterator[tuple[str, Callable]]:
 
 
 def cases(ops: Any) -> Iterator[tuple[str, list[Tensor]]]:
-    """All cases by name, with their values under the module ``mmcv.ops``."""
+    """Yield all cases by name, with their values under the module ``mmcv.ops``."""
     for part in (suppression, pooling, convolution):
         for name, call in part(ops):
             yield name, list(torch.as_tensor(value) for value in _flat(call()))

@@ -1,4 +1,4 @@
-"""ResT once more, in plain NumPy and float64: an independent statement to compare the package with.
+"""ResT in plain NumPy and float64: an independent implementation to compare the package with.
 
 It follows the paper's formulas and the published parameter names, and shares no code with the package.
 ``python tests/reference/numpy_rest.py`` computes the values in ``rest.json`` anew.
@@ -19,12 +19,12 @@ CASES = ((2, 3, 64, 96), (1, 3, 61, 47), (1, 3, 32, 32), (1, 3, 1, 1))
 
 
 def random_array(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard-normal float64 numbers that depend on the name only; NumPy keeps this stream for good."""
+    """Return standard-normal float64 numbers that depend on the name only; NumPy keeps this stream for good."""
     return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(shape))
 
 
 def make_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A weight that keeps activations of order one."""
+    """Return a weight that keeps activations of order one."""
     z = random_array(key, shape)
     if key.endswith('running_var'):
         return 0.5 + z**2
@@ -34,7 +34,7 @@ def make_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):
-    """(B, C, H, W): the sum over kernel positions of shifted images times weights."""
+    """Convolve (B, C, H, W) as the sum over kernel positions of shifted images times weights."""
     batch, channels, height, width = x.shape
     out_channels, _, kernel, _ = weight.shape
     x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
@@ -130,7 +130,7 @@ class NumpyResT:
 
 
 def parameter_shapes(arch=ARCH) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of a backbone without output norms, as published files name them."""
+    """Return keys and shapes of a backbone without output norms, as published files name them."""
     shapes = {}
 
     def affine(name, n, running=False):

@@ -22,7 +22,7 @@ NORMS = {
 
 
 def weight(seed: int, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """float64 array for one entry of a state dict; the rule of the external reference values."""
+    """Return a float64 array for one entry of a state dict, by the rule of the external reference values."""
     leaf = key.rsplit('.', 1)[-1]
     if leaf == 'num_batches_tracked':
         return np.zeros(shape, dtype=np.int64)
@@ -40,7 +40,7 @@ def weight(seed: int, key: str, shape: tuple[int, ...]) -> np.ndarray:
 def fill(
     shapes: dict[str, tuple[int, ...]], seed: int = 0, dtype: torch.dtype = torch.float64, device: str = 'cpu'
 ) -> dict[str, torch.Tensor]:
-    """A state dict; on the meta device, one without values."""
+    """Return a state dict; on the meta device, one without values."""
     if device == 'meta':
         return {key: torch.empty(shape, dtype=dtype, device='meta') for key, shape in shapes.items()}
     state_dict = {key: torch.from_numpy(np.asarray(weight(seed, key, shape))) for key, shape in shapes.items()}
@@ -50,7 +50,7 @@ def fill(
 def backbone_shapes(
     version: str, arch: dict, layout: str = 'detectron2', stages: tuple[int, ...] = (1, 2, 3, 4), prefix: str = ''
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a backbone; output norms of ``stages`` as the layout names them."""
+    """Return names and shapes of a backbone's weights, with output norms of ``stages`` as the layout names them."""
     shapes = {}
 
     def layer(name, *shape, bias=True):

@@ -18,7 +18,7 @@ class Backbone(nn.AvgPool2d):
 
 
 class Classifier(nn.Module):
-    """Class 0 is told by red, class 1 by green."""
+    """A classifier that finds class 0 by red and class 1 by green."""
 
     def __init__(self):
         super().__init__()
@@ -52,7 +52,7 @@ def loaded():
 
 @pytest.mark.parametrize('method', [m for m in METHODS if m != 'eigencam'])  # which does not know classes
 @pytest.mark.parametrize('label, place', [(0, (8, 8)), (1, (24, 24))])
-def test_the_map_is_where_the_evidence_is(grad_cam, loaded, method, label, place):
+def test_cam_of_known_model_peaks_at_the_evidence(grad_cam, loaded, method, label, place):
     found = compute_cam(loaded, loaded.prepare('image'), label, method)
     assert found.cam.shape == (32, 32) and found.cam.min() == 0 and found.cam.max() == pytest.approx(1, abs=1e-3)
     peak = np.unravel_index(found.cam.argmax(), found.cam.shape)
@@ -60,7 +60,7 @@ def test_the_map_is_where_the_evidence_is(grad_cam, loaded, method, label, place
     assert found.region is None and found.score == pytest.approx(0.5)
 
 
-def test_the_class_is_given_by_name(grad_cam, loaded):
+def test_cam_class_name_selects_or_is_refused(grad_cam, loaded):
     (record,) = measure_cam([loaded], ['image'], class_name='green')
     assert record['class_name'] == 'green' and record['activations'][0].cam[24, 24] > record['activations'][0].cam[8, 8]
     with pytest.raises(UsageError, match="no class 'blue'. by hand has: red, green"):
@@ -72,7 +72,7 @@ def test_the_class_is_given_by_name(grad_cam, loaded):
         measure_cam([loaded], ['image'], stages=[3])
 
 
-def test_evidence_in_a_label_map():
+def test_evidence_in_label_map_is_the_mean_logit_of_its_region():
     logits = torch.tensor([[[2.0, 1, 0, 0]], [[0, 0, 3, 5]], [[0, 0, 0, 0]]], requires_grad=True)
     result = BaseDataElement(
         seg_logits=BaseDataElement(data=logits), pred_sem_seg=BaseDataElement(data=logits.argmax(0, keepdim=True))
@@ -87,14 +87,14 @@ def test_evidence_in_a_label_map():
     assert most_likely_class(loaded, result) is None
 
 
-def test_share_inside():
+def test_activation_inside_is_the_share_of_the_region():
     values, region = np.zeros((4, 4)), np.zeros((4, 4), bool)
     values[0, 0], values[3, 3], region[0] = 3, 1, True
     assert ActivationMap(values, 1.0, region).share_inside == pytest.approx(0.75)
     assert np.isnan(ActivationMap(None, 0.0, region).share_inside)
 
 
-def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
+def test_cam_of_detector_fills_the_image_and_leaves_no_hooks(grad_cam, configs, checkpoint, shapes):
     loaded = init_model(str(configs['ResT']), str(checkpoint))
     (record,) = measure_cam([loaded], find_images(shapes / 'images/val', 1), score_thr=0.0)
     (found,) = record['activations']
@@ -105,7 +105,7 @@ def test_of_a_detector(grad_cam, configs, checkpoint, shapes):
     assert nothing['activations'][0].cam is None
 
 
-def test_without_the_package(monkeypatch):
+def test_cam_without_its_package_names_the_install_command(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'pytorch_grad_cam', None)
     with pytest.raises(UsageError, match='pip install grad-cam'):
         cam.import_grad_cam()

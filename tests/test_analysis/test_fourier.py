@@ -9,20 +9,20 @@ from mmrest.apis import find_images, init_model
 
 
 @pytest.mark.parametrize('shape', [(8, 8), (9, 7), (6, 16), (2, 2)])
-def test_a_single_bright_pixel_holds_all_frequencies_alike(shape):
+def test_amplitude_of_one_bright_pixel_is_flat(shape):
     maps = torch.zeros(1, 1, *shape)
     maps[..., 0, 0] = 1
     values = amplitude(maps)
-    assert values.shape == (NUM_FREQUENCIES,) and values.abs().max() < 1e-9
+    torch.testing.assert_close(values, torch.zeros(NUM_FREQUENCIES, dtype=values.dtype), rtol=0, atol=1e-9)
 
 
-def test_smooth_maps_fall_off_and_checkerboards_rise():
+def test_amplitude_of_smooth_map_falls_and_of_checkerboard_rises():
     checkerboard = 1.0 - 2 * (torch.arange(16)[:, None] + torch.arange(16)).remainder(2)
     smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4), size=(16, 16), mode='bicubic')
     assert amplitude(smooth)[-1] < -3 < 3 < amplitude(checkerboard[None, None] + 0.01)[-1]
 
 
-def test_the_value_at_pi_is_that_of_the_transform():
+def test_amplitude_at_pi_equals_the_fourier_transform():
     maps = torch.randn(2, 3, 8, 12, dtype=torch.float64)
     spectrum = (torch.fft.fft2(maps).abs() + 1e-6).log().mean(dim=(0, 1))
     assert amplitude(maps)[-1] == pytest.approx((spectrum[4, 6] - spectrum[0, 0]).item())
@@ -30,25 +30,27 @@ def test_the_value_at_pi_is_that_of_the_transform():
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 9)])
-def test_maps_without_a_diagonal_are_left_out(shape):
+def test_amplitude_of_map_without_diagonal_is_none(shape):
     assert amplitude(torch.rand(1, 2, *shape)) is None
 
 
-def test_of_both_backbones(configs, shapes):
+def test_fourier_of_both_backbones_lists_every_block(configs, shapes):
     images = find_images(shapes / 'images/val', 1)
     blocks = ['stage1.0', 'stage2.0', 'stage3.0', 'stage3.1', 'stage4.0']
     v1 = measure_fourier(init_model(str(configs['ResT']), 'none'), images)
     assert {kind: list(found) for kind, found in v1.items()} == {ATTENTION: blocks, OUTPUT: blocks}
     v2 = measure_fourier(init_model(str(configs['ResTv2']), 'none'), images)
-    assert set(v2) == {ATTENTION, BRANCH, COMBINED, OUTPUT} and all(list(found) == blocks for found in v2.values())
+    assert {kind: list(found) for kind, found in v2.items()} == dict.fromkeys(
+        (ATTENTION, BRANCH, COMBINED, OUTPUT), blocks
+    )
 
 
-def test_inside_windows_only_the_output_is_a_map(configs, shapes):
+def test_fourier_of_windows_has_only_the_output(configs, shapes):
     loaded = init_model(str(configs['ResTv2']), 'none', {'model.backbone.style': 'win'})
     assert set(measure_fourier(loaded, find_images(shapes / 'images/val', 1))) == {OUTPUT}
 
 
-def test_any_other_backbone_by_its_outputs(configs, shapes, tmp_path):
+def test_fourier_of_another_backbone_takes_its_outputs(configs, shapes, tmp_path):
     (tmp_path / 'resnet.py').write_text(
         f"_base_ = '{configs['ResT']}'\n"
         + """

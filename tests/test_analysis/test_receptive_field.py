@@ -30,7 +30,7 @@ def loaded():
     return LoadedModel('by hand', model, lambda _: dict(inputs=torch.rand(3, 20, 24)), 'mmdet')
 
 
-def test_field_of_convolutions(loaded):
+def test_receptive_field_of_convolutions_is_their_window(loaded):
     fields = measure_receptive_field(loaded, ['a', 'b', 'c'], (16, 16))
     reached = {i: field.nonzero() for i, field in fields.items()}
     assert reached[0].min() == 7 and reached[0].max() == 9 and len(reached[0]) == 9
@@ -38,16 +38,16 @@ def test_field_of_convolutions(loaded):
     assert reached[1].min() == 6 and reached[1].max() == 10 and len(reached[1]) == 25
 
 
-def test_it_is_the_norm_of_the_jacobian(loaded):
+def test_receptive_field_equals_the_norm_of_the_jacobian(loaded):
     image = torch.rand(3, 16, 16)
     loaded.pipeline = lambda _: dict(inputs=image)
     jacobian = torch.autograd.functional.jacobian(lambda x: loaded.backbone(x)[1][0, :, 4, 4], image[None])
     expected = jacobian.square().sum(dim=(0, 1, 2)).sqrt()
     found = measure_receptive_field(loaded, ['image'] * 400, (16, 16))[1]
-    assert (found - expected).abs().max() < 0.1 * expected.max()
+    torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=0.1 * expected.max().item())
 
 
-def test_area():
+def test_area_holding_a_share_counts_the_fewest_pixels():
     field = torch.zeros(10, 10)
     field[4, 4], field[5, 5] = 3, 1
     assert (
@@ -57,7 +57,8 @@ def test_area():
     assert smallest_area(torch.zeros(3, 3), 0.5) != smallest_area(torch.zeros(3, 3), 0.5)  # nan
 
 
-def test_of_a_model(configs, shapes):
+def test_receptive_field_of_a_detector_covers_every_output(configs, shapes):
     image = sorted((shapes / 'images/val').glob('*.png'))[0]
     fields = measure_receptive_field(init_model(str(configs['ResT']), 'none'), [image], (48, 64))
-    assert set(fields) == {0, 1, 2} and all(field.shape == (48, 64) and field.max() > 0 for field in fields.values())
+    assert {i: tuple(field.shape) for i, field in fields.items()} == dict.fromkeys((0, 1, 2), (48, 64))
+    assert [i for i, field in fields.items() if not field.max() > 0] == []

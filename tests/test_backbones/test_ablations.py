@@ -1,12 +1,13 @@
-"""The switches of the ResT paper's ablations: each changes what it names and nothing else."""
+"""The switches of the papers' ablations: each changes the module it names and nothing else."""
 
 import pytest
 import torch
+from helpers.compare import find_non_finite_grads
 from torch import nn
 
-from mmrest import ResT, ResTAblation
-from mmrest.layers import EMSA, PixelAttention, variants
-from mmrest.layers.variants import EMSAVariant, LearnableEmbedding, build_position
+from mmrest import ResT, ResTAblation, ResTv2, ResTv2Ablation
+from mmrest.layers import PixelAttention, variants
+from mmrest.layers.variants import LearnableEmbedding
 
 # With a 1000-way classifier, as the paper prints them (10.49, 13.66, 30.28, 51.63 M).
 PARAMETERS_RESNET_STEM = dict(lite=10_489_196, small=13_660_604, base=30_277_660, large=51_626_764)
@@ -28,7 +29,7 @@ NAMED = [dict([switch]) for switch in SWITCHES]
 
 
 @pytest.mark.parametrize('arch', PARAMETERS_RESNET_STEM)
-def test_parameters_of_the_paper_are_those_with_the_stem_of_resnet(arch):
+def test_rest_ablation_with_resnet_stem_has_parameter_count_of_the_paper(arch):
     with torch.device('meta'):
         model = ResTAblation(arch, out_indices=(3,), stem='resnet')
     classifier = model.out_channels[-1] * 1000 + 1000
@@ -36,14 +37,14 @@ def test_parameters_of_the_paper_are_those_with_the_stem_of_resnet(arch):
 
 
 @pytest.mark.parametrize('switch', SWITCHES, ids='-'.join)
-def test_a_switch_changes_the_module_it_names_and_nothing_else(tiny, switch):
+def test_rest_ablation_switch_changes_only_the_module_it_names(tiny, switch):
     torch.manual_seed(0)
     default = ResT(tiny).eval()
     torch.manual_seed(0)
     changed = ResTAblation(tiny, **dict([switch])).eval()
     shapes = [{key: value.shape for key, value in model.state_dict().items()} for model in (default, changed)]
     different = {key for key in shapes[0].keys() | shapes[1].keys() if shapes[0].get(key) != shapes[1].get(key)}
-    assert all(any(part in f'.{key}' for part in SWITCHES[switch]) for key in different), different
+    assert [key for key in sorted(different) if not any(part in f'.{key}' for part in SWITCHES[switch])] == []
     assert bool(different) == bool(SWITCHES[switch])
     # What both have gives other features in the changed network: the switch does something.
     changed.load_state_dict(
@@ -53,17 +54,17 @@ def test_a_switch_changes_the_module_it_names_and_nothing_else(tiny, switch):
     assert not torch.allclose(default(x)[-1], changed(x)[-1], atol=1e-3)
 
 
-@pytest.mark.parametrize('kwargs', NAMED, ids=str)
+@pytest.mark.parametrize('kwargs', NAMED)
 @pytest.mark.parametrize('size', [(1, 1), (33, 50), (64, 64)])
-def test_any_size_and_every_parameter_gets_a_gradient(tiny, kwargs, size):
+def test_rest_ablation_at_any_size_gives_every_parameter_a_gradient(tiny, kwargs, size):
     model = ResTAblation(tiny, **kwargs)
     outs = model(torch.rand(1, 3, *size))
     assert [tuple(out.shape[2:]) for out in outs] == [tuple(-(-n // 2 ** (i + 2)) for n in size) for i in range(4)]
     sum(out.square().sum() for out in outs).backward()
-    assert not [key for key, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert find_non_finite_grads(model) == []
 
 
-def test_modules_behind_the_names(tiny):
+def test_rest_ablation_switch_selects_the_named_module(tiny):
     assert isinstance(ResTAblation(tiny, stem='resnet').stem, variants.ResNetStem)
     assert isinstance(ResTAblation(tiny, stem='pvt').stem, variants.PVTStem)
     attn = ResTAblation(tiny, attention='msa').stage2[0].attn
@@ -86,57 +87,6 @@ def test_modules_behind_the_names(tiny):
         assert {type(m.pos) for m in (model.stem, model.patch_embed_2, model.patch_embed_4)} == {kind}
 
 
-def test_msa_is_the_textbook_formula():
-    attn = EMSA(16, num_heads=4, head_mixing=False).double()
-    x = torch.randn(2, 15, 16, dtype=torch.float64)
-    weight, bias = torch.cat([attn.q.weight, attn.kv.weight]), torch.cat([attn.q.bias, attn.kv.bias])
-    expected, _ = nn.functional.multi_head_attention_forward(
-        *[x.transpose(0, 1)] * 3, 16, 4, weight, bias, None, None, False, 0.0, attn.proj.weight, attn.proj.bias
-    )
-    torch.testing.assert_close(attn(x, (3, 5)), expected.transpose(0, 1), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize('sr_ratio', [2, 4, 8])
-@pytest.mark.parametrize('reduction', ['avgpool', 'maxpool'])
-def test_pools_see_what_the_convolution_sees(sr_ratio, reduction):
-    attn = EMSAVariant(4, num_heads=2, sr_ratio=sr_ratio, reduction=reduction)
-    x = torch.zeros(1, 4, 2 * sr_ratio, 2 * sr_ratio)
-    x[..., sr_ratio, sr_ratio] = 1  # the centre of the last window
-    pooled = attn.sr(x)[0, 0]
-    assert pooled.shape == (2, 2) and pooled[0].eq(0).all() and pooled[1, 0] == 0
-    assert pooled[1, 1] == (1 if reduction == 'maxpool' else pytest.approx(1 / (sr_ratio + 1) ** 2))
-    ones = attn.sr(torch.ones_like(x))  # what lies beyond the border does not count
-    assert torch.equal(ones, torch.ones_like(ones))
-
-
-def test_forms_of_gl():
-    x = torch.randn(1, 6, 5, 4)
-    pointwise, depthwise = build_position('gl', 6), build_position('gl_dw', 6)
-    expected = (
-        x
-        + torch.einsum('oi,bihw->bohw', pointwise.gl_conv.weight[..., 0, 0], x)
-        + pointwise.gl_conv.bias[:, None, None]
-    )
-    torch.testing.assert_close(pointwise(x), expected)
-    assert depthwise.gl_conv.weight.shape == (6, 1, 3, 3) and pointwise.gl_conv.weight.shape == (6, 6, 1, 1)
-    torch.testing.assert_close(depthwise(x), x + depthwise.gl_conv(x))
-
-
-def test_le_is_made_for_a_size_and_interpolates_to_others(tiny):
-    model = ResTAblation(tiny, position='le', pretrain_img_size=72)
-    assert [
-        m.pos.pos_embed.shape[-1] for m in (model.stem, model.patch_embed_2, model.patch_embed_3, model.patch_embed_4)
-    ] == [18, 9, 5, 3]
-    layer = LearnableEmbedding(2, 3)
-    x = torch.zeros(1, 2, 3, 3)
-    assert torch.equal(layer(x), layer.pos_embed)
-    with torch.no_grad():
-        layer.pos_embed.copy_(torch.tensor([0.0, 1, 2]).expand(1, 2, 3, 3))
-    larger = layer(torch.zeros(1, 2, 6, 12))
-    assert larger.shape == (1, 2, 6, 12)
-    assert larger.diff(dim=-1).ge(-1e-6).all() and larger.diff(dim=-2).abs().max() < 1e-6
-
-
 @pytest.mark.parametrize(
     'kwargs, message',
     [
@@ -151,6 +101,59 @@ def test_le_is_made_for_a_size_and_interpolates_to_others(tiny):
         (dict(attention='msa', head_interaction='none'), 'at their defaults'),
     ],
 )
-def test_bad_switches_are_named(tiny, kwargs, message):
+def test_rest_ablation_with_bad_switch_raises_and_names_it(tiny, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResTAblation(tiny, **kwargs)
+
+
+TWO_STAGES = dict(embed_dims=(8, 16), depths=(2, 2), num_heads=(1, 2), sr_ratios=(4, 2))
+WINDOWS = (8, 4)
+
+
+@pytest.mark.parametrize('target', ['x', 'q', 'k', 'v', 'none'])
+@pytest.mark.parametrize('strategy', ['pixel_shuffle', 'nearest', 'bilinear'])
+@pytest.mark.parametrize('style', ['global', 'win'])
+def test_restv2_ablation_upsample_switch_changes_only_the_branch(target, strategy, style):
+    model = ResTv2Ablation(
+        TWO_STAGES,
+        style=style,
+        window_sizes=WINDOWS,
+        out_indices=(0, 1),
+        upsample_target=target,
+        upsample_strategy=strategy,
+    )
+    outs = model(torch.rand(1, 3, 45, 70))
+    sum(out.square().sum() for out in outs).backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
+    keys = set(model.state_dict())
+    default = set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict())
+    assert [key for key in sorted(keys ^ default) if '.attn.up' not in key] == []
+    assert bool([key for key in keys if 'attn.up_norm' in key]) == (target != 'none')
+    assert bool([key for key in keys if 'attn.up.0' in key]) == (target != 'none' and strategy == 'pixel_shuffle')
+
+
+def test_restv2_ablation_head_mixing_and_position_change_only_their_modules():
+    default = set(ResTv2(TWO_STAGES, out_indices=(0, 1)).state_dict())
+    mixing = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), head_mixing=True)
+    assert {key.split('.attn.')[-1] for key in set(mixing.state_dict()) - default} == {
+        'transform_conv.weight',
+        'transform_conv.bias',
+    }
+    bare = ResTv2Ablation(TWO_STAGES, out_indices=(0, 1), position='none')
+    assert {key.split('.')[1] for key in default - set(bare.state_dict())} == {'pos'}
+    assert mixing(torch.rand(1, 3, 40, 40))[1].shape == bare(torch.rand(1, 3, 40, 40))[1].shape == (1, 16, 5, 5)
+
+
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(upsample_target='y'), 'upsample_target'),
+        (dict(upsample_strategy='bicubic'), 'upsample_strategy'),
+        (dict(position='gps'), 'position'),
+        (dict(position='le'), "Unknown position 'le'"),
+        (dict(style='swin'), "Unknown style 'swin'"),
+    ],
+)
+def test_restv2_ablation_with_bad_argument_raises_and_names_it(tiny, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ResTv2Ablation(tiny, **kwargs)

@@ -1,4 +1,4 @@
-"""The way from a backbone's forward to the product of attention is short enough to read."""
+"""Python frames between a backbone's forward and the matrix product of attention."""
 
 import traceback
 from pathlib import Path
@@ -15,7 +15,7 @@ MAX_FRAMES = 7
 
 
 class Stacks(TorchDispatchMode):
-    """Notes, for each batched matrix product, the frames of this package that lead to it."""
+    """Record the frames of this package that lead to each batched matrix product."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,7 @@ class Stacks(TorchDispatchMode):
 
 @pytest.mark.parametrize('backbone', [ResT, ResTv2])
 @pytest.mark.parametrize('impl', ['reference', 'direct', 'chunked'])
-def test_few_frames_lead_to_the_product(tiny, backbone, impl):
+def test_backbone_forward_reaches_the_attention_product_within_seven_frames(tiny, backbone, impl):
     model = backbone(tiny, attn_impl=impl).eval()
     with torch.no_grad(), Stacks() as seen:
         model(torch.rand(1, 3, 64, 64))

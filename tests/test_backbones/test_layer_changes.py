@@ -1,11 +1,12 @@
-"""What tools do to layers of torch works on every layer of a backbone, as in one that calls them all by the formula."""
+"""Changes that tools make to layers of torch: each acts as on the plain formula, which calls every layer."""
 
 import itertools
 from functools import partial
 
 import pytest
 import torch
-from helpers.layer_changes import BACKBONES, OPTIONS, PRODUCTS, SIZE, STOCK, check, layers, pair
+from helpers.ids import short_id
+from helpers.layer_changes import BACKBONES, OPTIONS, PRODUCTS, SIZE, STOCK, build_pair, check_same_steps, layers
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -14,7 +15,7 @@ from mmrest.layers import DropPath
 
 
 class LoRA(nn.Module):
-    """A layer and a small change of it, in the place of the layer."""
+    """A layer with a trainable scale, put in the place of the layer."""
 
     def __init__(self, layer):
         super().__init__()
@@ -44,7 +45,7 @@ def prune_globally(model):
 
 
 def set_forward(layer):
-    """As tools for offloading do it."""
+    """Replace a layer's forward, as tools for offloading do."""
     layer.forward = partial(_scaled, layer.forward)
 
 
@@ -74,7 +75,7 @@ CHANGES = {
 
 
 def grid():
-    """All changes with all backbones and options; by default those in which every pair of the three occurs."""
+    """List all changes with all backbones and options; those not needed for every pair of the three are marked slow."""
     names = ['ResT', 'ResTv2', 'windows']
     for (i, change), (j, backbone), (k, options) in itertools.product(
         enumerate(CHANGES), enumerate(BACKBONES), enumerate(OPTIONS)
@@ -83,13 +84,13 @@ def grid():
         if takes_steps and options.get('with_cp'):
             continue
         marks = () if takes_steps or (i + j + k) % 2 == 0 else pytest.mark.slow
-        yield pytest.param(change, backbone, options, id=f'{change}-{names[j]}-{options}', marks=marks)
+        yield pytest.param(change, backbone, options, id=f'{change}-{names[j]}-{short_id(options)}', marks=marks)
 
 
 @pytest.mark.parametrize('change, backbone, options', list(grid()))
 @pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
-def test_every_layer_can_be_changed(tiny, change, backbone, options):
-    check(backbone, tiny, CHANGES[change], **options)
+def test_backbone_with_every_layer_changed_equals_the_plain_formula(tiny, change, backbone, options):
+    check_same_steps(backbone, tiny, CHANGES[change], **options)
 
 
 ALONE = [
@@ -114,8 +115,8 @@ ALONE = [
 
 @pytest.mark.parametrize('name', ALONE)
 @pytest.mark.parametrize('how', ['hook', 'wrapper', 'identity'])
-def test_one_layer_among_stock_ones_can_be_changed(tiny, name, how):
-    """A neighbor that is stock must not be rearranged with it."""
+def test_backbone_with_one_layer_changed_equals_the_plain_formula(tiny, name, how):
+    """A stock neighbor must not be fused or reordered with it."""
     if how == 'identity' and name.split('.')[-1] in ('conv1', 'conv3', 'kv', 'sr', 'fc1', 'fc2'):
         pytest.skip('changes shapes')
 
@@ -125,46 +126,46 @@ def test_one_layer_among_stock_ones_can_be_changed(tiny, name, how):
         else:
             model.set_submodule(name, nn.Identity() if how == 'identity' else LoRA(model.get_submodule(name)))
 
-    check(ResT, tiny, change, ffn_recompute=True)
+    check_same_steps(ResT, tiny, change, ffn_recompute=True)
 
 
-@pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)], ids=str)
-def test_another_activation_function(tiny, change, monkeypatch):
-    """One that looks at several tokens gets them all."""
+@pytest.mark.parametrize('change', [nn.ReLU(), nn.GELU(approximate='tanh'), nn.Softmax(dim=1)])
+def test_backbone_with_another_activation_equals_the_plain_formula(tiny, change, monkeypatch):
+    """An activation that looks at several tokens gets them all, though the FFN works in blocks."""
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 7)
 
     def replace(model):
         for name in layers(model, (nn.GELU,)):
             model.set_submodule(name, change)
 
-    check(ResT, tiny, replace, ffn_recompute=True)
+    check_same_steps(ResT, tiny, replace, ffn_recompute=True)
 
 
-@pytest.mark.parametrize('conv', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)], ids=str)
-def test_another_interaction_of_heads(tiny, conv):
+@pytest.mark.parametrize('conv', [dict(kernel_size=3, padding=1), dict(kernel_size=1, groups=2)])
+def test_backbone_with_another_head_convolution_equals_the_plain_formula(tiny, conv):
     def replace(model):
         torch.manual_seed(1)
         model.stage2[0].attn.transform_conv = nn.Conv2d(2, 2, **conv).double()
 
-    check(ResT, tiny, replace)
+    check_same_steps(ResT, tiny, replace)
 
 
 @pytest.mark.parametrize(
-    'conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'), dict(padding='same')], ids=str
+    'conv', [dict(dilation=2, padding=2), dict(padding=1, padding_mode='reflect'), dict(padding='same')]
 )
-def test_another_convolution_before_a_norm(tiny, conv):
+def test_backbone_with_another_convolution_before_a_norm_equals_the_plain_formula(tiny, conv):
     def replace(model):
         torch.manual_seed(1)
         model.stem.conv2 = nn.Conv2d(4, 4, 3, **conv).double()
 
-    check(ResT, tiny, replace)
+    check_same_steps(ResT, tiny, replace)
 
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
-def test_hooks_see_the_tensors_of_the_formula(tiny, backbone, train):
+def test_forward_hooks_see_the_tensors_of_the_plain_formula(tiny, backbone, train):
     seen = []
-    for model in pair(backbone, tiny):
+    for model in build_pair(backbone, tiny):
         kept = {}
         for name, module in model.named_modules():
             if type(module) in (*STOCK, nn.GELU, nn.ReLU, nn.Dropout, DropPath):
@@ -180,8 +181,8 @@ def test_hooks_see_the_tensors_of_the_formula(tiny, backbone, train):
         assert expected, name
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_gradient_hooks_fire_on_every_module(tiny, options):
+@pytest.mark.parametrize('options', OPTIONS)
+def test_backward_hooks_fire_on_every_module(tiny, options):
     for backbone in BACKBONES:
         model, seen = backbone(tiny, **options).train(), set()
         for name, module in model.named_modules():

@@ -1,12 +1,17 @@
-"""The backbones against values computed by others: the published models, and a plain NumPy statement of ResT."""
+"""Both backbones against the published models, and against a plain NumPy implementation of ResT."""
 
+import copy
 import json
-from pathlib import Path
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy_rest
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.ids import short_id
+from torch import nn
 
 from mmrest import ResT, ResTv2
 
@@ -24,23 +29,24 @@ STORED_WRONG_BEFORE = {'rest_lite-detectron2': 'patch_embed_4.pos.pa_conv.weight
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: str(case['image']))
-def test_equals_stored_values_of_the_numpy_statement(case):
+@pytest.mark.parametrize('case', json.loads(numpy_rest.FIXTURE.read_text()), ids=lambda case: short_id(case['image']))
+def test_rest_outputs_equal_the_stored_values_of_the_numpy_model(case):
     model = ResT(numpy_rest.ARCH, out_norm='none').double().eval()
     shapes = numpy_rest.parameter_shapes()
     weights = {key: torch.from_numpy(numpy_rest.make_weight(key, shape)) for key, shape in shapes.items()}
     result = model.load_state_dict(weights, strict=False)
-    assert not result.unexpected_keys and all('num_batches_tracked' in key for key in result.missing_keys)
+    assert result.unexpected_keys == []
+    assert [key for key in result.missing_keys if 'num_batches_tracked' not in key] == []
     image = torch.from_numpy(numpy_rest.random_array(f'image{tuple(case["image"])}', case['image']))
     for out, expected in zip(model(image), case['outputs']):
         assert list(out.shape) == expected['shape']
         first, last = (torch.tensor(expected[part], dtype=torch.float64) for part in ('first', 'last'))
-        scale = expected['std']
-        assert (out.flatten()[:8] - first).abs().max() < 1e-9 * scale
-        assert (out.flatten()[-8:] - last).abs().max() < 1e-9 * scale
+        atol = 1e-9 * expected['std']
+        torch.testing.assert_close(out.flatten()[:8], first, rtol=0, atol=atol)
+        torch.testing.assert_close(out.flatten()[-8:], last, rtol=0, atol=atol)
 
 
-def test_stored_values_are_those_of_the_numpy_statement():
+def test_numpy_model_reproduces_its_stored_values():
     model = numpy_rest.NumpyResT({k: numpy_rest.make_weight(k, s) for k, s in numpy_rest.parameter_shapes().items()})
     shape = numpy_rest.CASES[2]
     case = next(c for c in json.loads(numpy_rest.FIXTURE.read_text()) if tuple(c['image']) == shape)
@@ -48,21 +54,47 @@ def test_stored_values_are_those_of_the_numpy_statement():
         assert out.ravel()[:8].tolist() == pytest.approx(expected['first'], rel=1e-9)
 
 
-def load_golden(external: Path, name: str, monkeypatch):
-    monkeypatch.syspath_prepend(str(external / 'golden'))
-    golden = pytest.importorskip('golden')
-    values, arrays = golden.load(external / 'golden' / f'{name}.json')
+@dataclass
+class Published:
+    """A published model: its stored values, its weights, and the backbone of this package that took them.
+
+    Args:
+        name (str): Of the stored values.
+        golden (ModuleType): Reads and compares stored values.
+        values (dict): The stored values.
+        weights (dict): The published weights.
+        image (Tensor): The image of the stored values, in float64.
+        model (nn.Module): The backbone in float64 and eval mode.
+        loaded (NamedTuple): Missing and unexpected keys of loading ``weights`` into ``model``.
+    """
+
+    name: str
+    golden: ModuleType
+    values: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    image: torch.Tensor
+    model: nn.Module
+    loaded: Any
+
+
+@pytest.fixture(scope='module', params=GOLDEN)
+def published(external, request) -> Published:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(external / 'golden'))
+        golden = pytest.importorskip('golden')
+    values, arrays = golden.load(external / 'golden' / f'{request.param}.json')
     weights = {key: torch.as_tensor(array) for key, array in arrays.items()}
     image = torch.from_numpy(golden.image(values['seed'], values['image']))
     name, arch = values['variant'].split('_')
-    # The published v1 detectors feed the normalised map onward.
+    # The published v1 detectors feed the normalized map onward.
     trunk = values['layout'] == 'detectron2' and name == 'rest'
     model = dict(rest=ResT, restv2=ResTv2)[name](arch, out_norm='trunk' if trunk else 'branch').double().eval()
-    return golden, values, weights, image, model
+    loaded = model.load_state_dict(weights, strict=False)
+    return Published(request.param, golden, values, weights, image, model, loaded)
 
 
 def classify(model, image, weights):
-    """Raw stage outputs and logits: what the published classifier computes with this backbone."""
+    """Compute raw stage outputs and logits as the published classifier does."""
     raw = []
     handles = [
         getattr(model, f'norm{i + 1}').register_forward_pre_hook(lambda _, args: raw.append(args[0])) for i in range(4)
@@ -84,13 +116,13 @@ def classify(model, image, weights):
 
 
 def published_norm_to_own(key):
-    """norm -> norm4 (v1); norm_2.0 -> norm2 (v2)."""
+    """Translate the name of a published norm: norm -> norm4 (v1); norm_2.0 -> norm2 (v2)."""
     name, leaf = key.rsplit('.', 1)
     return ('norm4' if name == 'norm' else f'norm{name[5]}') + f'.{leaf}'
 
 
 def check_along_gradient(loss, params, step=1e-5):
-    """The derivative along the gradient of these parameters, by central differences, is the gradient's norm."""
+    """Check by central differences that the derivative along the gradient of some parameters is the gradient's norm."""
     norm = sum(p.grad.square().sum() for p in params).sqrt()
     values = []
     with torch.no_grad():
@@ -101,10 +133,9 @@ def check_along_gradient(loss, params, step=1e-5):
     assert ((values[0] - values[1]) / (2 * step)).item() == pytest.approx(norm.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize('name', GOLDEN)
-def test_equals_published_model(name, external, monkeypatch):
-    golden, values, weights, image, model = load_golden(external, name, monkeypatch)
-    result = model.load_state_dict(weights, strict=False)
+def test_backbone_outputs_and_gradients_equal_the_published_model(published):
+    golden, values, weights, image = published.golden, published.values, published.weights, published.image
+    model, result = copy.deepcopy(published.model), published.loaded
     detector = values['layout'] == 'detectron2'
     # The hook translates the published output norms; only those that a classifier lacks are missing.
     v1 = isinstance(model, ResT)
@@ -112,12 +143,12 @@ def test_equals_published_model(name, external, monkeypatch):
     own_head = ['head.weight', 'head.bias'] if v1 else ['norm.weight', 'norm.bias', 'head.weight', 'head.bias']
     assert sorted(result.missing_keys) == ([] if detector else sorted(new_norms))
     assert result.unexpected_keys == ([] if detector else own_head)
-    head = {key: weights[key].requires_grad_() for key in own_head if not detector}
+    head = {key: weights[key].clone().requires_grad_() for key in own_head if not detector}
 
     def compute():
         if detector:
             return {f'stage{i + 1}': out for i, out in enumerate(model(image))}
-        return classify(model, image, weights)
+        return classify(model, image, head)
 
     outputs = compute()
     assert set(outputs) == set(values['outputs'])
@@ -135,7 +166,7 @@ def test_equals_published_model(name, external, monkeypatch):
     grads = {key: param.grad for key, param in model.named_parameters()}
     grads.update({key: tensor.grad for key, tensor in head.items()})
     order = list(grads)
-    first = STORED_WRONG_BEFORE.get(name)
+    first = STORED_WRONG_BEFORE.get(published.name)
     doubted = dict.fromkeys(order[: order.index(first)] if first else ())
     if doubted:  # along the gradient, the derivative is its norm
         check_along_gradient(lambda: total(compute()), [dict(model.named_parameters())[key] for key in doubted])
@@ -147,13 +178,12 @@ def test_equals_published_model(name, external, monkeypatch):
         assert abs(grads[own].norm().item() - norm) <= max(1e-7 * norm, 1e-11), key
 
 
-@pytest.mark.parametrize('name', GOLDEN)
-def test_float32_is_close_to_published_model(name, external, monkeypatch):
-    golden, values, weights, image, model = load_golden(external, name, monkeypatch)
-    model.load_state_dict(weights, strict=False)
+def test_backbone_in_float32_is_close_to_the_published_model(published):
+    golden, values = published.golden, published.values
+    model, image = copy.deepcopy(published.model).float(), published.image.float()
     if values['layout'] == 'detectron2':
-        outputs = {f'stage{i + 1}': out for i, out in enumerate(model.float()(image.float()))}
+        outputs = {f'stage{i + 1}': out for i, out in enumerate(model(image))}
     else:
-        outputs = classify(model.float(), image.float(), {key: weight.float() for key, weight in weights.items()})
+        outputs = classify(model, image, {key: weight.float() for key, weight in published.weights.items()})
     for key, out in outputs.items():
         assert golden.worst(values, key, out.detach().numpy()) < 1e-3, key

@@ -1,10 +1,12 @@
-"""Whole backbones by every path: attention, recomputation, autocast, compilation, export, several processes."""
+"""Whole backbones with every implementation of attention, recomputed, under autocast, compiled, exported, in DDP."""
 
 import sys
 
 import pytest
 import torch
 from conftest import run_process
+from helpers.compare import find_non_finite_grads
+from helpers.tolerances import assert_close_in_std
 from torch import nn
 
 from mmrest import ResT, ResTv2
@@ -20,8 +22,8 @@ OPTIONS = [
 ]
 
 
-def pair(cls, arch, **options):
-    """The same weights in the plain formula and with the options."""
+def build_pair(cls, arch, **options):
+    """Build a backbone by the plain formula and one with the options, with the same weights."""
     plain, other = cls(arch, attn_impl='reference').double(), cls(arch, **options).double()
     generator = torch.Generator().manual_seed(1)
     state = {
@@ -35,10 +37,6 @@ def pair(cls, arch, **options):
     return plain, other
 
 
-def close(out, expected):
-    return (out - expected).abs().max() <= 1e-9 * expected.std()
-
-
 def backward(model, x):
     outs = model(x)
     sum((out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum() for out in outs).backward()
@@ -48,26 +46,28 @@ def backward(model, x):
 @pytest.mark.matrix
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('size', [(64, 96), (33, 70), (1, 1)])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_equals_the_formula(tiny, cls, options, size):
-    plain, other = pair(cls, tiny, **options)
+@pytest.mark.parametrize('options', OPTIONS)
+def test_backbone_with_any_option_equals_the_formula(tiny, cls, options, size):
+    plain, other = build_pair(cls, tiny, **options)
     x = torch.rand(2, 3, *size, dtype=torch.float64)
     assert plain.state_dict().keys() == other.state_dict().keys()
     grads, expected = backward(other.train(), x), backward(plain.train(), x)
     for key, grad in expected.items():
         # Some are zero in exact arithmetic: the mixing bias, or anything that InstanceNorm removes.
         scale = max(grad.abs().max().item(), 1e-3 * max(g.abs().max().item() for g in expected.values()))
-        assert (grads[key] - grad).abs().max() <= 1e-9 * scale, key
+        torch.testing.assert_close(
+            grads[key], grad, rtol=0, atol=1e-9 * scale, msg=lambda text, key=key: f'{key}: {text}'
+        )
     with torch.no_grad():
         inference = other.eval()(x)
     for out, expected in zip(inference, plain.eval()(x)):
         assert not out.requires_grad and expected.requires_grad
-        assert close(out, expected)
+        assert_close_in_std(out, expected)
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
-def test_inference_in_float32_is_no_worse_than_the_formula(tiny, cls):
-    plain, fast = pair(cls, tiny, attn_impl='chunked')
+def test_chunked_inference_in_float32_is_as_accurate_as_the_formula(tiny, cls):
+    plain, fast = build_pair(cls, tiny, attn_impl='chunked')
     x = torch.rand(2, 3, 160, 224, dtype=torch.float64)
     exact = plain.eval()(x)
     with torch.no_grad():
@@ -79,8 +79,8 @@ def test_inference_in_float32_is_no_worse_than_the_formula(tiny, cls):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_autocast(tiny, options, dtype):
+@pytest.mark.parametrize('options', OPTIONS)
+def test_backbone_under_autocast_is_close_to_float32(tiny, options, dtype):
     model = ResT(tiny, **options)
     x = torch.rand(2, 3, 64, 64)
     exact = model.eval()(x)
@@ -89,31 +89,32 @@ def test_autocast(tiny, options, dtype):
         with torch.no_grad():
             inference = model(x)
     sum(out.float().square().mean() for out in outs).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert find_non_finite_grads(model) == []
     for out, quick, expected in zip(outs, inference, exact):
         assert (out - expected).abs().mean() < 0.05 and (quick - expected).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
-def test_half_precision(tiny, options, dtype):
+@pytest.mark.parametrize('options', OPTIONS)
+def test_backbone_in_half_precision_has_finite_gradients(tiny, options, dtype):
     model = ResT(tiny, **options).to(dtype)
     outs = model(torch.rand(2, 3, 64, 64, dtype=dtype))
     sum(out.float().square().mean() for out in outs).backward()
-    assert all(out.dtype == dtype for out in outs) and all(p.grad.isfinite().all() for p in model.parameters())
+    assert [out.dtype for out in outs] == [dtype] * 4
+    assert find_non_finite_grads(model) == []
 
 
 @pytest.mark.matrix
-def test_every_parameter_gets_a_gradient_and_the_mixing_bias_zero(tiny):
+def test_backbone_gives_every_parameter_a_gradient_and_the_mixing_bias_zero(tiny):
     for impl in ('direct', 'chunked'):
         model = ResT(tiny, attn_impl=impl)
         grads = backward(model, torch.rand(1, 3, 64, 64))
         biases = [grad for key, grad in grads.items() if key.endswith('transform_conv.bias')]
-        assert len(biases) == 4 and all((grad == 0).all() for grad in biases)
-        assert all(grad is not None for grad in grads.values())
+        assert [grad.abs().max().item() for grad in biases] == [0] * 4
+        assert find_non_finite_grads(model) == []
 
 
-def test_dropout_of_the_map_takes_the_formula(tiny, monkeypatch):
+def test_chunked_attention_with_map_dropout_takes_the_formula(tiny, monkeypatch):
     module = sys.modules['mmrest.ops.attention']
     monkeypatch.setattr(module, 'emsa_chunked', lambda *_: pytest.fail('has no dropout'))
     model = ResT(tiny, attn_drop_rate=0.3, attn_impl='chunked').train()
@@ -121,7 +122,7 @@ def test_dropout_of_the_map_takes_the_formula(tiny, monkeypatch):
     assert not torch.equal(model(x)[-1], model(x)[-1])
 
 
-def test_the_switch(tiny, monkeypatch):
+def test_attn_impl_argument_overrides_the_environment_variable(tiny, monkeypatch):
     def chosen(**kwargs):
         return {
             m.attn_impl for cls in (ResT, ResTv2) for m in cls(tiny, **kwargs).modules() if isinstance(m, HeadAttention)
@@ -135,14 +136,14 @@ def test_the_switch(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize('frozen', [dict(frozen_stages=2), dict(norm_eval=True)])
-def test_frozen_norms_stay_frozen_in_training(tiny, frozen):
+def test_frozen_backbone_gets_gradients_only_for_trainable_parameters(tiny, frozen):
     model = ResT(tiny, **frozen).train()
     grads = backward(model, torch.rand(1, 3, 64, 64))
-    assert all((grads[key] is not None) == p.requires_grad for key, p in model.named_parameters())
+    assert [key for key, p in model.named_parameters() if (grads[key] is not None) != p.requires_grad] == []
 
 
-@pytest.mark.parametrize('options', [dict(attn_impl='chunked'), dict(ffn_recompute=True, with_cp=True)], ids=str)
-def test_compiled(options):
+@pytest.mark.parametrize('options', [dict(attn_impl='chunked'), dict(ffn_recompute=True, with_cp=True)])
+def test_compiled_backbone_equals_eager(options):
     arch = dict(embed_dims=(8, 16), depths=(1, 1), num_heads=(1, 2), sr_ratios=(2, 1))
     model = ResT(arch, out_indices=(0, 1), **options)
     x = torch.rand(1, 3, 40, 56)
@@ -161,7 +162,7 @@ def test_compiled(options):
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
-def test_export(tiny, cls):
+def test_exported_and_traced_backbone_equal_eager_without_custom_operators(tiny, cls):
     model = cls(tiny, attn_impl='chunked', ffn_recompute=True).eval()
     x = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
@@ -202,11 +203,11 @@ def work(rank, file):
 
 if __name__ == '__main__':
     import sys
-    mp.spawn(work, (sys.argv[1], ), nprocs=2)
+    mp.start_processes(work, (sys.argv[1], ), nprocs=2, start_method='fork')  # which spares two imports of torch
 """
 
 
-def test_distributed_without_looking_for_unused_parameters(tmp_path, repo):
+def test_backbone_in_ddp_needs_no_search_for_unused_parameters(tmp_path, repo):
     (tmp_path / 'work.py').write_text(PROCESSES)
     out = run_process([sys.executable, 'work.py', tmp_path / 'store'], tmp_path, env=_environment(repo))
     assert out.count('done') == 2
@@ -221,7 +222,7 @@ def _environment(repo):
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
 @pytest.mark.parametrize('size', [(64, 96), (33, 70), (7, 90), (90, 7)])
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_gradients_of_two_images_are_the_sum_of_each(tiny, cls, size, with_cp):
+def test_gradients_of_two_images_equal_the_sum_of_each(tiny, cls, size, with_cp):
     # Layouts that are ambiguous for a single image have led kernels to read gradients in the wrong order.
     model = cls(tiny, norm_eval=True, with_cp=with_cp).double().train()
     weights = [
@@ -239,7 +240,7 @@ def test_gradients_of_two_images_are_the_sum_of_each(tiny, cls, size, with_cp):
         torch.testing.assert_close(both, first + second, rtol=1e-9, atol=1e-9)
 
 
-def test_modules_are_what_they_were(tiny):
+def test_restv2_stem_is_a_stock_sequential(tiny):
     # What tools of OpenMMLab look for: stock layers under the published names.
     model = ResTv2(tiny)
     assert isinstance(model.stem.proj, nn.Sequential) and isinstance(model.stem.proj[0], nn.Conv2d)

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.layer_changes import BACKBONES, PRODUCTS, SIZE, STOCK, PlainAttention, draw, layers, pair
+from helpers.layer_changes import BACKBONES, PRODUCTS, SIZE, STOCK, PlainAttention, build_pair, layers, random_tensor
 from torch import nn
 from torch.ao import quantization
 from torch.nn.utils import prune
@@ -38,9 +38,8 @@ WITHOUT_PARAMETERS = (
         dict(attention='msa', position='none'),
         {},
     ],
-    ids=str,
 )
-def test_leaves_are_layers_of_torch_by_exact_type(tiny, options):
+def test_backbone_leaves_are_stock_layers_by_exact_type(tiny, options):
     models = [ResTAblation(tiny, **options), *(backbone(tiny) for backbone in BACKBONES)]
     for model in models:
         for name, module in model.named_modules():
@@ -50,7 +49,7 @@ def test_leaves_are_layers_of_torch_by_exact_type(tiny, options):
 
 
 @pytest.mark.parametrize('backbone, arch, gmacs', [(ResT, 'lite', 1.459), (ResTv2, 'tiny', 3.972)])
-def test_counters_that_go_by_exact_type(backbone, arch, gmacs):
+def test_mac_counter_by_exact_layer_type_agrees_with_count_backbone(backbone, arch, gmacs):
     model, macs = backbone(arch).to('meta').eval(), []
 
     def count(module, inputs, out):
@@ -68,12 +67,13 @@ def test_counters_that_go_by_exact_type(backbone, arch, gmacs):
 
 @pytest.mark.parametrize('backbone', BACKBONES, ids=['ResT', 'ResTv2', 'windows'])
 @pytest.mark.filterwarnings('ignore')
-def test_quantization(tiny, backbone):
-    plain, model = (m.float().eval() for m in pair(backbone, tiny))
+def test_dynamic_quantization_converts_every_linear_layer(tiny, backbone):
+    plain, model = (m.float().eval() for m in build_pair(backbone, tiny))
     x = torch.randn(2, 3, *SIZE)
     plain, quantized = (quantization.quantize_dynamic(m, {nn.Linear}) for m in (plain, model))
     kinds = [type(module).__module__ for module in quantized.modules() if type(module).__name__ == 'Linear']
-    assert len(kinds) == len(layers(model, (nn.Linear,))) and all('quantized.dynamic' in kind for kind in kinds)
+    assert len(kinds) == len(layers(model, (nn.Linear,)))
+    assert [kind for kind in kinds if 'quantized.dynamic' not in kind] == []
     with torch.no_grad():
         for out, expected, exact in zip(quantized(x), plain(x), model(x)):
             assert (out - expected).std() < 1e-2 * exact.std() and (out - exact).std() < 0.2 * exact.std()
@@ -82,13 +82,13 @@ def test_quantization(tiny, backbone):
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.skipif('fbgemm' not in torch.backends.quantized.supported_engines, reason='needs fbgemm')
-def test_training_for_quantization(tiny):
+def test_quantization_aware_training_observes_every_product(tiny):
     for backbone in BACKBONES:
         model = backbone(tiny).train()
         model.qconfig = quantization.get_default_qat_qconfig('fbgemm')
         model, count = quantization.prepare_qat(model), len(layers(model, PRODUCTS))
         sum(out.square().mean() for out in model(torch.randn(2, 3, *SIZE))).backward()
-        assert all(p.grad is not None for p in model.parameters())
+        assert [key for key, p in model.named_parameters() if p.grad is None] == []
         quantized = [module for module in model.modules() if hasattr(module, 'weight_fake_quant')]
         assert len(quantized) == count
         for observer in (module.activation_post_process for module in quantized):
@@ -96,7 +96,7 @@ def test_training_for_quantization(tiny):
 
 
 @pytest.mark.parametrize('name', ['torch', 'mmcv'])
-def test_fusing_norms_into_convolutions(tiny, name):
+def test_fusing_batch_norms_into_convolutions_keeps_the_outputs(tiny, name):
     for backbone, triples in (
         (
             ResT,
@@ -108,13 +108,13 @@ def test_fusing_norms_into_convolutions(tiny, name):
         ),
         (ResTv2, ['stem.proj.0 stem.proj.1 stem.proj.2', 'stem.proj.3 stem.proj.4']),
     ):
-        _, model = pair(backbone, tiny)
+        _, model = build_pair(backbone, tiny)
         model.eval()
         if name == 'torch':
             fused = quantization.fuse_modules(model, [triple.split() for triple in triples])
         else:
             fused = pytest.importorskip('mmcv.cnn').fuse_conv_bn(copy.deepcopy(model))
-        x = draw(1, 3, *SIZE)
+        x = random_tensor(1, 3, *SIZE)
         assert len(layers(fused, (nn.BatchNorm2d,))) < len(layers(model, (nn.BatchNorm2d,)))
         for grad in (True, False):
             with torch.set_grad_enabled(grad):
@@ -122,12 +122,12 @@ def test_fusing_norms_into_convolutions(tiny, name):
                     torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_pruned_layers_become_plain_again(tiny):
-    _, model = pair(ResT, tiny)
+def test_pruned_backbone_keeps_its_outputs_when_pruning_becomes_permanent(tiny):
+    _, model = build_pair(ResT, tiny)
     for layer in layers(model, PRODUCTS).values():
         prune.l1_unstructured(layer, 'weight', 0.3)
     model.eval()
-    x = draw(1, 3, *SIZE)
+    x = random_tensor(1, 3, *SIZE)
     with torch.no_grad():
         expected = model(x)
         for layer in layers(model, PRODUCTS).values():
@@ -139,11 +139,11 @@ def test_pruned_layers_become_plain_again(tiny):
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('autocast', [True, False])
-def test_hooked_heads_in_half_precision(tiny, dtype, autocast):
-    """The convolution across heads, called, is as good as the formula in that dtype."""
+def test_hooked_head_convolution_in_half_precision_is_as_accurate_as_the_formula(tiny, dtype, autocast):
+    """A head convolution with a hook is called as a module, and is as accurate as the formula in that dtype."""
     torch.manual_seed(0)
     attn = ResT(tiny).stage3[0].attn.double()
-    x = draw(2, 36, 24)
+    x = random_tensor(2, 36, 24)
     exact = attn(x, (6, 6))
     own, plain = copy.deepcopy(attn), copy.deepcopy(attn)
     plain.attend = PlainAttention()
@@ -177,7 +177,7 @@ def prepared(kind, tiny, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['loaded', 'compiled', 'frozen', 'recomputed', 'windows', 'baseline'])
-def test_a_backbone_is_a_plain_object(tiny, kind, tmp_path):
+def test_backbone_copied_pickled_or_saved_gives_the_same_outputs(tiny, kind, tmp_path):
     model = prepared(kind, tiny, tmp_path)
     x = torch.rand(2, 3, *SIZE)
     sum(out.sum() for out in model.train()(x)).backward()

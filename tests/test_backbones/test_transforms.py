@@ -1,7 +1,8 @@
-"""Derivatives other than by ``backward``, and models that somebody has hooks on: as with the plain formula."""
+"""Forward-mode and functional derivatives, and recomputation under hooks, against the plain formula."""
 
 import pytest
 import torch
+from helpers.tolerances import assert_close_in_std
 from torch import nn
 from torch.func import functional_call, grad, jvp, vmap
 from torch.nn.utils import prune
@@ -18,39 +19,42 @@ OPTIONS = [
 ]
 
 
-def draw(*shape):
+def random_tensor(*shape):
     return torch.randn(*shape, dtype=torch.float64)
-
-
-def close(out, expected):
-    return (out - expected).abs().max() <= 1e-9 * expected.std()
 
 
 @pytest.mark.parametrize('mixing', [True, False])
 @pytest.mark.parametrize('impl', ['auto', 'direct', 'chunked'])
-def test_forward_mode_of_the_function(impl, mixing):
-    q, k, v, tangent = draw(2, 4, 15, 8), draw(2, 4, 6, 8), draw(2, 4, 6, 8), draw(2, 4, 15, 8)
-    mix = (draw(4, 4), draw(4)) if mixing else ()
+def test_emsa_forward_mode_derivative_equals_the_formula(impl, mixing):
+    q, k, v, tangent = (
+        random_tensor(2, 4, 15, 8),
+        random_tensor(2, 4, 6, 8),
+        random_tensor(2, 4, 6, 8),
+        random_tensor(2, 4, 15, 8),
+    )
+    mix = (random_tensor(4, 4), random_tensor(4)) if mixing else ()
     expected = jvp(lambda q: emsa(q, k, v, *mix, impl='reference'), (q,), (tangent,))[1]
-    assert close(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q,), (tangent,))[1], expected)
+    assert_close_in_std(jvp(lambda q: emsa(q, k, v, *mix, impl=impl), (q,), (tangent,))[1], expected)
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(q, tangent)
         out = torch.autograd.forward_ad.unpack_dual(emsa(dual, k, v, *mix, impl=impl))
-    assert close(out.tangent, expected)
+    assert_close_in_std(out.tangent, expected)
     step = 1e-6
     difference = emsa(q + step * tangent, k, v, *mix, impl=impl) - emsa(q - step * tangent, k, v, *mix, impl=impl)
-    assert (expected - difference / (2 * step)).abs().max() < 1e-6 * expected.abs().max()
+    atol = 1e-6 * expected.abs().max().item()
+    torch.testing.assert_close(difference / (2 * step), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize('cls', [ResT, ResTv2])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS)
 @pytest.mark.parametrize('train', [True, False])
-def test_transforms_of_a_backbone(tiny, cls, options, train):
+def test_backbone_under_function_transforms_equals_the_formula(tiny, cls, options, train):
     model = cls(tiny, norm_eval=True, **options).double().train(train)
     plain = cls(tiny, norm_eval=True, attn_impl='reference').double().train(train)
     plain.load_state_dict(model.state_dict())
-    x, tangent = draw(2, 3, 40, 36), draw(2, 3, 40, 36)
-    assert close(jvp(lambda x: model(x)[-1], (x,), (tangent,))[1], jvp(lambda x: plain(x)[-1], (x,), (tangent,))[1])
+    x, tangent = random_tensor(2, 3, 40, 36), random_tensor(2, 3, 40, 36)
+    derivatives = [jvp(lambda x, model=model: model(x)[-1], (x,), (tangent,))[1] for model in (model, plain)]
+    assert_close_in_std(*derivatives)
 
     def loss(params, x):
         return sum(out.square().sum() for out in functional_call(model, params, (x,)))
@@ -58,19 +62,20 @@ def test_transforms_of_a_backbone(tiny, cls, options, train):
     params = {key: p.detach() for key, p in model.named_parameters()}
     grads = grad(loss)(params, x)
     sum(out.square().sum() for out in plain(x)).backward()
-    scale = max(p.grad.abs().max() for p in plain.parameters())
-    for key, p in plain.named_parameters():
-        assert (grads[key] - p.grad).abs().max() <= 1e-9 * scale, key
+    expected = {key: p.grad for key, p in plain.named_parameters()}
+    atol = 1e-9 * max(value.abs().max().item() for value in expected.values())
+    torch.testing.assert_close(grads, expected, rtol=0, atol=atol)
     if not train:  # one gradient for each image
         each = vmap(grad(lambda params, x: loss(params, x[None])), in_dims=(None, 0))(params, x)
-        assert all((each[key].sum(0) - p.grad).abs().max() <= 1e-9 * scale for key, p in plain.named_parameters())
+        total = {key: value.sum(0) for key, value in each.items()}
+        torch.testing.assert_close(total, expected, rtol=0, atol=atol)
 
 
 def compare_with_hooks(tiny, hook, **options):
-    """Train for two steps with and without options, after ``hook`` did something to each model."""
+    """Check that two training steps agree with and without options, after ``hook`` has changed each model."""
     models = [ResT(tiny, attn_impl='reference').double(), ResT(tiny, attn_impl='reference', **options).double()]
     models[1].load_state_dict(models[0].state_dict())
-    x, seen = draw(1, 3, 40, 36), []
+    x, seen = random_tensor(1, 3, 40, 36), []
     for model in models:
         torch.manual_seed(0)
         hook(model.train())
@@ -86,7 +91,7 @@ def compare_with_hooks(tiny, hook, **options):
 
 @pytest.mark.parametrize('what', ['weight_norm', 'prune', 'output'])
 @pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
-def test_hooks_on_an_ffn_that_is_recomputed(tiny, what):
+def test_recomputed_ffn_with_hooks_trains_as_without_recomputation(tiny, what):
     def hook(model):
         mlp = model.stage1[0].mlp
         if what == 'output':
@@ -99,7 +104,7 @@ def test_hooks_on_an_ffn_that_is_recomputed(tiny, what):
     compare_with_hooks(tiny, hook, ffn_recompute=True)
 
 
-def test_what_hooks_keep_in_inference_stays(tiny, monkeypatch):
+def test_tensors_kept_by_hooks_in_inference_stay_unchanged(tiny, monkeypatch):
     monkeypatch.setattr('mmrest.ops.ffn.tokens_per_block', lambda *_: 16)
     model = ResT(tiny).double().eval()
     kept = {}
@@ -108,7 +113,7 @@ def test_what_hooks_keep_in_inference_stays(tiny, monkeypatch):
         model.get_submodule(name).register_forward_hook(
             lambda module, args, out, name=name: kept.setdefault(name, []).append((args[0], out))
         )
-    x = draw(1, 3, 64, 48)
+    x = random_tensor(1, 3, 64, 48)
     model(x)
     expected, kept = kept, {}
     with torch.no_grad():

@@ -67,7 +67,8 @@ def check_prediction(cfg: Config, results: list) -> None:
 def smallest_of_each_kind() -> set[str]:
     """Configs with the smallest architecture of each head, backbone and norm.
 
-    Schedules make no difference to a step, and tests/test_backbones/test_in_detectors.py takes one with every style.
+    Schedules make no difference to a step, and tests/integration/test_backbones_in_detectors.py takes one with every
+    style.
     """
     found = {}
     for arch in ('lite', 'tiny', 'small', 'base', 'large'):

@@ -1,4 +1,4 @@
-"""Adaptive pooling as matrix products: PyTorch's own values at any size."""
+"""Adaptive pooling as matrix products, against PyTorch's own at any size."""
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ from mmrest.export.pooling import AveragingPool2d, replace_adaptive_pools  # noq
 
 @pytest.mark.parametrize('output_size', [(1, 1), (2, 2), (3, 5), (6, 6), (None, 4), (7, None)])
 @pytest.mark.parametrize('shape', [(1, 1), (2, 3), (5, 6), (6, 12), (7, 31), (40, 25)])
-def test_values(output_size, shape):
+def test_averaging_pool_equals_adaptive_pool(output_size, shape):
     x = torch.rand(2, 3, *shape, dtype=torch.float64)
     expected = nn.AdaptiveAvgPool2d(output_size)(x)
     torch.testing.assert_close(AveragingPool2d(output_size)(x), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_every_pool_of_a_model_is_replaced_but_plain_means():
+def test_replace_adaptive_pools_leaves_only_plain_means():
     model = nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.ReLU()), nn.AdaptiveAvgPool2d((None, 2))
     )

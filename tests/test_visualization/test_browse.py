@@ -1,4 +1,4 @@
-"""Browsing of wrapped data sets, damaged files, odd names and images of any channels."""
+"""Browsing of wrapped datasets, damaged files and images of any channels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def wrapped(kind, datasets):
 
 
 @pytest.mark.parametrize('kind', ['concat', 'repeat', 'mix'])
-def test_labels_are_named_by_the_part_that_they_come_from(segmentor, browse, kind):
+def test_browse_of_wrapped_parts_names_labels_by_their_part(segmentor, browse, kind):
     first = segmentor.train_dataloader.dataset
     first.pipeline = first.pipeline[:2] if kind == 'mix' else first.pipeline
     second = dict(first, metainfo=dict(classes=CLASSES[::-1], palette=first.metainfo.palette[::-1]))
@@ -76,7 +76,7 @@ def test_labels_are_named_by_the_part_that_they_come_from(segmentor, browse, kin
     assert "('background', 'disc', 'square', 'triangle', 'star') / ('star', " in printed
 
 
-def test_parts_of_other_classes_in_detection(detector, browse):
+def test_browse_of_parts_with_other_classes_warns(detector, browse):
     first = detector.train_dataloader.dataset
     detector.train_dataloader.dataset = dict(
         type='ConcatDataset', datasets=[first, dict(first, metainfo=dict(classes=('disc', 'star')))]
@@ -85,13 +85,13 @@ def test_parts_of_other_classes_in_detection(detector, browse):
     assert len(pictures) == 16 and 'number their classes differently' in printed
 
 
-def test_one_class_list_is_no_warning(detector, browse):
+def test_browse_of_parts_with_the_same_classes_does_not_warn(detector, browse):
     first = detector.train_dataloader.dataset
     detector.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[first, first])
     assert 'differently' not in browse(detector)[1]
 
 
-def test_damaged_files_are_skipped(detector, browse, shapes, tmp_path):
+def test_browse_of_damaged_files_skips_them(detector, browse, shapes, tmp_path):
     data = shutil.copytree(shapes, tmp_path / 'data')
     detector.train_dataloader.dataset.data_root = f'{data}/'
     (data / 'images/train/000003.png').write_bytes((shapes / 'images/train/000003.png').read_bytes()[:400])
@@ -102,14 +102,14 @@ def test_damaged_files_are_skipped(detector, browse, shapes, tmp_path):
     pictures, printed = browse(detector)
     assert len(pictures) == 5 and printed.count('Skipped: ') == 4
     for number, fault in ((3, 'truncated'), (4, 'is empty'), (5, 'there is no such file'), (6, 'cannot be loaded')):
-        assert any(f'00000{number}.png' in line and fault in line for line in printed.splitlines())
+        assert fault in '\n'.join(line for line in printed.splitlines() if f'00000{number}.png' in line)
     shutil.rmtree(data / 'images/train')
     (data / 'images/train').mkdir()
     _, printed = browse(detector, status=2)
     assert 'error: None of the 9 samples can be drawn. ' in printed and '000000.png cannot be loaded' in printed
 
 
-def test_elongated_images_are_skipped_where_the_pipeline_fails(detector, browse, shapes, tmp_path):
+def test_browse_of_elongated_images_skips_them_where_the_pipeline_fails(detector, browse, shapes, tmp_path):
     data = shutil.copytree(shapes, tmp_path / 'data')
     path = data / 'annotations/instances_train.json'
     content = json.loads(path.read_text())
@@ -139,7 +139,7 @@ def test_elongated_images_are_skipped_where_the_pipeline_fails(detector, browse,
         f'{"日" * 80}.png',
     ],
 )
-def test_names_of_files(detector, browse, shapes, tmp_path, name):
+def test_browse_of_odd_file_names_draws_them(detector, browse, shapes, tmp_path, name):
     data = shutil.copytree(shapes, tmp_path / 'data')
     path = data / 'annotations/instances_train.json'
     content = json.loads(path.read_text())
@@ -168,7 +168,7 @@ class ReadChannels(BaseTransform):
 
 @pytest.mark.parametrize('channels', [1, 2, 3, 4, 5])
 @pytest.mark.parametrize('kind', ['uint8', 'uint16', 'float32'])
-def test_images_of_any_channels(detector, shapes, channels, kind):
+def test_draw_item_with_any_channels_and_dtype_shows_the_image(detector, shapes, channels, kind):
     detector.train_dataloader.dataset.pipeline = [
         dict(type='mmengine.ReadChannels', channels=channels, kind=kind),
         dict(type='LoadAnnotations', with_bbox=True),
@@ -186,6 +186,6 @@ def test_images_of_any_channels(detector, shapes, channels, kind):
         assert np.median(np.abs(small - image)) <= 2
 
 
-def test_a_palette_that_the_library_refuses(segmentor, browse):
+def test_browse_with_bad_palette_ends_in_one_message(segmentor, browse):
     segmentor.train_dataloader.dataset.metainfo.palette = [(1, 2, 3)]
     assert 'error: The dataset for train cannot be built: palette does not match' in browse(segmentor, status=2)[1]

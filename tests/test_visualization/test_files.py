@@ -1,4 +1,4 @@
-"""Pictures of a test: their names, and data sets whose images share one."""
+"""Names of painted images, and datasets whose images share one."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ class Images:
         return dict(img_path=self.paths[index])
 
 
-def test_images_of_one_name():
+def test_check_paintable_refuses_images_of_one_name():
     for good in (Images('a/1.png', 'b/2.png'), Images('a/1.png', 'a/1.png'), Images(), [1, 2]):
         check_paintable(good, '--show-dir')
     with pytest.raises(UsageError, match='--show-dir: 2 images are called 1.png, such as a/1.png and b/1.png'):
         check_paintable(Images('a/1.png', 'c/2.png', 'b/1.png'), '--show-dir')
 
 
-def test_the_tool_refuses_before_it_tests(run, configs, checkpoint, shapes, tmp_path, capsys):
+def test_test_tool_with_images_of_one_name_is_refused_before_testing(
+    run, configs, checkpoint, shapes, tmp_path, capsys
+):
     data = shutil.copytree(shapes, tmp_path / 'data')
     path = data / 'annotations/instances_val.json'
     content = json.loads(path.read_text())
@@ -51,9 +53,11 @@ def test_the_tool_refuses_before_it_tests(run, configs, checkpoint, shapes, tmp_
 
 
 @pytest.mark.parametrize(
-    'wrap', [lambda dataset: dataset, lambda dataset: dict(type='ConcatDataset', datasets=[dataset, dataset])]
+    'wrap',
+    [lambda dataset: dataset, lambda dataset: dict(type='ConcatDataset', datasets=[dataset, dataset])],
+    ids=['plain', 'concat'],
 )
-def test_browsing_lazy_datasets(run, configs, shapes, tmp_path, wrap):
+def test_browse_of_lazy_dataset_draws_it(run, configs, shapes, tmp_path, wrap):
     cfg = Config.fromfile(configs['ResT'])
     cfg.train_dataloader.dataset.update(lazy_init=True, data_root=str(shapes))
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset)
@@ -62,7 +66,7 @@ def test_browsing_lazy_datasets(run, configs, shapes, tmp_path, wrap):
     assert len(list((tmp_path / 'out').glob('*.png'))) == 4
 
 
-def test_images_that_only_the_pipeline_can_read(tmp_path):
+def test_check_paintable_refuses_unreadable_images(tmp_path):
     (tmp_path / '1.npy').write_bytes(b'an array')
     with pytest.raises(UsageError, match='--show-dir: .*1.npy is painted by a hook that cannot read it'):
         check_paintable(Images(str(tmp_path / '1.npy')), '--show-dir')

@@ -1,9 +1,7 @@
-"""The installer's decisions: what it refuses, what it skips, what it shows. Nothing is fetched here."""
+"""Decisions of the installer: refusals, uv or pip, stamps, removals. Nothing is fetched."""
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
 import os
 import subprocess
@@ -11,32 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.tools import TOOLS, load_tool
 
-TOOLS = Path(__file__).resolve().parent.parent / 'tools'
-
-
-def load(name: str):
-    """Load a module of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # setup_env imports setup_progress by its name
-    spec.loader.exec_module(module)
-    return module
-
-
-setup_progress = load('setup_progress')
-setup_env = load('setup_env')
+setup_progress = load_tool('setup_progress')
+setup_env = load_tool('setup_env')
 
 
 def facts(version=(3, 11, 7), missing=()):
     return {'version': list(version), 'missing': list(missing)}
 
 
-# --- refusals ---
-
-
 @pytest.mark.parametrize('version', [(3, 10, 0), (3, 13, 9)])
-def test_supported_python_is_accepted(version):
+def test_find_problems_accepts_a_supported_python(version):
     assert setup_env.find_problems(facts(version), creating=True) == []
 
 
@@ -49,24 +33,24 @@ def test_supported_python_is_accepted(version):
         ((4, 0, 0), '3.10 to 3.13'),
     ],
 )
-def test_other_python_is_refused_with_nothing_else(version, why):
+def test_find_problems_refuses_another_python_alone(version, why):
     (problem,) = setup_env.find_problems(facts(version, missing=['venv']), creating=True)
     assert why in problem and 'PYTHON=' in problem and 'make clean' not in problem
 
 
-def test_environment_of_a_python_that_is_no_longer_supported_has_to_go():
+def test_find_problems_of_an_environment_with_old_python_asks_to_remake_it():
     (problem,) = setup_env.find_problems(facts((3, 9, 18)), creating=False)
     assert 'make clean && make install PYTHON=' in problem
 
 
-def test_missing_module_is_named_with_its_package():
+def test_find_problems_names_the_package_of_a_missing_module():
     (problem,) = setup_env.find_problems(facts(missing=['ensurepip']), creating=True)
     assert 'apt-get install python3.11-venv' in problem
     assert setup_env.find_problems(facts(missing=['ensurepip']), creating=False) == []
     assert setup_env.find_problems(facts(missing=['ensurepip']), creating=True, uv='/bin/uv') == []
 
 
-def test_refusal_is_a_plain_message_and_touches_nothing(tmp_path, monkeypatch, capsys):
+def test_main_with_unsupported_python_prints_a_message_and_makes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(setup_env, 'python_facts', lambda python: facts((3, 14, 1)))
     monkeypatch.setattr(sys, 'argv', ['setup_env.py', '--venv', str(tmp_path / 'env')])
     assert setup_env.main() == 1
@@ -75,18 +59,15 @@ def test_refusal_is_a_plain_message_and_touches_nothing(tmp_path, monkeypatch, c
     assert not (tmp_path / 'env').exists()
 
 
-def test_facts_of_this_python():
+def test_python_facts_give_the_version():
     assert tuple(setup_env.python_facts(sys.executable)['version']) == sys.version_info[:3]
 
 
-def test_files_that_old_pythons_read_have_no_new_syntax():
+def test_setup_files_have_syntax_that_old_pythons_read():
     import ast
 
     for name in ('setup_env', 'setup_progress'):
         ast.parse((TOOLS / f'{name}.py').read_text(), feature_version=(3, 5))
-
-
-# --- uv or pip ---
 
 
 @pytest.mark.parametrize(
@@ -101,7 +82,7 @@ def test_files_that_old_pythons_read_have_no_new_syntax():
         ({}, ":env:.timeout='60'\ninstall.constraint='/etc/limits.txt'", ''),
     ],
 )
-def test_uv_is_used_unless_pip_knows_where_packages_are(tmp_path, capsys, variables, config, expected):
+def test_choose_uv_unless_pip_is_configured(tmp_path, capsys, variables, config, expected):
     python = tmp_path / 'python'
     python.write_text(f'#!/bin/sh\necho "{config}"\n')
     python.chmod(0o755)
@@ -111,29 +92,26 @@ def test_uv_is_used_unless_pip_knows_where_packages_are(tmp_path, capsys, variab
     assert len(printed.splitlines()) == (not expected and 'MMREST_NO_UV' not in variables)
 
 
-def test_settings_in_a_file_of_pip_are_found(tmp_path):
+def test_find_pip_settings_reads_its_file(tmp_path):
     (tmp_path / 'pip.conf').write_text('[install]\nfind-links = /wheels\n')
     environ = {'PATH': os.environ['PATH'], 'PIP_CONFIG_FILE': str(tmp_path / 'pip.conf')}
     assert 'find-links' in setup_env.find_pip_settings(sys.executable, environ)
 
 
-def test_without_uv_pip_is_not_even_asked():
+def test_choose_uv_without_uv_does_not_run_pip():
     assert setup_env.choose_uv('/no/python', {'PIP_FIND_LINKS': '/wheels'}, which=lambda name: None) == ''
 
 
-def test_commands_of_both():
+def test_installer_command_of_pip_and_uv():
     pip, uv = (setup_env.Installer(Path('env'), {}, uv) for uv in ('', '/bin/uv'))
     assert pip.command('install', 'six') == ['env/bin/python', '-m', 'pip', 'install', 'six']
     assert uv.command('install', 'six') == ['/bin/uv', 'pip', 'install', '--python', 'env/bin/python', 'six']
     assert '-y' in pip.command('uninstall', 'six') and '-y' not in uv.command('uninstall', 'six')
 
 
-def test_user_settings_reach_the_steps():
+def test_child_environment_keeps_user_settings():
     environ = setup_env.child_environment({'PIP_RETRIES': '9', 'UV_LINK_MODE': 'copy', 'PYTHONPATH': '/elsewhere'})
     assert environ['PIP_RETRIES'] == '9' and environ['UV_LINK_MODE'] == 'copy' and 'PYTHONPATH' not in environ
-
-
-# --- the environment and its stamp ---
 
 
 def make_venv(path: Path) -> None:
@@ -141,7 +119,7 @@ def make_venv(path: Path) -> None:
     (path / 'bin' / 'python').symlink_to(sys.executable)
 
 
-def test_stamp_makes_ready_and_any_change_ends_it(tmp_path):
+def test_stamp_makes_ready_until_the_sources_change(tmp_path):
     venv, source = tmp_path / 'env', tmp_path / 'constraints.txt'
     source.write_text('torch==2.14.1')
     make_venv(venv)
@@ -154,12 +132,12 @@ def test_stamp_makes_ready_and_any_change_ends_it(tmp_path):
     assert setup_env.fingerprint(tmp_path / 'moved', [source]) != setup_env.fingerprint(tmp_path, [source])
 
 
-def test_stamp_does_not_count_without_a_python(tmp_path):
+def test_stamp_without_a_python_does_not_count(tmp_path):
     (tmp_path / setup_env.STAMP_NAME).write_text('hash')
     assert not setup_env.is_ready(tmp_path, 'hash')
 
 
-def test_environment_without_pip_is_not_taken_for_one_that_works(tmp_path):
+def test_venv_without_pip_works_only_with_uv(tmp_path):
     subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', str(tmp_path / 'env')])
     assert not setup_env.venv_works(tmp_path / 'env')
     assert setup_env.venv_works(tmp_path / 'env', uv='/bin/uv')  # which needs no pip
@@ -167,14 +145,14 @@ def test_environment_without_pip_is_not_taken_for_one_that_works(tmp_path):
         assert not setup_env.venv_works(tmp_path / 'nothing', uv)
 
 
-def test_a_folder_that_is_no_environment_is_left_alone(tmp_path):
+def test_create_venv_in_another_folder_is_refused(tmp_path):
     (tmp_path / 'precious.txt').write_text('data')
     with pytest.raises(setup_progress.SetupError, match='not a virtual environment'):
         setup_env.create_venv(tmp_path)
     assert (tmp_path / 'precious.txt').exists()
 
 
-def test_stale_stamp_is_gone_when_a_step_fails(tmp_path, monkeypatch):
+def test_failed_step_removes_the_stale_stamp(tmp_path, monkeypatch):
     stamp = tmp_path / setup_env.STAMP_NAME
     stamp.write_text('of an earlier run')
     monkeypatch.setattr(setup_env, 'venv_works', lambda venv, uv: True)
@@ -189,11 +167,8 @@ def test_stale_stamp_is_gone_when_a_step_fails(tmp_path, monkeypatch):
     assert not stamp.exists()
 
 
-# --- OpenCV, and what an earlier version installed ---
-
-
 class FakeInstaller(setup_env.Installer):
-    """Records labels and commands; `answers` are what the environment's Python says, one after another."""
+    """An installer that records labels and commands; ``answers`` are what the environment's Python prints, in turn."""
 
     def __init__(self, venv=Path('env'), answers=()):
         super().__init__(venv, {})
@@ -213,7 +188,7 @@ def test_missing_libgl_brings_headless_opencv(capsys):
     assert 'libGL' in capsys.readouterr().out
 
 
-def test_other_opencv_errors_are_not_hidden():
+def test_other_opencv_error_is_raised():
     with pytest.raises(setup_progress.SetupError, match='bad numpy'):
         FakeInstaller(answers=[('', 'ImportError: bad numpy')]).install_opencv_that_works()
 
@@ -228,7 +203,7 @@ def test_other_opencv_errors_are_not_hidden():
         (['mmdet', 'mmengine', 'onedl-mmcv', 'onedl-mmengine'], ['mmengine', 'onedl-mmcv', 'onedl-mmengine']),
     ],
 )
-def test_what_shares_files_goes_before_anything_is_installed(tmp_path, installed, removed):
+def test_install_first_removes_what_shares_files(tmp_path, installed, removed):
     (tmp_path / 'torchvision-aside').mkdir()
     installer = FakeInstaller(tmp_path, [(json.dumps(installed), ''), ('', '')])
     installer.install()
@@ -244,97 +219,9 @@ def test_what_shares_files_goes_before_anything_is_installed(tmp_path, installed
     assert list(tmp_path.iterdir()) == []
 
 
-def test_distributions_are_found_by_the_probe():
+def test_distributions_probe_finds_installed_ones():
     names = ['pytest', 'mmcv-full-of-nothing']
     output, error = setup_env.Installer(Path(sys.prefix), dict(os.environ)).run_python(
         setup_env.DISTRIBUTIONS_PROBE.format(names)
     )
     assert (json.loads(output), error) == (['pytest'], '')
-
-
-# --- progress, logs and failures ---
-
-
-@pytest.mark.parametrize(
-    'line, expected',
-    [
-        (
-            '  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)\n',
-            'downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (191.8 MB)',
-        ),
-        (' Downloading torch (858.1MiB)\n', 'downloading torch (858.1MiB)'),
-        ('Installing collected packages: mmdet\n', 'installing'),
-        ('Prepared 70 packages in 1m 12s\n', 'installing'),
-        ('Resolved 93 packages in 1.20s\n', ''),
-        ('\n', ''),
-    ],
-)
-def test_activity(line, expected):
-    assert setup_progress.parse_activity(line) == expected
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def run_progress(stream, seconds: int) -> str:
-    """What a step of so many seconds shows, with one line of output a second."""
-    now = 0
-    progress = setup_progress.Progress('packages', stream, clock=lambda: now)
-    for now in range(1, seconds + 1):  # noqa: B007 - the clock reads it
-        progress.update(f'downloading {now // 10}')
-    progress.finish('done')
-    return stream.getvalue()
-
-
-def test_progress_is_rewritten_on_a_terminal():
-    output = run_progress(Terminal(), 190)
-    assert '\rpackages: downloading 19, 3 min 10 s\x1b[K' in output
-    assert output.count('\n') == 1
-
-
-def test_progress_is_a_line_every_half_minute_elsewhere():
-    lines = run_progress(io.StringIO(), 190).splitlines()
-    assert lines[0] == 'packages: downloading 3, 30 s'
-    assert len(lines) == 7
-    assert lines[-1] == 'packages: done (3 min 10 s)'
-
-
-def test_failure_shows_the_error_and_where_the_log_is(tmp_path, capsys):
-    code = 'print("Collecting torch"); print("ERROR: [Errno 28] No space left on device"); exit(1)'
-    log = tmp_path / 'logs' / 'step.log'
-    with pytest.raises(setup_progress.SetupError) as raised:
-        setup_progress.run_logged('packages', [sys.executable, '-c', code], log, dict(os.environ))
-    message = str(raised.value)
-    assert '| ERROR: [Errno 28]' in message and str(log) in message and 'Make room' in message
-    assert 'Collecting' not in message
-    assert 'Collecting torch' in log.read_text()
-    assert 'packages: failed' in capsys.readouterr().out
-
-
-def test_success_keeps_the_log(tmp_path):
-    setup_progress.run_logged('step', [sys.executable, '-c', 'print("fine")'], tmp_path / 'a.log', dict(os.environ))
-    assert (tmp_path / 'a.log').read_text() == 'fine\n'
-
-
-def test_early_errors_are_shown_with_the_end():
-    lines = ['error: no such thing\n'] + [f'later line {i}\n' for i in range(500)]
-    shown = setup_progress.relevant_lines(lines)
-    assert shown[0] == 'error: no such thing'
-    assert shown[-1] == 'later line 499'
-    assert len(shown) <= 30
-
-
-@pytest.mark.parametrize(
-    'text, expected',
-    [
-        ('OSError: [Errno 28] No space left on device', 'disk is full'),
-        ('ERROR: No matching distribution found for mmdet', 'network'),
-        ('error: Failed to fetch: `https://mirror/simple/torch/`', 'MMREST_NO_UV=1'),
-        ('ModuleNotFoundError: No module named setuptools', ''),
-    ],
-)
-def test_hints(text, expected):
-    hint = setup_progress.find_hint([text])
-    assert expected in hint and bool(hint) == bool(expected)

@@ -1,6 +1,6 @@
-"""`make install` from the first step to the doctor's word, on a machine with a GPU and no compiler.
+"""`make install` from the first step to the doctor's report, on a machine with a GPU and no compiler.
 
-What fetches packages is a program of ours called uv, which puts made-up packages where the real ones would be.
+Packages come from a fake uv, which writes made-up ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 TORCH = """
 class cuda:
@@ -87,7 +87,7 @@ METADATA = 'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
 
 
 class Machine:
-    """A folder with a program uv and an environment that is made with it."""
+    """A folder with a fake uv and the environment that is made with it."""
 
     def __init__(self, folder: Path):
         self.bin, self.venv = folder / 'bin', folder / 'env'
@@ -125,7 +125,7 @@ def machine(tmp_path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_a_gpu_and_no_compiler(machine):
+def test_make_install_with_gpu_and_no_compiler_is_healthy_and_not_repeated(machine):
     printed = machine.install()
     assert 'NVIDIA H200; torch is built for CUDA 13.0' in printed and 'by mmrest and torchvision' in printed
     assert 'FAIL' not in printed and printed.endswith('The environment is fine.\n')
@@ -137,8 +137,8 @@ def test_a_gpu_and_no_compiler(machine):
     assert len(machine.calls()) == count
 
 
-def test_an_environment_with_a_compiled_mmcv(machine):
-    """As earlier versions made it: mmcv goes before mmcv-lite comes, whose files it would take along later."""
+def test_make_install_over_compiled_mmcv_removes_it_first(machine):
+    """mmcv is uninstalled before mmcv-lite is installed, since both share their files."""
     subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', machine.venv])
     (site,) = machine.venv.glob('lib/*/site-packages')
     (site / 'mmcv-2.1.0.dist-info').mkdir()
@@ -151,7 +151,7 @@ def test_an_environment_with_a_compiled_mmcv(machine):
     assert not (machine.venv / 'torchvision-aside').exists()
 
 
-def test_a_failed_run_goes_on(machine):
+def test_make_install_after_failure_goes_on(machine):
     (machine.bin / 'offline').touch()
     printed = machine.install(status=1)
     assert 'packages: failed' in printed and 'Failed to fetch' in printed and 'Check the network' in printed

@@ -18,7 +18,7 @@ pytest.importorskip('mmdet')
         'point_rend/point-rend_r50-caffe_fpn_ms-1x_coco',
     ],
 )
-def test_a_step_and_a_prediction(name):
+def test_detector_with_uncommon_operators_trains_a_step_and_predicts(name):
     from mmdet.registry import MODELS
     from mmdet.testing import demo_mm_inputs
     from mmengine.hub import get_config

@@ -1,4 +1,4 @@
-"""The configs as they are, on a handful of images of COCO and ADE20K, where these are at hand; minutes each."""
+"""Unchanged configs on a handful of images of COCO and ADE20K; minutes each."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ def run(repo, cwd, tool, config, *args, options=()):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', ['mask_rcnn_rest_small_fpn_1x_coco', 'mask_rcnn_restv2_tiny_cwin_fpn_1x_coco'])
-def test_coco(repo, external, tmp_path, config):
+def test_mask_rcnn_on_coco_images_trains_and_validates(repo, external, tmp_path, config):
     images = [f'{phase}_dataloader.dataset.indices=4' for phase in ('train', 'val', 'test')]
     out = run(
         repo,
@@ -43,7 +43,7 @@ def test_coco(repo, external, tmp_path, config):
 
 
 @pytest.mark.slow
-def test_ade20k(repo, external, tmp_path):
+def test_upernet_on_ade20k_images_trains_and_tests_with_tta(repo, external, tmp_path):
     config = 'upernet_restv2_tiny_512x512_160k_ade20k'
     data = f'data_root={external}/data/tiny_ade20k'
     out = run(
@@ -69,8 +69,8 @@ def test_ade20k(repo, external, tmp_path):
     assert 'mIoU: ' in out and '100.0% of the model' in out
 
 
-def test_images_of_the_augmentation_when_testing(repo, external):
-    """The segmentor sees an image with its shorter side at 256 to 896, and mirrored."""
+def test_tta_pipeline_gives_six_scales_and_their_mirror_images(repo, external):
+    """The shorter side of an image is 256 to 896."""
     from mmengine.config import Config
     from mmseg.registry import DATASETS
     from mmseg.utils import register_all_modules

@@ -1,4 +1,4 @@
-"""MMREST_REQUIRE: what lacks a required package fails, in a pytest of its own on a small file."""
+"""MMREST_REQUIRE, tested by a pytest of its own on a small file."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import run_process
 
-HELPERS = Path(__file__).parent
+TESTS_FOLDER = Path(__file__).parents[1]
 CONFTEST = """
 import os
 from helpers.skips import Skips
@@ -62,7 +62,7 @@ def run(folder: Path, require: str, *args, status: int) -> str:
     (folder / 'conftest.py').write_text(CONFTEST)
     (folder / 'test_tests.py').write_text(TESTS)
     (folder / 'test_module.py').write_text(WHOLE_MODULE)
-    path = os.pathsep.join([str(folder), str(HELPERS)])
+    path = os.pathsep.join([str(folder), str(TESTS_FOLDER)])
     # No plugins but the one asked for, whose start takes longer than these tests.
     environment = {**os.environ, 'PYTHONPATH': path, 'MMREST_REQUIRE': require, 'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'}
     return run_process(
@@ -81,7 +81,7 @@ def counts(printed: str) -> dict[str, int]:
     }
 
 
-def test_without_it_all_are_skipped_and_counted(tmp_path):
+def test_skips_without_requirement_are_counted_by_reason(tmp_path):
     printed = run(tmp_path, '', status=0)
     assert counts(printed) == dict(passed=1, skipped=7, xfailed=1)
     for line in (
@@ -94,8 +94,8 @@ def test_without_it_all_are_skipped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize('workers', [[], ['-p', 'xdist.plugin', '-n', '2']], ids=['alone', 'workers'])
-def test_what_lacks_a_required_package_fails(tmp_path, workers):
-    """Tests, fixtures, marks and the whole module; neither another package, nor a missing GPU."""
+def test_skip_for_lack_of_a_required_package_fails(tmp_path, workers):
+    """Tests, fixtures, marks and whole modules fail; skips for another package or a missing GPU do not."""
     if workers:
         pytest.importorskip('xdist')
     printed = run(tmp_path, 'broken, pytest', *workers, '--continue-on-collection-errors', status=1)
@@ -106,11 +106,11 @@ def test_what_lacks_a_required_package_fails(tmp_path, workers):
     assert re.search(r'^ +2 there is no GPU$', printed, re.MULTILINE)
 
 
-def test_a_module_alone_is_an_error(tmp_path):
+def test_skipped_module_that_lacks_a_required_package_is_an_error(tmp_path):
     assert counts(run(tmp_path, 'broken', 'test_module.py', status=2)) == dict(error=1)
 
 
-def test_a_package_that_is_not_installed_ends_it(tmp_path):
+def test_requirement_that_is_not_installed_ends_the_run(tmp_path):
     printed = run(tmp_path, 'pytest,no_such_package,mmdte', status=4)
     assert 'MMREST_REQUIRE names what is not installed here: no_such_package, mmdte. Install it' in printed
     assert 'Traceback' not in printed

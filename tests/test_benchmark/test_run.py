@@ -1,0 +1,199 @@
+"""The command line of the benchmark: runs, sweeps, refusals."""
+
+import json
+
+import pytest
+import torch
+from helpers.benchmarks import run_benchmark
+
+from mmrest.engine import UsageError
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    for name in ('compare_times', 'operator_shares', 'peak_memory'):
+        monkeypatch.setattr(f'mmrest.benchmark.run.{name}', lambda *_, **__: pytest.fail('measured'))
+
+
+def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
+    rows = run_benchmark(
+        'rest-lite:released',
+        'rest-lite:chunked,with_cp',
+        '--shape',
+        32,
+        40,
+        '--shape',
+        33,
+        33,
+        '--num-rounds',
+        2,
+        '--no-memory',
+        '--out',
+        tmp_path / 'new' / 'out.json',
+        '--plot',
+        tmp_path / 'plot.png',
+    )
+    stored = json.loads((tmp_path / 'new' / 'out.json').read_text())
+    assert stored['threads'] == torch.get_num_threads() and len(stored['rows']) == len(rows) == 8
+    assert {(row['mode'], tuple(row['shape'])) for row in rows} == {
+        (mode, shape) for mode in ('forward', 'train') for shape in ((32, 40), (33, 33))
+    }
+    assert [len(row['all_seconds']) for row in rows] == [2] * 8
+    assert [row['images/s'] for row in rows] == [1 / row['seconds'] for row in rows]
+    assert len(list(tmp_path.glob('plot_*.png'))) == 4
+    assert 'rest-lite:released' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_benchmark_with_compile_measures_the_compiled_model():
+    (row,) = run_benchmark(
+        'rest-lite', '--compile', '--mode', 'forward', '--shape', 64, 64, '--num-rounds', 1, '--no-memory'
+    )
+    assert row['compiled'] and row['seconds'] > 0
+
+
+def test_benchmark_of_attention_alone_measures_every_model():
+    rows = run_benchmark(
+        'rest-lite',
+        'rest-lite:matmul',
+        '--part',
+        'attention',
+        '--shape',
+        64,
+        64,
+        '--num-rounds',
+        1,
+        '--no-memory',
+        '--dtype',
+        'float64',
+    )
+    assert len(rows) == 4
+    assert [row for row in rows if not row['seconds'] > 0] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['retinanet', 'mask_rcnn'])
+def test_benchmark_of_shapes_config_measures_both_modes(repo, name):
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmcv._ext')
+    rows = run_benchmark(
+        repo / f'configs/{name}_rest_lite_fpn_shapes.py', '--shape', 64, 96, '--num-rounds', 1, '--no-memory'
+    )
+    assert len(rows) == 2
+    assert [row for row in rows if not row['seconds'] > 0] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('part', ['backbone', 'retinanet'])
+def test_benchmark_of_peers_measures_every_model(part):
+    pytest.importorskip('mmdet')
+    peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
+    try:
+        import mmpretrain.models  # noqa: F401
+
+        peers.append('convnext-t')
+    except ImportError:  # mmpretrain itself, or torchvision, which it needs
+        with pytest.raises(UsageError, match='needs mmpretrain'):
+            run_benchmark('convnext-t', '--no-memory')
+    rows = run_benchmark('rest-lite', *peers, '--part', part, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
+    assert [row for row in rows if not row['seconds'] > 0] == []
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['rest-tiny'], "Unknown model 'rest-tiny': choose from rest-lite"),
+        (['rest-lite:fast'], "unknown option 'fast'"),
+        (['swin-t:with_cp'], 'options are for backbones of this package only'),
+        (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
+        (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
+        (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
+        (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
+        (['rest-lite', '--profile', '--num-rounds', '5'], '--profile .*: leave --num-rounds out'),
+        (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
+        (['rest-lite', '--device', 'foo'], '--device foo: there is no such device'),
+        (['rest-lite', '--device', 'meta'], 'only cpu and cuda'),
+        (['rest-lite', '--num-rounds', '0', '--no-memory'], 'nothing to measure'),
+        (['rest-lite', '--memory-limit', '0'], 'more than 0'),
+        (['rest-lite', '--memory-limit', 'nan'], 'more than 0'),
+        (['rest-lite', '--memory-limit', '5', '--no-memory'], 'does not go with --no-memory'),
+        (['rest-lite', '--sweep', '--shape', '800', '1344'], '--sweep .*: leave --shape out'),
+        (['rest-lite', '--sweep', '--num-rounds', '0', '--no-memory'], 'leave --num-rounds and --no-memory out'),
+        (['rest-lite', '--plot', 'x.foo'], '--plot x.foo: give a file that ends in .png'),
+        (['rest-lite', '--plot', 'x'], 'ends in .png'),
+        (['rest-lite:matmul,chunked'], 'one form at a time: choose one of matmul, chunked'),
+        (['rest-lite:released,with_cp,matmul'], 'choose one of released, matmul'),
+        (['rest-lite:direct,chunked'], 'choose one of direct, chunked'),
+        (['rest-lite', 'rest-lite:with_cp', '--part', 'attention'], 'with_cp would change nothing'),
+        (
+            ['rest-lite', 'rest-lite:released', '--shape', '64', '64', '--shape', '32', '32'],
+            'rest-lite:released, 32x32: .* larger maps',
+        ),
+        (['a.py:with_cp'], 'options are for backbones of this package only'),
+        (['a.py', '--part', 'attention'], 'attention alone'),
+    ],
+)
+def test_benchmark_with_bad_arguments_raises_and_names_them(words, message, nothing_measured):
+    with pytest.raises(UsageError, match=message):
+        run_benchmark(*words)
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--shape', '800'], '--shape: expected 2 arguments'),
+        (['--shape', '0', '5'], '--shape: 0 is not an integer of at least 1'),
+        (['--shape', '800x1344', '5'], '--shape: 800x1344 is not an integer of at least 1'),
+        (['--batch-size', '0'], '--batch-size: 0 is not an integer of at least 1'),
+        (['--num-rounds', '-1'], '--num-rounds: -1 is not an integer of at least 0'),
+    ],
+)
+def test_benchmark_with_number_out_of_range_ends_with_status_two(words, message, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run_benchmark('rest-lite', *words)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--out', '--plot'])
+def test_benchmark_with_unwritable_target_is_refused(tmp_path, option, nothing_measured):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder_2.png').mkdir()
+    with pytest.raises(UsageError, match=f'{option} .*not a writable folder'):
+        run_benchmark('rest-lite', option, tmp_path / 'file' / 'x.png')
+    with pytest.raises(UsageError, match=f'{option} .*is a folder'):
+        run_benchmark('rest-lite', option, tmp_path / ('folder_2.png' if option == '--out' else 'folder.png'))
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmpretrain'])
+def test_benchmark_of_config_of_another_library_is_refused(tmp_path, scope, nothing_measured):
+    config = tmp_path / 'config.py'
+    config.write_text(f'default_scope = {scope!r}\nmodel = dict(type="X")\n')
+    with pytest.raises(UsageError, match='only models of configs of mmdet'):
+        run_benchmark(config)
+
+
+def test_benchmark_of_config_measures_the_whole_model(tmp_path, monkeypatch, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
+    monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
+    words = ('--mode', 'forward', '--num-rounds', 1, '--no-memory')
+    assert run_benchmark(config, *words)[0]['part'] == 'model'
+    assert '\nmodel, forward' in capsys.readouterr().out
+    assert [row['part'] for row in run_benchmark('rest-lite', config, *words)] == ['backbone', 'model']
+    assert '\nbackbone and model, forward' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'modes, files', [(['train'], ['sweep.png']), (['forward', 'train'], ['sweep_forward.png', 'sweep_train.png'])]
+)
+def test_benchmark_sweep_plots_each_mode(tmp_path, monkeypatch, modes, files):
+    monkeypatch.setattr('mmrest.benchmark.run.peak_memory', lambda *_, **settings: dict(tensor_mb=settings['shape'][0]))
+    run_benchmark('rest-lite', '--sweep', '--mode', *modes, '--plot', tmp_path / 'sweep.png')
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_benchmark_without_a_gpu_refuses_cuda(run, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run('benchmark', 'rest-lite', '--device', 'cuda')
+    assert 'torch sees no GPU' in capsys.readouterr().err
