@@ -19,7 +19,6 @@ from ..apis import LoadedModel, build_backbone, image_channels, init_model
 from ..checkpoints import load_pretrained
 from ..engine import UsageError
 from ..layers import EMSAv2
-from ..layers.attention import HeadAttention
 from .pooling import replace_adaptive_pools
 
 PARTS = ('auto', 'backbone', 'model')
@@ -58,9 +57,6 @@ class Target:
         """Return an equivalent copy of the model with operators that can be exported at dynamic sizes."""
         module = deepcopy(self.original).eval()
         replace_adaptive_pools(module)
-        for part in module.modules():
-            if isinstance(part, HeadAttention):
-                part.attn_impl = 'reference'
         return module
 
 

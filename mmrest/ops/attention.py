@@ -11,14 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .blocked import emsa_blocked
 from .chunked import emsa_chunked
-from .modes import autocast_dtype, is_exporting, is_transforming
+from .modes import autocast_dtype, is_exporting, is_recording_program, is_transforming
 
 IMPLS = ('auto', 'reference', 'direct', 'chunked', 'triton')
-# Maps of up to this many elements are kept for the backward pass rather than made a second time. On a GPU small maps
-# are bound by launches, of which this takes half as many.
+# 'auto' takes emsa_direct up to this many map elements: storing small maps is cheaper than recomputing them, and on a
+# GPU takes half as many launches.
 DIRECT_ELEMENTS = {'cpu': 2**18, 'cuda': 2**20}
-# Maps of mixed heads without InstanceNorm that are larger are made that many elements at a time.
+# Map elements of a block of _mixed_by_rows.
 ROW_ELEMENTS = 2**22
 ENV_IMPL = 'MMREST_ATTN_IMPL'
 
@@ -54,11 +55,17 @@ def emsa(
 ) -> Tensor:
     """Attention with optional interaction of the heads; picks the implementation.
 
-    Small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
-    whose memory is linear. Dropout of the map, the meta device, export, derivatives in forward mode and
-    transforms of ``torch.func`` always take :func:`emsa_reference`. Without head mixing this is plain attention,
-    and on a GPU it goes through PyTorch's ``scaled_dot_product_attention``. Head mixing without InstanceNorm
-    takes the formula of :func:`emsa_reference` by blocks of queries. The implementations agree up to rounding.
+    In this order:
+
+    * ``torch.export`` and ONNX export record :func:`~mmrest.ops.blocked.emsa_blocked`, except with 'reference'.
+    * Without head mixing, 'auto' and 'triton' on a GPU call PyTorch's ``scaled_dot_product_attention``.
+    * Dropout of the map, the meta device, ``torch.jit.trace``, forward-mode derivatives and transforms of
+      ``torch.func`` take :func:`emsa_reference`.
+    * Head mixing without InstanceNorm takes the same formula by blocks of queries, whatever ``impl`` says.
+    * Otherwise small maps go through :func:`emsa_direct` and larger ones through :func:`~mmrest.ops.emsa_chunked`,
+      whose memory is linear, or through the one that ``impl`` names.
+
+    All agree up to rounding.
 
     Args:
         q (Tensor): Queries, (B, k, n, d): batch, heads, tokens, channels of a head.
@@ -69,8 +76,8 @@ def emsa(
         mix_bias (Tensor, optional): (k,), added to the mixed logits. Softmax removes it again.
         eps (float): Added to the variance in the InstanceNorm of the attention maps.
         dropout_p (float): Probability of dropping an entry of the attention map.
-        impl (str): 'auto' as said; 'reference', 'direct' or 'chunked' to force one. 'triton': as 'chunked' with mixed
-            heads, with Triton's kernels where they run (:mod:`~mmrest.ops.triton_rows`), and as 'auto' without.
+        impl (str): 'auto', 'reference', 'direct', 'chunked' or 'triton'. 'triton' is 'chunked' for mixed heads, with
+            Triton's kernels where they run (:mod:`~mmrest.ops.triton_rows`), and 'auto' without mixing.
         normalize (bool): InstanceNorm of the maps of mixed heads.
 
     Returns:
@@ -81,11 +88,13 @@ def emsa(
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
+    if is_recording_program() and dropout_p == 0 and impl != 'reference':
+        return emsa_blocked(q, k, v, mix_weight, mix_bias, eps, normalize)
     if is_exporting() or is_transforming():
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
         raise ValueError(
-            f"Queries (B, k, n, d) go with keys and values (B, k, n', d); got {tuple(q.shape)}, "
+            f"Expected queries (B, heads, n, d), and keys and values (B, heads, n', d); got {tuple(q.shape)}, "
             f'{tuple(k.shape)} and {tuple(v.shape)}.'
         )
     if mix_weight is None and impl == 'triton':
@@ -109,7 +118,7 @@ def max_direct_elements(device_type: str) -> int:
 
 
 def _in_one_dtype(*tensors: Tensor) -> list[Tensor]:
-    """In the dtype of the last, or in that of autocast, which does not know the functions to come."""
+    """Cast to the dtype of autocast, which does not reach custom operators, or else to that of the last tensor."""
     dtype = autocast_dtype(tensors[-1]) or tensors[-1].dtype
     return [x.to(dtype) for x in tensors]
 
@@ -153,7 +162,7 @@ def emsa_direct(
         rstd = (maps.square().mean(dim=(-2, -1), keepdim=True) + eps).rsqrt()
         if v.dtype == dtype:
             return (maps @ v) * rstd
-        return (maps * rstd).to(v.dtype) @ v  # normalized first: half precision has no room for small numbers
+        return (maps * rstd).to(v.dtype) @ v  # normalized first: unnormalized maps would underflow in half precision
 
 
 def mix_directly(weight: Tensor, logits: Tensor, device_type: str) -> Tensor:
@@ -207,7 +216,7 @@ def emsa_through(
     dropout_p: float = 0.0,
     normalize: bool = True,
 ) -> Tensor:
-    """:func:`emsa_reference` with a module for the interaction of heads, which is called: it may do anything.
+    """Compute :func:`emsa_reference` with an arbitrary module that mixes the heads.
 
     Args:
         mix (Callable): Gets the scaled logits of all heads, (B, k, n, n'), and returns the mixed ones.
@@ -239,7 +248,7 @@ def instance_norm(maps: Tensor, eps: float = 1e-5) -> Tensor:
         eps (float): Added to the variance.
     """
     centered = maps - maps.mean(dim=(-2, -1), keepdim=True)
-    # Again, for what rounding left: a map is nearly flat, and other runtimes lose digits in a sum over millions.
+    # Twice, to remove the rounding error of the first mean: in a sum over millions, some runtimes lose digits.
     centered = centered - centered.mean(dim=(-2, -1), keepdim=True)
     variance = centered.square().mean(dim=(-2, -1), keepdim=True)
     return centered * (variance + eps).rsqrt()

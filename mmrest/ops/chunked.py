@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from . import wide_blocks
+from .products import Scratch
 from .triton_rows import TritonSteps, runs_kernels
 from .wide_blocks import TorchSteps, token_major
 
 # Elements of all heads' maps that one block holds. On a CPU a few buffers of this size stay in the second- and
-# third-level cache. Elsewhere few launches count, and the scratch of a backward pass is three times as many floats:
-# 300 MB, and stages 3 and 4 of one image of 800x1344 are a single block.
+# third-level cache. On a GPU fewer and larger launches are faster. The scratch of a backward pass is three times as
+# many floats, 300 MB; stages 3 and 4 of one 800x1344 image are a single block.
 BLOCK_ELEMENTS = {'cached': 2**19, 'wide': 3 * 2**23, 'triton': 3 * 2**23}
 WIDE_STEPS: dict[str, type[wide_blocks.Steps]] = {'wide': TorchSteps, 'triton': TritonSteps}
 
@@ -52,8 +53,8 @@ def emsa_chunked(
         mix_bias (Tensor, optional): (k,). Softmax removes it, so it is not read; its gradient is exactly 0.
         eps (float): Added to the variance in the InstanceNorm.
         block_elements (int, optional): Elements of the maps made at a time. Default: by form.
-        form (str, optional): 'cached' or 'wide' blocks, both of which run on any device, or 'triton', which is the
-            default where its kernels do not run. Default: :func:`choose_form`.
+        form (str, optional): 'cached', 'wide' or 'triton'. 'triton' falls back to the device's default form where its
+            kernels cannot run. Default: by device, see :func:`choose_form`.
 
     Returns:
         Tensor: (B, k, n, d). It can be differentiated once; twice raises a RuntimeError.
@@ -62,7 +63,7 @@ def emsa_chunked(
 
 
 def blocks(batch: int, heads: int, n: int, m: int, block_elements: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Images, and for each the rows of a block: whole images where maps are small, else even parts of one."""
+    """Yield slices of images and, for each, slices of query rows: several whole images, or equal parts of one."""
     per_row = max(heads * m, 1)
     images = max(block_elements // max(per_row * n, 1), 1)
     parts = -(-n // max(block_elements // per_row, 1))
@@ -77,7 +78,7 @@ def choose_form(device_type: str) -> str:
 
 
 def resolve_form(form: str | None, q: Tensor, mixing: bool) -> str:
-    """Return the form that is asked for, or that of the device where none is, or where its kernels do not run."""
+    """Return the requested form, or the device's default if none is requested or Triton's kernels cannot run it."""
     if form is None or form == 'triton' and not (mixing and runs_kernels(q, q.shape[1])):
         return choose_form(q.device.type)
     return form
@@ -86,23 +87,6 @@ def resolve_form(form: str | None, q: Tensor, mixing: bool) -> str:
 def _map_dtype(q: Tensor) -> torch.dtype:
     """Return the dtype of attention maps and sums."""
     return torch.promote_types(q.dtype, torch.float32)
-
-
-class _Scratch:
-    """Buffers that blocks share; a block that is smaller than the first uses the head of each."""
-
-    def __init__(self, like: Tensor, dtype: torch.dtype) -> None:
-        self.like, self.dtype = like, dtype
-        self.buffers: dict[str, Tensor] = {}
-
-    def __call__(self, name: str, *shape: int) -> Tensor:
-        size = 1
-        for length in shape:
-            size *= length
-        buffer = self.buffers.get(name)
-        if buffer is None or buffer.numel() < size:
-            buffer = self.buffers[name] = self.like.new_empty(size, dtype=self.dtype)
-        return buffer[:size].view(shape)
 
 
 def _mix(weight: Tensor, maps: Tensor, out: Tensor) -> Tensor:
@@ -140,7 +124,7 @@ def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
         weight = mix_weight.to(dtype) * d**-0.5 if mixing else None
         out = token_major(q)
         row_norms = q.new_empty(batch, heads, n if mixing else 0, dtype=dtype)
-        scratch = _Scratch(q, dtype)
+        scratch = Scratch(q)
         for images, parts in blocks(batch, heads, n, m, block_elements):
             keys = _keys(k[images], dtype, mixing).transpose(1, 2).contiguous()
             values = _values(v[images], dtype, mixing)
@@ -148,9 +132,9 @@ def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
                 block = q[images, :, rows]
                 queries = _per_head(block, dtype)
                 shape = (queries.shape[0], queries.shape[1], m)
-                maps = torch.bmm(queries, keys, out=scratch('first', *shape))
+                maps = torch.bmm(queries, keys, out=scratch('first', shape, dtype))
                 if mixing:
-                    mixed = _mix(weight, maps, scratch('second', *shape))
+                    mixed = _mix(weight, maps, scratch('second', shape, dtype))
                     maps = torch.softmax(mixed, -1, out=maps).sub_(1 / m)
                     row_norms[images, :, rows] = torch.linalg.vector_norm(maps, dim=-1).view(block.shape[:3])
                 else:
@@ -198,7 +182,7 @@ def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements, form):
             # backward pass of softmax, so A itself will do.
             through_variance = (grad.to(dtype) * out).sum(-1).double().sum(-1)[..., None, None]
             through_variance = (-rstd.double().square() * through_variance / max(n * m, 1)).to(dtype)
-        scratch = _Scratch(q, dtype)
+        scratch = Scratch(q)
         for images, parts in blocks(batch, heads, n, m, block_elements):
             keys = _keys(k[images], dtype, mixing).contiguous()
             keys_t = keys.transpose(1, 2).contiguous()
@@ -213,14 +197,14 @@ def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements, form):
                 block = q[images, :, rows]
                 queries, grads = _per_head(block, dtype), _per_head(grad[images, :, rows], dtype)
                 shape = (queries.shape[0], queries.shape[1], m)
-                logits = torch.bmm(queries, keys_t, out=scratch('logits', *shape))
-                mixed = _mix(weight, logits, scratch('grads', *shape)) if mixing else logits
-                maps = torch.softmax(mixed, -1, out=scratch('maps', *shape))
+                logits = torch.bmm(queries, keys_t, out=scratch('logits', shape, dtype))
+                mixed = _mix(weight, logits, scratch('grads', shape, dtype)) if mixing else logits
+                maps = torch.softmax(mixed, -1, out=scratch('maps', shape, dtype))
                 buffer = torch.bmm(grads, values_t, out=mixed)
                 if mixing:
                     buffer.addcmul_(maps, shift)
-                # The row constant sum_j A dA has to be that of the very A and dA at hand: the gradient
-                # of the mixing weights lives on rows of this that cancel to zero.
+                # sum_j A dA is computed from these A and dA, not from a saved value: every row of the result
+                # must sum to zero, or the gradient of the mixing weights loses its digits.
                 torch._softmax_backward_data(buffer, maps, -1, dtype, grad_input=buffer)
                 sum_v.baddbmm_((maps.sub_(1 / m) if mixing else maps).transpose(1, 2), grads)
                 if mixing:

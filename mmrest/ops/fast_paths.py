@@ -1,7 +1,7 @@
 """Fast paths of layers: the rule that they follow, and the switch that turns all of them off.
 
 The rule: a fast path computes what the modules would compute, so it is taken only while each module that it bypasses
-is a stock layer of torch that nobody watches (:func:`~mmrest.ops.is_stock`), and no graph is being recorded. These are
+is an unmodified layer of torch without hooks (:func:`~mmrest.ops.is_stock`), and no graph is being recorded. These are
 fast paths: linear layers as 1x1 convolutions (:mod:`mmrest.ops.linear`) and feed-forward networks by blocks of tokens
 (:mod:`mmrest.ops.ffn`). The implementation of the attention is another choice, see :func:`mmrest.ops.emsa`.
 """

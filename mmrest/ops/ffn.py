@@ -1,4 +1,4 @@
-"""Feed-forward half of a block, by blocks of tokens: its hidden values, 4 C for each token, are never all in memory."""
+"""Feed-forward network of a block in chunks of tokens: its hidden values, 4 C a token, are never all in memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocked import HIDDEN_DIMS, count_blocks, in_blocks
 from .fast_paths import fast_paths_enabled
 from .layers import recompute
 from .linear import fast_linear
-from .modes import autocast_dtype, is_exporting, is_inference, is_stock, is_transforming, is_unhooked
+from .modes import (
+    autocast_dtype,
+    is_exporting,
+    is_inference,
+    is_recording_program,
+    is_stock,
+    is_transforming,
+    is_unhooked,
+)
 
 # Hidden values of a block of tokens: few enough for the caches of a CPU, enough to keep a GPU busy.
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**26}
@@ -39,6 +48,10 @@ def norm_ffn(norm: Any, ffn: Any, x: Tensor, recomputed: bool = False) -> Tensor
     Returns:
         Tensor: (B, N, C).
     """
+    if is_recording_program() and _is_stock_ffn(norm, ffn):
+        hidden_dims = ffn.fc1.out_features
+        num_blocks = count_blocks(x.shape[1], hidden_dims, HIDDEN_DIMS // hidden_dims)
+        return in_blocks(lambda block: ffn(norm(block)), x, 1, num_blocks)
     if is_inference(norm, ffn) and _is_stock_ffn(norm, ffn):
         return _by_blocks(norm, ffn, x)
     if not recomputed or not torch.is_grad_enabled():

@@ -18,8 +18,13 @@ _FORWARDS: dict[type[nn.Module], Callable] = {kind: kind.forward for kind in _KI
 
 def is_exporting() -> bool:
     """Tell whether ``torch.export``, ONNX export or ``torch.jit.trace`` is recording a graph."""
+    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or is_recording_program()
+
+
+def is_recording_program() -> bool:
+    """Tell whether ``torch.export`` is recording a graph, alone or for ONNX. Sizes in it may be symbols."""
     exporting = getattr(torch.compiler, 'is_exporting', None)  # from torch 2.7
-    return torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or (exporting is not None and exporting())
+    return exporting is not None and exporting() and not torch.jit.is_tracing()
 
 
 def is_tracing_or_compiling() -> bool:
@@ -78,8 +83,12 @@ def is_stock(module: nn.Module, kind: type[M]) -> TypeGuard[M]:
     """
     if type(module) is not kind or not is_unhooked(module):
         return False
-    if kind.forward is not _FORWARDS[kind] or kind.__call__ is not _CALL or 'forward' in module.__dict__:
+    if kind.forward is not _FORWARDS[kind] or 'forward' in module.__dict__:
         return False
     if module._compiled_call_impl is not None:
+        return False
+    if is_exporting():  # torch.export replaces __call__ and parameters while it records
+        return True
+    if kind.__call__ is not _CALL:
         return False
     return all(p is None or type(p) is nn.Parameter or type(p) is Tensor for p in module._parameters.values())

@@ -20,7 +20,7 @@ from .wide_blocks import VALUE_SCALE, BlockGrads
 # into registers without a spill. 16 heads would not fit.
 TILES = {2: (512, 4), 4: (512, 4), 8: (256, 4)}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# What Triton supports. On older GPUs it may compile, but nobody tests that.
+# What Triton supports. On older GPUs it may compile, untested.
 MIN_CAPABILITY = (8, 0)
 
 

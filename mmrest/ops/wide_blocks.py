@@ -89,8 +89,8 @@ class TorchSteps:
         multiply(*factors, out=grads.flatten(0, 1), alpha=1 / self.value_scale)
         if shift is not None:
             grads.addcmul_(maps, shift)
-        # The row constant sum_j A dA has to be that of the very A and dA at hand: the gradient of the mixing weights
-        # lives on rows of this that cancel to zero.
+        # sum_j A dA is computed from these A and dA, not from a saved value: every row of the result must sum to zero,
+        # or the gradient of the mixing weights loses its digits.
         torch._softmax_backward_data(grads, maps, -1, grads.dtype, grad_input=grads)
         if self.weight is None:
             if self.operand == grads.dtype:

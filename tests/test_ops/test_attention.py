@@ -100,7 +100,7 @@ def test_nothing_to_attend_to(impl, mixing, sizes):
 def test_shapes_that_do_not_go_together(impl, wrong):
     args = list(inputs())
     args[wrong] = args[wrong][..., :5]
-    with pytest.raises(ValueError, match=r"keys and values \(B, k, n', d\); got"):
+    with pytest.raises(ValueError, match=r"keys and values \(B, heads, n', d\); got"):
         emsa(*args, impl=impl)
 
 

@@ -176,17 +176,17 @@ def test_dispatch(monkeypatch):
     module = sys.modules['mmrest.ops.attention']
     for name in ('emsa_reference', 'emsa_direct', 'emsa_chunked'):
         function = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, n=name, f=function: taken.append(n[5:]) or f(*a))
+        monkeypatch.setattr(module, name, lambda *a, n=name, f=function, **kw: taken.append(n[5:]) or f(*a, **kw))
     args = small()
     monkeypatch.setitem(module.DIRECT_ELEMENTS, 'cpu', 2 * 2 * 10 * 6)
     emsa(*args)
     emsa(*small(n=11))
-    for impl in ('reference', 'direct', 'chunked'):
+    for impl in ('reference', 'direct', 'chunked', 'triton'):
         emsa(*args, impl=impl)
     emsa(*args, dropout_p=0.1, impl='chunked')
     emsa(*(x.to('meta') for x in args), impl='chunked')
     emsa(*args[:3], impl='reference')
-    assert taken == ['direct', 'chunked', 'reference', 'direct', 'chunked', 'reference', 'reference', 'reference']
+    assert taken == ['direct', 'chunked', 'reference', 'direct', 'chunked', 'chunked', *['reference'] * 3]
 
 
 def test_export_takes_the_formula():
