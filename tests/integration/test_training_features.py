@@ -279,7 +279,7 @@ def test_ema_after_a_step_averages_parameters_and_statistics(kind):
 
 
 def check_compiled(kind: str, backend: str, expected: tuple, rtol: float = 1e-3) -> None:
-    """The model computes the same when CompileBackboneHook has been at it; test_hooks/test_models.py has more."""
+    """The model computes the same when CompileBackboneHook has been at it; test_hooks/test_compile.py has more."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     model = build(kind)

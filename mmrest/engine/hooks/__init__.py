@@ -2,9 +2,10 @@
 
 from .batch_report import BatchReportHook, describe_batch
 from .checkpoint import AtomicCheckpointHook
+from .compile import CompileBackboneHook
 from .invalid_loss import InvalidLossError, InvalidLossHook
 from .load_report import LoadReportHook
-from .models import CompileBackboneHook, KeepMMCVInFloat32Hook, keep_mmcv_in_float32
+from .mmcv_float32 import KeepMMCVInFloat32Hook, keep_mmcv_in_float32
 from .pipeline import ValidatePipelineHook
 from .random_state import RandomStateHook
 

@@ -1,4 +1,4 @@
-"""The hooks for configs: a compiled backbone in a run of mmengine, and float32 for operators of mmcv."""
+"""The hook that compiles the backbone, in a run of mmengine."""
 
 import logging
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmrest import CompileBackboneHook, KeepMMCVInFloat32Hook, ResT
+from mmrest import CompileBackboneHook, ResT
 
 
 class Model(BaseModel):
@@ -126,17 +126,3 @@ def test_compile_hook_beyond_recompile_limit_runs_uncompiled():
             for image, out in zip(images, expected):
                 torch.testing.assert_close(model(image), out, rtol=1e-4, atol=1e-5)
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 2
-
-
-def test_float32_hook_widens_inputs_of_mmcv_operators():
-    """Importing mmrest registers the hook; tests/integration/test_training_features.py trains with what it calls."""
-
-    class BaseRoIExtractor(nn.Module):  # recognized by this name
-        def forward(self, feats):
-            return [feat.dtype for feat in feats]
-
-    model = nn.Sequential(BaseRoIExtractor())
-    HOOKS.build(dict(type='KeepMMCVInFloat32Hook')).before_train(fake(model))
-    assert isinstance(HOOKS.build(dict(type='KeepMMCVInFloat32Hook')), KeepMMCVInFloat32Hook)
-    maps = [torch.zeros(1, dtype=dtype) for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64)]
-    assert model(maps) == [torch.float32] * 3 + [torch.float64]
