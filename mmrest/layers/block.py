@@ -71,7 +71,7 @@ class TransformerBlock(nn.Module):
         drop_rate (float): Dropout rate of the FFN.
         drop_path_rate (float): Stochastic depth rate of both branches.
         norm_layer (Callable): Builds a norm from the number of channels.
-        ffn_recompute (bool): Recompute the FFN and its norm in the backward pass, in blocks of tokens.
+        ffn_recompute (bool): Recompute the FFN and its norm in the backward pass, in chunks of tokens.
     """
 
     def __init__(
@@ -95,5 +95,5 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, C) -> (B, H * W, C), with ``hw_shape=(H, W)``."""
         x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
-        # mlp(norm2(x)), in blocks of tokens to save memory
+        # mlp(norm2(x)), in chunks of tokens to save memory
         return x + self.drop_path(norm_ffn(self.norm2, self.mlp, x, self.ffn_recompute))
