@@ -281,7 +281,7 @@ class PyramidBackbone(BaseModule):
         Returns:
             tuple[int, int]: The depth of the parameter and the number of depths. The depth is 0 for the stem, 1 for
                 the blocks and output norm of the first stage, 2 for the second stage with its embedding, and so on;
-                the last depth is that of parameters outside the backbone.
+                the last depth is that of other parameters, such as those of a neck.
         """
         num_depths = len(self.embed_names) + 2
         if not param_name.startswith(prefix):

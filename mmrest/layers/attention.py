@@ -93,7 +93,7 @@ class EMSA(nn.Module):
         super().__init__()
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims ({embed_dims}) must be a multiple of num_heads ({num_heads}).')
-        # Padding sr_ratio // 2 on both sides of a map one token wide fits the kernel of sr_ratio + 1 only if even.
+        # A map one token wide, padded by sr_ratio // 2, would be narrower than the kernel and give no keys.
         if sr_ratio > 1 and sr_ratio % 2:
             raise ValueError(f'sr_ratio must be 1 or even, got {sr_ratio}.')
         self.num_heads = num_heads
