@@ -66,16 +66,19 @@ def supervise(tmp_path, monkeypatch, settings, names, limit=30, total=600):
     return {row['case']: (row['status'], row['summary']) for row in state['parts']['1']['rows']}
 
 
-def test_dry_run_on_a_cpu_comes_to_its_end(tmp_path):
-    pytest.importorskip('mmdet')
-    pytest.importorskip('mmseg')
+@pytest.mark.parametrize('parts', ['4', pytest.param('1,2,3,4', marks=pytest.mark.slow)])
+def test_dry_run_on_a_cpu_comes_to_its_end(parts, tmp_path):
+    if '3' in parts:
+        pytest.importorskip('mmdet')
+        pytest.importorskip('mmseg')
     out = tmp_path / 'results.json'
     script = REPO / '.dev_scripts' / 'gpu_check.py'
-    printed = run_process([sys.executable, script, '--device', 'cpu', '--dry-run', '--out', out], tmp_path)
+    options = ['--device', 'cpu', '--dry-run', '--parts', parts, '--out', out]
+    printed = run_process([sys.executable, script, *options], tmp_path)
     state = json.loads(out.read_text())
-    assert list(map(int, sorted(state['parts']))) == list(supervisor.PARTS)
+    assert ','.join(sorted(state['parts'])) == parts
     rows = [row for part in state['parts'].values() for row in part['rows']]
-    assert {row['status'] for row in rows} == {OK, SKIPPED}
+    assert rows and {row['status'] for row in rows} <= {OK, SKIPPED}
     reasons = {row['summary'] for row in rows if row['status'] == SKIPPED}
     assert all('needs a GPU' in reason or 'not at hand' in reason for reason in reasons)
     assert all(f'| {row["case"]} | {row["status"]} |' in printed for row in rows)
