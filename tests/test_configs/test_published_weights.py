@@ -38,7 +38,9 @@ def documented() -> dict[str, tuple[str, ...]]:
     """Figures that the documentation states, by config."""
     text = (CONFIGS.parents[1] / 'docs' / 'checkpoints.md').read_text()
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines() if line.startswith('|')]
-    found = {row[1].strip('`').removesuffix('_3rdparty'): re.findall(r'\d+\.\d', row[3]) for row in rows}
+    found = {
+        row[1].strip('`').removesuffix('_3rdparty'): re.findall(r'\d+\.\d', row[3]) for row in rows if len(row) == 4
+    }
     return {name: tuple(figures) for name, figures in found.items() if name in NAMES}
 
 
