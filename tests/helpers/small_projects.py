@@ -49,6 +49,7 @@ SMALL = dict(
         'model.bbox_head.in_channels': 16,
         'model.bbox_head.feat_channels': 16,
         'model.bbox_head.num_classes': len(CLASSES),
+        'model.bbox_head.exp_on_reg': True,  # else untrained weights may predict negative sides, and boxes are dropped
         'model.test_cfg.score_thr': 0.0,
         'model.test_cfg.max_per_img': 5,
     },
@@ -163,6 +164,7 @@ def small_config(name: str, folder: Path, shapes: Path, **options) -> Config:
             **(detection_data if detects else segmentation_data)(shapes),
             **SMALL[name],
             'default_hooks.logger.interval': 1,
+            'randomness.seed': 0,
             'work_dir': str(folder / 'run'),
             'launcher': 'none',
             'experiment_name': f'{name}-{folder.name}',

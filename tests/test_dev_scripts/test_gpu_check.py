@@ -80,8 +80,8 @@ def test_dry_run_on_a_cpu_comes_to_its_end(parts, tmp_path):
     rows = [row for part in state['parts'].values() for row in part['rows']]
     assert rows and {row['status'] for row in rows} <= {OK, SKIPPED}
     reasons = {row['summary'] for row in rows if row['status'] == SKIPPED}
-    assert all('needs a GPU' in reason or 'not at hand' in reason for reason in reasons)
-    assert all(f'| {row["case"]} | {row["status"]} |' in printed for row in rows)
+    assert [reason for reason in reasons if 'needs a GPU' not in reason and 'not at hand' not in reason] == []
+    assert [row for row in rows if f'| {row["case"]} | {row["status"]} |' not in printed] == []
     assert printed.splitlines()[0] == state['table'][0]
     assert {path.name for path in tmp_path.iterdir()} == {out.name}
 
@@ -178,7 +178,8 @@ def test_wrong_implementation_is_found(monkeypatch, settings):
 
 def test_implementation_that_raises_fails_with_its_reason(monkeypatch, settings):
     monkeypatch.setattr(parity, 'emsa', lambda *args, impl: torch.zeros(1) @ torch.zeros(2))
-    assert all('RuntimeError' in problem for problem in parity.check_attention(settings, 'auto', 'fp32')['problems'])
+    problems = parity.check_attention(settings, 'auto', 'fp32')['problems']
+    assert problems and [problem for problem in problems if 'RuntimeError' not in problem] == []
 
 
 @pytest.mark.parametrize('largest', [1.0, 700.0, 5000.0])

@@ -36,7 +36,7 @@ def test_inputs_are_of_the_kind_that_fused_kernels_take(layer, heads, d, sr_rati
     assert len(seen) == 3
     for x in seen:  # the conditions of PyTorch's sdp_utils.cpp, and 16 bytes for loads
         assert x.dim() == 4 and x.stride(-1) == 1 and x.shape[-1] % 8 == 0 and x.shape[-1] <= 256
-        assert all(stride % 8 == 0 for stride in x.stride()[:-1]) and x.storage_offset() % 8 == 0
+        assert [stride % 8 for stride in (*x.stride()[:-1], x.storage_offset())] == [0] * x.ndim
 
 
 @pytest.mark.parametrize('impl', ['auto', 'triton'])
@@ -47,7 +47,7 @@ def test_inputs_are_handed_over_as_they_are(impl):
             out = emsa(q, k, v, impl=impl)
     assert out.shape == q.shape
     ((*given,),) = calls.args
-    assert all(x is y for x, y in zip(given, (q, k, v)))
+    assert [id(x) for x in given] == [id(x) for x in (q, k, v)]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')

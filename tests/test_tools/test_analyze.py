@@ -58,7 +58,7 @@ def test_analyze_cam_writes_picture_and_numbers(run, grad_cam, configs, checkpoi
     check_picture(tmp_path / 'cam.png')
     images = json.loads((tmp_path / 'cam.json').read_text())['images']
     assert [image['class'] for image in images] == ['star', 'star']
-    assert all(set(image['models']) == {'rest', 'rest (initial weights)'} for image in images)
+    assert [set(image['models']) for image in images] == [{'rest', 'rest (initial weights)'}] * len(images)
 
 
 def test_analyze_curves_of_two_runs_writes_picture_and_numbers(run, tmp_path):

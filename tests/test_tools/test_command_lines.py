@@ -96,7 +96,7 @@ def test_option_states_its_value_and_default_in_one_style(name, option, action):
     takes_value = action.option_strings and action.nargs != 0 and not action.choices
     if takes_value:
         names = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
-        assert all(re.fullmatch(r'[A-Z]+(=[A-Z]+)?', each or '') for each in names)
+        assert [each for each in names if not re.fullmatch(r'[A-Z]+(=[A-Z]+)?', each or '')] == []
 
 
 @pytest.mark.parametrize('name, option, action', ALL, ids=IDS)
