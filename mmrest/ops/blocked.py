@@ -17,6 +17,8 @@ from torch import Tensor
 # attention and half as large in feed-forward networks.
 NUM_BLOCKS = 16
 HIDDEN_DIMS = 2048
+# More would gain nothing, and a graph takes the longer to record the more there are.
+MAX_FFN_BLOCKS = 8
 # Fixed sizes: elements of the maps, or hidden values, that are computed at a time.
 MAX_ELEMENTS = 2**22
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocked import HIDDEN_DIMS, count_blocks, in_blocks
+from .blocked import HIDDEN_DIMS, MAX_FFN_BLOCKS, count_blocks, in_blocks
 from .fast_paths import fast_paths_enabled
 from .layers import recompute
 from .linear import fast_linear
@@ -50,7 +50,7 @@ def norm_ffn(norm: Any, ffn: Any, x: Tensor, recomputed: bool = False) -> Tensor
     """
     if is_recording_program() and _is_stock_ffn(norm, ffn):
         hidden_dims = ffn.fc1.out_features
-        num_blocks = count_blocks(x.shape[1], hidden_dims, HIDDEN_DIMS // hidden_dims)
+        num_blocks = count_blocks(x.shape[1], hidden_dims, min(HIDDEN_DIMS // hidden_dims, MAX_FFN_BLOCKS))
         return in_blocks(lambda block: ffn(norm(block)), x, 1, num_blocks)
     if is_inference(norm, ffn) and _is_stock_ffn(norm, ffn):
         return _by_blocks(norm, ffn, x)
