@@ -92,7 +92,9 @@ class Block(nn.Module):
 
 
 @pytest.mark.skipif(not hasattr(torch.compiler, 'is_exporting'), reason='needs torch 2.7')
-@pytest.mark.parametrize(['impl', 'whole_maps'], [('auto', False), pytest.param('reference', True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ['impl', 'whole_maps'], [('auto', False), pytest.param('reference', True, marks=pytest.mark.slow)]
+)
 def test_exported_block_holds_whole_maps_with_the_plain_formula_only(impl, whole_maps):
     model, dim = Block(impl).eval(), torch.export.Dim.DYNAMIC
     shapes = ({0: dim, 2: dim, 3: dim},)
@@ -104,4 +106,5 @@ def test_exported_block_holds_whole_maps_with_the_plain_formula_only(impl, whole
     if whole_maps:
         assert interpreter.elements == 2 * tokens * keys
     else:
-        assert interpreter.elements == tokens * hidden_dims / 2  # of the hidden values; those of the maps are fewer
+        # Of the hidden values; those of the maps are fewer.
+        assert interpreter.elements == tokens * hidden_dims / 2
