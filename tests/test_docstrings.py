@@ -42,6 +42,12 @@ def test_docstrings_of_a_folder_are_complete_and_name_their_object(folder):
     assert {path: found for path, found in faults.items() if found} == {}
 
 
+def test_docstrings_of_tests_name_their_object():
+    files = sorted((REPO / 'tests').rglob('*.py'))
+    faults = [f'{path.name}: {fault}' for path in files for fault in find_faults(path.read_text(encoding='utf-8'))]
+    assert [fault for fault in faults if not fault.endswith('no docstring')] == []
+
+
 @pytest.mark.parametrize(
     'source, expected',
     [

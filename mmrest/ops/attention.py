@@ -88,9 +88,9 @@ def emsa(
     """
     if impl not in IMPLS:
         raise ValueError(f'Unknown impl {impl!r}: choose from {", ".join(IMPLS)}.')
-    if is_recording_program() and dropout_p == 0 and impl != 'reference':
-        return emsa_blocked(q, k, v, mix_weight, mix_bias, eps, normalize)
     if is_exporting() or is_transforming():
+        if is_recording_program() and dropout_p == 0 and impl != 'reference':
+            return emsa_blocked(q, k, v, mix_weight, mix_bias, eps, normalize)
         return emsa_reference(q, k, v, mix_weight, mix_bias, eps, dropout_p, normalize)
     if k.shape != v.shape or q.shape[:2] != k.shape[:2] or q.shape[3:] != k.shape[3:]:
         raise ValueError(

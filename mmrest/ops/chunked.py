@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from . import wide_blocks
-from .products import Scratch
+from .products import Scratch, head_products, mix_heads
 from .triton_rows import TritonSteps, runs_kernels
 from .wide_blocks import TorchSteps, token_major
 
@@ -93,10 +93,9 @@ def _mix(weight: Tensor, maps: Tensor, out: Tensor) -> Tensor:
     """out_h = sum_g weight_hg maps_g; maps of one image or several, (images * k, rows, n')."""
     heads = weight.shape[0]
     if maps.shape[0] == heads:
-        torch.mm(weight, maps.view(heads, -1), out=out.view(heads, -1))
-    else:
-        shape = (maps.shape[0] // heads, heads, -1)
-        torch.matmul(weight, maps.view(shape), out=out.view(shape))
+        return mix_heads(weight, maps, out)
+    shape = (maps.shape[0] // heads, heads, -1)
+    torch.matmul(weight, maps.view(shape), out=out.view(shape))
     return out
 
 
@@ -225,15 +224,15 @@ def _keys(k: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
 
 
 def _values(v: Tensor, dtype: torch.dtype, mixing: bool) -> Tensor:
-    """(images * k, n', d); centred if the maps will be."""
+    """(images * k, n', d); centered if the maps will be."""
     v = _per_head(v, dtype)
     return v - v.mean(1, keepdim=True) if mixing else v
 
 
 def _products_of_heads(a: Tensor, b: Tensor, heads: int) -> Tensor:
     """sum over images, rows and keys of a_h b_g, (k, k) in float64."""
-    if a.shape[0] == heads:  # a product for each row: quicker, and no long sum in float32
-        return torch.bmm(a.transpose(0, 1), b.permute(1, 2, 0)).sum(0, dtype=torch.float64)
+    if a.shape[0] == heads:
+        return head_products(a[:, None], b[:, None])
     a, b = (x.unflatten(0, (-1, heads)) for x in (a, b))
     return torch.matmul(a.permute(0, 2, 1, 3), b.permute(0, 2, 3, 1)).sum((0, 1), dtype=torch.float64)
 

@@ -55,7 +55,7 @@ def mix_heads(weight: Tensor, maps: Tensor, out: Tensor, tf32: bool = False) -> 
 
     Args:
         weight (Tensor): (k, k).
-        maps, out (Tensor): (k, images, rows, columns), contiguous.
+        maps, out (Tensor): (k, images, rows, columns) or (k, rows, columns), contiguous.
         tf32 (bool): A matrix-matrix product would be rounded to TF32. Products of a matrix and a vector never are,
             so these are taken then, without a change of the flag, which all threads share.
     """

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from conftest import REPO
+from helpers.matrix_entries import ENTRY
 
 if not (REPO / '.dev_scripts').is_dir():
     pytest.skip('the scripts for maintainers are not part of this copy', allow_module_level=True)
@@ -84,30 +85,6 @@ def test_entry_of_this_environment_has_its_versions(tmp_path):
     assert entry['versions']['torch'].startswith('torch 2.') and entry['tests'] == 'make test'
     assert (entry['passed'], entry['install_seconds'], entry['megabytes']) == (1, 12, 0)
     json.dumps(entry)
-
-
-ENTRY = dict(
-    date='2026-12-01',
-    operators='mmrest',
-    processor='A processor',
-    tests='matrix',
-    passed=20,
-    failed=1,
-    skipped=2,
-    failures={'tests.test_a::test_bad': 'assert 1 == 2'},
-    install_seconds=90,
-    megabytes=6000,
-    versions={
-        'python': '3.12.1',
-        'torch': 'torch 2.14.1',
-        'numpy': 'numpy 2.5.5',
-        'opencv': 'opencv-python 5.0.0.93, opencv-python-headless 5.0.0.93',
-        'mmengine': 'onedl-mmengine 0.10.12',
-        'mmcv': 'mmcv-lite 2.1.0',
-        'mmdet': 'mmdet 3.3.0',
-        'mmseg': 'mmsegmentation 1.2.2',
-    },
-)
 
 
 def test_written_entry_replaces_its_predecessor(tmp_path):

@@ -13,7 +13,7 @@ from mmrest.mmcv_ops import extension, finder
 
 @pytest.fixture(scope='module')
 def printed(tmp_path_factory) -> dict[str, str]:
-    """What programs print that import an mmcv without compiled operators."""
+    """Output of programs that import an mmcv without compiled operators."""
     programs = {
         'mmcv alone': USE_OPERATORS,
         'mmrest first': f'import mmrest; {USE_OPERATORS}',

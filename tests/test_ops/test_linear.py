@@ -27,7 +27,7 @@ def two_threads():
 
 @pytest.fixture
 def convolutions(monkeypatch, two_threads):
-    """How many linear layers went to the convolution."""
+    """Count the linear layers that are computed as convolutions."""
     calls = []
     original = F.conv2d
     monkeypatch.setattr(module, '_is_amd', lambda: True)

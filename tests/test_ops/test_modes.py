@@ -1,4 +1,4 @@
-"""Which modules a parent may go past."""
+"""Modules that a parent may compute without calling them."""
 
 from functools import partial
 

@@ -12,7 +12,7 @@ MAX_SHARED = 48 * 1024
 
 
 def compile_kernels(capabilities: str, dtypes: str, heads: str) -> list[dict]:
-    """What the kernels take; compiled in a process of its own, for tests before may have chosen the interpreter."""
+    """Resources of the kernels, compiled in another process: earlier tests may have chosen the interpreter here."""
     pytest.importorskip('triton', reason='triton is not installed')
     env = dict(os.environ, PYTHONPATH=str(REPO))
     env.pop('TRITON_INTERPRET', None)

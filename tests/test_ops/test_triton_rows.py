@@ -81,7 +81,7 @@ def test_importing_the_package_does_not_import_triton(interpreted):
 
 
 class Queries:
-    """What is asked of queries, on a GPU that is not there."""
+    """Stand-in for queries on a GPU, with the attributes that are read of them."""
 
     def __init__(self, dtype=torch.bfloat16, device='cuda'):
         self.dtype, self.device, self.is_cuda = dtype, torch.device(device), device == 'cuda'

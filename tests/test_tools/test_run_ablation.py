@@ -27,7 +27,7 @@ def ablate(run, tmp_path, monkeypatch):
 
 
 def read_table(capsys) -> str:
-    """What was printed, with single spaces, whatever the widths of columns."""
+    """Return the printed text with single spaces, so that the widths of columns do not matter."""
     return re.sub(' +', ' ', capsys.readouterr().out)
 
 

@@ -1,4 +1,4 @@
-"""Where results cannot go is one message before anything is read; and a file of results is written whole."""
+"""Targets of results: an unusable one is refused before anything is read, and files are written whole."""
 
 import errno
 import json
