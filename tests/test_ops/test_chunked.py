@@ -8,7 +8,7 @@ import torch
 
 from mmrest.benchmark.numerics import KEYS, NAMES, PATHS, SHARPNESS, mean_rms_errors, output_and_gradients
 from mmrest.ops import emsa, emsa_chunked, emsa_direct, emsa_reference, resolve_impl
-from mmrest.ops.chunked import blocks
+from mmrest.ops.cached_blocks import blocks
 
 FAST = ['direct', 'chunked']
 FORMS = ['cached', 'wide']
