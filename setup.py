@@ -52,6 +52,12 @@ DEVELOPMENT = [
     'wheel',
 ]
 
+# The project itself has no public address yet.
+PROJECT_URLS = {
+    'Paper of ResT': 'https://arxiv.org/abs/2105.13677',
+    'Paper of ResT V2': 'https://arxiv.org/abs/2204.07366',
+}
+
 # What an installed package carries in mmrest/.mim, where the tools of OpenMMLab look for it.
 CARRIED = ('configs', 'tools', 'model-index.yml')
 # Tools that work on the repository itself.
@@ -96,7 +102,13 @@ setup(
     keywords='computer vision, object detection, semantic segmentation, transformer, OpenMMLab, ResT',
     license='Apache-2.0',
     license_files=['LICENSE'],
+    project_urls=PROJECT_URLS,
     packages=find_packages(include=['mmrest', 'mmrest.*']),
+    # Type checkers read the annotations of packages with this file.
+    package_data={'mmrest': ['py.typed']},
+    # Beside the package, because importing it needs torch, and `mmrest doctor` does not.
+    py_modules=['mmrest_cli'],
+    entry_points={'console_scripts': ['mmrest = mmrest_cli:main']},
     cmdclass=dict(build_py=BuildWithConfigs),
     python_requires='>=3.10',
     install_requires=['torch>=2.4'],
@@ -137,5 +149,6 @@ setup(
         'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
         'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
     ],
 )

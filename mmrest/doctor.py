@@ -1,8 +1,8 @@
-"""Check an environment for mmrest and show, for each problem, its cause and the command that fixes it.
+"""Check an environment for mmrest: for each problem, its cause and the command that fixes it.
 
-Run it as ``python -m mmrest.doctor`` or, if mmrest cannot be imported (e.g. without torch), as a file:
-``python mmrest/doctor.py``. It uses the standard library only. All imports are tested in another process by
-``doctor_probe.py``, so that a crash does not hide other problems.
+Run it as ``mmrest doctor`` or as a file, ``python mmrest/doctor.py``; both work where mmrest cannot be imported, e.g.
+without torch. It uses the standard library only. All imports are tested in another process by ``doctor_probe.py``, so
+that a crash does not hide other problems.
 
 ``doctor_probe.py`` collects facts; `diagnose` converts them to findings without side effects.
 """

@@ -1,13 +1,14 @@
 """The doctor on made-up facts about packages, and as a file without torch."""
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_process
 from helpers.doctor_facts import ABSENT, FORK, diagnose, failed
+from helpers.wheels import hide_packages
 
 from mmrest import doctor
 
@@ -212,16 +213,5 @@ def test_doctor_with_arguments_checks_nothing(tmp_path, file, words, status, mes
 
 def test_doctor_file_without_torch_says_so(tmp_path):
     """The installed packages are hidden."""
-    doctor_file = str(ROOT / 'tools' / 'doctor.py')
-    (tmp_path / 'sitecustomize.py').write_text(
-        'import sys; sys.path[:] = [p for p in sys.path if "-packages" not in p]'
-    )
-    result = subprocess.run(
-        [sys.executable, doctor_file],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ, PYTHONPATH=str(tmp_path)),
-    )
-    assert result.returncode == 1
-    assert re.search(r'FAIL  torch +not installed', result.stdout)
+    printed = run_process([sys.executable, ROOT / 'tools/doctor.py'], tmp_path, hide_packages(tmp_path), status=1)
+    assert re.search(r'FAIL  torch +not installed', printed)

@@ -1,4 +1,4 @@
-"""The built package: modules, configs, tools and requirements."""
+"""The built package: modules, configs, tools, the command, metadata and requirements."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 import zipfile
 from email.parser import Parser
@@ -16,6 +17,7 @@ import pytest
 from conftest import run_process
 from helpers.wheels import build, clean_environment, copy_sources, list_files
 from mmengine.config import Config
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -64,12 +66,45 @@ def test_wheel_holds_modules_configs_and_tools(repo, wheel, site):
         modes = {info.filename: info.external_attr >> 16 for info in archive.infolist()}
         names = archive.namelist()
     assert modes['mmrest/.mim/tools/dist_train.sh'] & 0o111
-    assert {name.split('/')[0] for name in names} == {'mmrest', f'mmrest-{mmrest.__version__}.dist-info'}
+    top = {'mmrest', 'mmrest_cli.py', f'mmrest-{mmrest.__version__}.dist-info'}
+    assert {name.split('/')[0] for name in names} == top
     # Every module of the package, and nothing that was there before.
     modules = {path for path in list_files(repo / 'mmrest') if path.endswith('.py')}
-    assert {name.removeprefix('mmrest/') for name in names if re.match(r'mmrest/(?!\.mim)', name)} == modules
-    text = (site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text()
-    assert 'License-File: LICENSE' in text and 'Provides-Extra: export' in text
+    packed = {name.removeprefix('mmrest/') for name in names if re.match(r'mmrest/(?!\.mim)', name)}
+    assert packed == modules | {'py.typed'}
+
+
+def read_metadata(site: Path) -> str:
+    """Return the core metadata of the unpacked wheel."""
+    return (site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text()
+
+
+def test_metadata_are_valid_and_link_to_the_papers(site):
+    """An index refuses a file whose metadata break a rule; there is no homepage to link to."""
+    from mmrest.analysis.papers import PAPERS
+
+    found = Metadata.from_email(read_metadata(site), validate=True)
+    assert (found.name, str(found.version), found.license_files) == ('mmrest', mmrest.__version__, ['LICENSE'])
+    assert found.requires_python == '>=3.10' and 'export' in found.provides_extra
+    assert sorted(found.project_urls.values()) == sorted(paper['url'] for paper in PAPERS.values())
+    assert found.home_page is None and 'Typing :: Typed' in found.classifiers
+
+
+def test_installed_command_without_torch_helps_and_names_what_is_missing(wheel, tmp_path):
+    """In a new environment with the wheel alone."""
+    subprocess.check_call([sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv'])
+    folder = tmp_path / 'venv' / 'bin'
+    command = [sys.executable, '-m', 'pip', '--python', folder / 'python', 'install', '-q', '--no-deps', '--no-index']
+    run_process([*command, wheel], tmp_path, clean_environment())
+
+    def run(*argv: str, status: int = 0) -> str:
+        return run_process([folder / 'mmrest', *argv], tmp_path, clean_environment(), status)
+
+    assert '\n  train  ' in run('--help') and run('--version') == f'mmrest {mmrest.__version__}\n'
+    path = Path(run('configs', 'upernet_rest_lite_shapes').strip())
+    assert path.is_file() and path.is_relative_to(folder.parent)
+    assert re.search(r'FAIL  torch +not installed', run('doctor', status=1))
+    assert re.fullmatch('error: mmrest needs torch and mmengine, .*\n', run('train', path, status=1))
 
 
 def test_wheel_built_from_the_sdist_holds_the_same_files(source, wheel, tmp_path):
@@ -106,7 +141,7 @@ def test_config_elsewhere_inherits_an_installed_one(site, tmp_path):
 
 def requirements(site: Path, extra: str) -> dict[str, str]:
     """Return the requirements that an extra of the wheel adds, by name; for '', those of the wheel without extras."""
-    message = Parser().parsestr((site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text())
+    message = Parser().parsestr(read_metadata(site))
     found = [Requirement(text) for text in message.get_all('Requires-Dist')]
     return {
         one.name: str(one.specifier)

@@ -1,4 +1,4 @@
-"""Draw what the data pipeline of a config feeds, after augmentation: boxes, masks, label maps and class names."""
+"""Draw what the data pipeline of a config feeds: boxes, masks, label maps and class names, after augmentation."""
 
 from mmrest.commands.browse_dataset import main
 

@@ -1,4 +1,4 @@
-"""Export a backbone, a RetinaNet up to decoded boxes or a UPerNet up to logits to ONNX, at any size and batch."""
+"""Export to ONNX for any size and batch: a backbone, a RetinaNet up to decoded boxes or a UPerNet up to logits."""
 
 from mmrest.commands.export_onnx import main
 

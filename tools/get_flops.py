@@ -1,4 +1,4 @@
-"""Count parameters and multiply-accumulates (MACs) of a backbone or of the model of a config, by stage."""
+"""Count parameters and multiply-accumulates (MACs) by stage: of a backbone, or of the model of a config."""
 
 from mmrest.commands.get_flops import main
 

@@ -1,4 +1,4 @@
-"""Train variants of a backbone with several seeds each, one training after the other, and tabulate them."""
+"""Train variants of a backbone with several seeds each: one training after the other, and a table of all."""
 
 from mmrest.commands.run_ablation import main
 

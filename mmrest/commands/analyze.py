@@ -1,4 +1,4 @@
-"""Draw figures of the papers for any config, checkpoint and images: writes a picture and its numbers."""
+"""Draw figures of the papers for any model and images: writes a picture and its numbers."""
 
 from __future__ import annotations
 

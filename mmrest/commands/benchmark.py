@@ -1,4 +1,4 @@
-"""Compare the time and memory of models, measured in turn in one run; see docs/performance_details.md for examples."""
+"""Compare the time and memory of models: measured in turn, in one run; see docs/performance_details.md for examples."""
 
 from __future__ import annotations
 

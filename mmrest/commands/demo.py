@@ -1,4 +1,4 @@
-"""Paint what a model finds on an image, every image of a folder, or a video: boxes, masks, label maps or classes."""
+"""Paint what a model finds on an image, a folder or a video: boxes, masks, label maps or classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export a backbone, a RetinaNet up to decoded boxes or a UPerNet up to logits to ONNX, at any size and batch.
+"""Export to ONNX for any size and batch: a backbone, a RetinaNet up to decoded boxes or a UPerNet up to logits.
 
 Before the file appears, onnxruntime compares it with the model at two sizes (with --shape, at that one) and two
 batches. Normalization stays outside, as does the suppression of overlapping boxes: see docs/export.md.

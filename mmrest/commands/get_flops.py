@@ -1,4 +1,4 @@
-"""Count parameters and multiply-accumulates (MACs) of a backbone or of the model of a config, by stage.
+"""Count parameters and multiply-accumulates (MACs) by stage: of a backbone, or of the model of a config.
 
 MACs are given in two conventions: "layers" counts convolutions and linear layers, "with attention" the matrix
 products of attention as well. Nothing is computed, so any size is counted in a moment.

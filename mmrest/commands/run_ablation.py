@@ -1,4 +1,4 @@
-"""Train variants of a backbone with several seeds each, one training after the other, and tabulate them.
+"""Train variants of a backbone with several seeds each: one training after the other, and a table of all.
 
 Run it again after an interruption: finished trainings are kept, the others go on from their last checkpoint.
 """

@@ -1,4 +1,4 @@
-"""Train a detector, segmentor or other model of the OpenMMLab family from its config."""
+"""Train a model of the OpenMMLab family from its config: a detector, segmentor, classifier or other."""
 
 from __future__ import annotations
 

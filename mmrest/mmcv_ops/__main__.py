@@ -1,4 +1,4 @@
-"""Make mmcv's operators work without its compiled extension: ``python -m mmrest.mmcv_ops --install``."""
+"""Make mmcv's operators work without its compiled extension: by a file in the installed mmcv."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .files import install, remove, status
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog='python -m mmrest.mmcv_ops', description=__doc__)
+    parser = argparse.ArgumentParser(prog='mmrest mmcv-ops', description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     for function in (install, remove, status):
         what.add_argument(

@@ -1,14 +1,19 @@
-"""Paths of the configs and tools of this package, which lie inside an installed one or beside it in the repository."""
+"""Find the configs and tools of mmrest: inside an installed package, or beside it in the repository.
+
+Standard library only, and without imports from mmrest: ``mmrest configs`` runs this file by its path.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 INDEX = 'model-index.yml'
+LIST_ALL = 'List them all: mmrest configs --list'
 
 
 def resources() -> Path:
@@ -60,7 +65,7 @@ def get_config_path(name: str) -> str:
     # The same name in another folder, or else similar names.
     close = [other for other in names if other.split('/')[-1] == wanted.split('/')[-1]]
     close = close or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
-    hint = f'Did you mean {" or ".join(close)}?' if close else 'List them all: python -m mmrest configs --list'
+    hint = f'Did you mean {" or ".join(close)}?' if close else LIST_ALL
     raise FileNotFoundError(f'mmrest has no config {name}. {hint}')
 
 
@@ -78,19 +83,45 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).with_suffix('').as_posix() for path in folder.rglob('*.py'))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Print the path of a config: ``python -m mmrest configs NAME``."""
-    parser = argparse.ArgumentParser(prog='python -m mmrest configs', description='Print the path of a config.')
+def find_configs(pattern: str) -> list[str]:
+    """Return the names of the configs in which a regular expression is found, in either case.
+
+    Raises:
+        ValueError: It is no regular expression.
+        FileNotFoundError: No name matches.
+    """
+    try:
+        names = [name for name in list_configs() if re.search(pattern, name, re.IGNORECASE)]
+    except re.error as error:
+        raise ValueError(f'{pattern} is no regular expression: {error}.') from None
+    if not names:
+        raise FileNotFoundError(f'mmrest has no config with {pattern} in its name. {LIST_ALL}')
+    return names
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(description='Print the path of a config, or the names of configs.')
     choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument('name', nargs='?', help='e.g. retinanet_rest_small_fpn_1x_coco')
+    choice.add_argument('name', nargs='?', help='config whose path is printed, e.g. retinanet_rest_small_fpn_1x_coco')
     choice.add_argument('--list', action='store_true', help='print the names of all configs')
+    choice.add_argument(
+        '--grep', metavar='PATTERN', help='print the names in which a regular expression is found, e.g. "upernet.*tiny"'
+    )
     choice.add_argument('--tools', action='store_true', help='print the folder of the tools')
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line ``mmrest configs``."""
+    args = build_parser().parse_args(argv)
     try:
         if args.list:
             print('\n'.join(list_configs()))
+        elif args.grep is not None:
+            print('\n'.join(find_configs(args.grep)))
         else:
             print(resources() / 'tools' if args.tools else get_config_path(args.name))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         raise SystemExit(2) from None

@@ -20,6 +20,7 @@ SOURCES = (
     'Makefile',
     'pyproject.toml',
     'setup.py',
+    'mmrest_cli.py',
     'mmrest',
     'configs',
     'tools',
@@ -34,6 +35,17 @@ CALL_BACKEND = 'import sys; from setuptools import build_meta; print(getattr(bui
 def clean_environment(**more: str) -> dict[str, str]:
     """Return the environment variables without PYTHONPATH, for processes that must not see the repository."""
     return {**{key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}, **more}
+
+
+def hide_packages(folder: Path, *paths: Path) -> dict[str, str]:
+    """Return environment variables with which Python finds no installed packages, only those in some folders.
+
+    Args:
+        folder (Path): Folder for a file that makes it so.
+        paths (Path): Folders of packages that are found.
+    """
+    (folder / 'sitecustomize.py').write_text('import sys; sys.path[:] = [p for p in sys.path if "-packages" not in p]')
+    return clean_environment(PYTHONPATH=os.pathsep.join(map(str, (folder, *paths))))
 
 
 def list_files(folder: Path) -> set[str]:

@@ -131,8 +131,12 @@ def pairs(shapes, tmp_path_factory) -> Path:
     return root
 
 
-def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> str:
-    """Train with a config, given as text, in a folder of its own; what was printed."""
+def train(repo: Path, cwd: Path, config: str, processes: int, *options: str, script: bool = True) -> str:
+    """Train with a config, given as text, in a folder of its own, by a file of tools/ or by ``mmrest train``.
+
+    Returns:
+        str: The output.
+    """
     cwd.mkdir()
     (cwd / 'config.py').write_text(config.replace('{repo}', str(repo)))
     (cwd / 'record.py').write_text(RECORD)
@@ -146,6 +150,10 @@ def train(repo: Path, cwd: Path, config: str, processes: int, *options: str) -> 
     command = [sys.executable, repo / 'tools/train.py', 'config.py']
     if processes > 1:
         command = [repo / 'tools/dist_train.sh', 'config.py', processes]
+    if not script:
+        launch = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', processes]
+        port = ['--master_port', environment['PORT']]
+        command = [*launch, *port, '-m', 'mmrest', 'train', 'config.py', '--launcher', 'pytorch']
     return run_process([*command, '--cfg-options', *options], cwd, environment)
 
 
@@ -186,7 +194,8 @@ def test_training_two_processes_with_frozen_stages_and_checkpointing_runs(repo, 
 @pytest.mark.slow
 def test_training_two_processes_one_without_objects_gives_finite_losses(repo, shapes, tmp_path):
     """The second image has no objects, and the mask head of its process has to take part all the same."""
-    out = train(repo, tmp_path / 'two', MASKS, 2, f'data_root={shapes}', 'model.backbone.with_cp=True')
+    options = [f'data_root={shapes}', 'model.backbone.with_cp=True']
+    out = train(repo, tmp_path / 'two', MASKS, 2, *options, script=False)
     assert 'loss_mask' in out
     losses = json.loads((tmp_path / 'two/losses.json').read_text())
     assert len(losses) == 4 and [loss for loss in losses if not 0 < loss < 100] == []

@@ -77,7 +77,6 @@ def test_installed_demo_in_any_folder_writes_only_there(python, tmp_path):
     """The demo of a small network writes only to the current folder."""
     pytest.importorskip('mmdet')
     pytest.importorskip('mmcv._ext')
-    tools = run_process([python, '-m', 'mmrest', 'configs', '--tools'], tmp_path, clean_environment()).strip()
     options = [
         'train_cfg.max_epochs=1',
         'train_dataloader.dataset.indices=16',
@@ -85,9 +84,8 @@ def test_installed_demo_in_any_folder_writes_only_there(python, tmp_path):
         'test_dataloader.dataset.indices=8',
         'model.test_cfg.score_thr=0.0',
     ]  # or it would find nothing
-    printed = run_process(
-        [python, f'{tools}/run_demo.py', '--cfg-options', *options], tmp_path, clean_environment(), timeout=600
-    )
+    command = [python.with_name('mmrest'), 'demo', '--cfg-options', *options]
+    printed = run_process(command, tmp_path, clean_environment(), timeout=600)
     assert 'Done in' in printed
     assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}
     assert (tmp_path / 'work_dirs/demo/predictions.png').is_file()

@@ -1,19 +1,21 @@
 """The configs and commands of docs/train_on_your_data.md, on drawn images."""
 
-import runpy
+import re
 import shlex
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, TINY, is_distributed
+from conftest import TINY, is_distributed
 from helpers.docs_blocks import blocks_for
 from helpers.small_projects import CLASSES, DIMS, SEG_CLASSES, SMALL, copy_example
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
+import mmrest
+from mmrest.__main__ import main
 from mmrest.engine import check_data, load_config, make_parser
 
 BLOCKS = blocks_for('tests/integration/test_own_data.py', 'docs/train_on_your_data.md')
@@ -181,15 +183,14 @@ def test_scaled_and_accumulated_configs_set_the_learning_rate(project):
     assert runner.build_optim_wrapper(runner.optim_wrapper)._accumulative_counts == 8
 
 
-def test_page_commands_draw_data_and_load_the_config(project, monkeypatch):
-    """tools/draw_shapes.py; and of tools/train.py what comes before the training: its config, the check of its data."""
+def test_page_commands_draw_data_and_load_the_config(project):
+    """mmrest shapes; and of mmrest train what comes before the training: its config, the check of its data."""
     draw, train_command = COMMANDS
     (project / 'data/mine').unlink()
-    tool, *words = shlex.split(draw)[1:]
-    monkeypatch.setattr('sys.argv', [tool, *words, '--num-train', '2', '--num-val', '2', '--shape', '32', '32'])
-    runpy.run_path(str(REPO / tool), run_name='__main__')
+    main([*shlex.split(draw)[1:], '--num-train', '2', '--num-val', '2', '--shape', '32', '32'])
     args = make_parser('').parse_args(shlex.split(train_command)[2:])
-    cfg = load_config(str(REPO / args.config), args.cfg_options)
+    (name,) = re.findall(r'\$\(mmrest configs (\S+)\)', args.config)
+    cfg = load_config(mmrest.get_config_path(name), args.cfg_options)
     check_data(cfg, ('train', 'val'))
     for phase in ('train', 'val'):
         assert tuple(cfg[f'{phase}_dataloader'].dataset.metainfo.classes) == CLASSES

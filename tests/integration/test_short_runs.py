@@ -68,5 +68,5 @@ def test_mask_rcnn_trained_and_tested_writes_predictions(run, repo, shapes, tmp_
 
 
 def test_doctor_in_a_working_environment_finds_no_fault(tmp_path):
-    printed = run_process([sys.executable, '-m', 'mmrest.doctor'], REPO)
+    printed = run_process([sys.executable, '-m', 'mmrest', 'doctor'], REPO)
     assert 'FAIL' not in printed and f'torch        {torch.__version__.split("+")[0]}' in printed

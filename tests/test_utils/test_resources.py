@@ -59,3 +59,20 @@ def test_config_path_command_prints_paths(repo, capsys):
         assert capsys.readouterr().out == f'{expected}\n'
     resources.main(['--list'])
     assert capsys.readouterr().out.split() == mmrest.list_configs()
+
+
+@pytest.mark.parametrize('pattern', ['retinanet', 'RetinaNet', '^retinanet.*coco$', 'mask_rcnn|published/'])
+def test_grep_prints_the_matching_names(pattern, capsys):
+    resources.main(['--grep', pattern])
+    found = capsys.readouterr().out.split()
+    assert found and found == [name for name in mmrest.list_configs() if re.search(pattern.lower(), name)]
+
+
+@pytest.mark.parametrize(
+    'pattern, message', [('yolo', 'mmrest has no config with yolo in its name'), ('[', r'\[ is no regular expression')]
+)
+def test_grep_without_a_match_is_one_error(pattern, message, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        resources.main(['--grep', pattern])
+    printed = capsys.readouterr()
+    assert re.match(f'error: {message}.*\n$', printed.err) and not printed.out
