@@ -49,6 +49,7 @@ DEVELOPMENT = [
     'pytest-xdist',
     'ruff',
     'setuptools>=64',
+    'timm>=1,<2',
     'wheel',
 ]
 
