@@ -33,7 +33,7 @@ STEPS = (
         'packages',
         (
             'torch torchvision mmcv-lite mmengine mmdet mmsegmentation mmpretrain ftfy regex numpy opencv-python '
-            'modelindex pytest pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
+            'modelindex pytest pytest-cov pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
             'onnxscript tensorboard timm'
         ).split(),
     ),
