@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 # The site is built from the sources: its environment takes seconds.
-DOCS_VENV ?= .venv-docs
+DOCS_VENV := .venv-docs
 DOCS := mkdocs-material mkdocstrings mkdocstrings-python ruff
 # Of pytest-xdist: a process for each core, of up to 4 GB. `make test WORKERS=` runs the tests in one.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
@@ -45,7 +45,7 @@ docs: $(DOCS_VENV)/ready ## build the documentation into site/, without torch; a
 	@echo "The site is in site/index.html."
 
 $(DOCS_VENV)/ready: constraints.txt Makefile
-	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(PYTHON) -m venv --clear $(DOCS_VENV)
 	@$(DOCS_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt $(DOCS)
 	@touch $@
 
