@@ -36,8 +36,8 @@ ONEDL = [
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
-# What `make docs` builds the site with.
-DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings>=1,<2', 'mkdocstrings-python>=2,<3']
+# What `make docs` builds the site with; ruff lays out signatures.
+DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings>=1,<2', 'mkdocstrings-python>=2,<3', 'ruff']
 # The tests build the package, too.
 DEVELOPMENT = [
     'codespell',
@@ -46,9 +46,11 @@ DEVELOPMENT = [
     'modelindex',
     'mypy',
     'pytest',
+    'pytest-cov>=7',
     'pytest-xdist',
     'ruff',
     'setuptools>=64',
+    'timm>=1,<2',
     'wheel',
 ]
 

@@ -13,7 +13,6 @@ import pkgutil
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -150,12 +149,13 @@ def test_api_page_names_importable_objects(page):
 
 @pytest.mark.slow
 def test_site_builds_without_warnings(tmp_path):
-    """`make docs` installs what this needs."""
+    """`make docs` makes the environment that this needs."""
     if not (REPO / 'mkdocs.yml').is_file():
         pytest.skip('the site is not part of this copy')
-    pytest.importorskip('material')
-    pytest.importorskip('mkdocstrings')
-    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', tmp_path]
+    python = REPO / '.venv-docs/bin/python'
+    if not python.exists():
+        pytest.skip('`make docs` has not been run here')
+    command = [python, '-m', 'mkdocs', 'build', '--strict', '--site-dir', tmp_path]
     built = subprocess.run(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert built.returncode == 0, built.stdout
     home = (tmp_path / 'index.html').read_text(encoding='utf-8')

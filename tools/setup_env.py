@@ -33,8 +33,8 @@ STEPS = (
         'packages',
         (
             'torch torchvision mmcv-lite mmengine mmdet mmsegmentation mmpretrain ftfy regex numpy opencv-python '
-            'modelindex pytest pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
-            'onnxscript tensorboard'
+            'modelindex pytest pytest-cov pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
+            'onnxscript tensorboard timm'
         ).split(),
     ),
 )

@@ -1,4 +1,4 @@
-"""The files of docs/examples, copied out of the repository: two iterations, a prediction, and the inferencers."""
+"""The configs of docs/examples, copied out of the repository: two iterations, a prediction, and the inferencers."""
 
 import json
 import os
@@ -36,7 +36,8 @@ LIBRARIES = {
 
 
 def test_docs_examples_all_have_a_test():
-    assert {path.stem for path in EXAMPLES.glob('*.py')} == {*LIBRARIES, 'plain_pytorch'}
+    of_pytorch = {'plain_pytorch', 'timm_features', 'torchvision_detection'}  # test_pytorch_examples.py
+    assert {path.stem for path in EXAMPLES.glob('*.py')} == {*LIBRARIES, *of_pytorch}
 
 
 @pytest.fixture(scope='module')
@@ -143,27 +144,6 @@ def test_classification_example_trains_and_predicts(tmp_path):
     check_losses(runner)
     for result in predict(runner):
         assert result.pred_score.shape == (2,) and result.pred_score.sum() == pytest.approx(1, abs=1e-4)
-
-
-# Nothing of OpenMMLab but mmengine, and no torchvision.
-ALONE = """
-import runpy, sys
-for name in ('torchvision', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'):
-    sys.modules[name] = None
-runpy.run_path(sys.argv.pop(1), run_name='__main__')
-"""
-
-
-def test_plain_pytorch_example_runs_without_openmmlab(tmp_path):
-    script = copy_example('plain_pytorch', tmp_path)
-    out = run_process(
-        [sys.executable, '-c', ALONE, script, '--num-steps', 2, '--shape', 32, 32, '--batch-size', 2], tmp_path
-    )
-    losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith('step')]
-    assert len(losses) == 2
-    assert [loss for loss in losses if not 0 < loss < 10] == []
-    assert '% of the pixels of 16 new images are right' in out
-    assert torch.load(tmp_path / 'plain_pytorch.pth', weights_only=True)
 
 
 # In a process that starts without mmrest, as another project's does: first what fails there, then the page's blocks.
