@@ -13,6 +13,7 @@ from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
 
+import helpers.process  # noqa: F401  (before torch is loaded)
 import pytest
 import torch
 from helpers.ids import pytest_make_parametrize_id  # noqa: F401  (a hook of pytest)
@@ -252,13 +253,11 @@ def grad_cam():
 
 def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None:
     """Call the ``main`` of a tool in this process, as if it were started in a folder."""
-    spec = importlib.util.spec_from_file_location(name, REPO / 'tools' / f'{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    command = importlib.import_module(f'mmrest.commands.{name}')
     forget_visualizers(patch)
     patch.chdir(folder)
     patch.setattr(sys, 'argv', [name, *map(str, args)])
-    tool.main()
+    command.main()
 
 
 @pytest.fixture

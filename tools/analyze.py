@@ -1,6 +1,6 @@
 """Draw figures of the papers for any model and images: writes a picture and its numbers."""
 
-from mmrest.commands.analyze import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('analyze')

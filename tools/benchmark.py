@@ -1,6 +1,6 @@
 """Compare the time and memory of models: measured in turn, in one run; see docs/performance_details.md for examples."""
 
-from mmrest.commands.benchmark import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('benchmark')

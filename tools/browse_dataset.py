@@ -1,6 +1,6 @@
 """Draw what the data pipeline of a config feeds: boxes, masks, label maps and class names, after augmentation."""
 
-from mmrest.commands.browse_dataset import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('browse_dataset')

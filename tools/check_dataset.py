@@ -1,6 +1,6 @@
 """Check every file of a dataset: report invalid, misread and skipped files."""
 
-from mmrest.commands.check_dataset import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('check_dataset')

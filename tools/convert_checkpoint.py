@@ -1,6 +1,6 @@
 """Convert a published checkpoint of ResT or ResTv2: a classifier, or a whole detector or segmentor."""
 
-from mmrest.commands.convert_checkpoint import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('convert_checkpoint')

@@ -1,6 +1,6 @@
 """Draw the shapes dataset into a folder: COCO instance annotations and ADE20K-style label maps."""
 
-from mmrest.commands.draw_shapes import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('draw_shapes')

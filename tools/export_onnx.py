@@ -1,6 +1,6 @@
 """Export to ONNX for any size and batch: a backbone, a RetinaNet up to decoded boxes or a UPerNet up to logits."""
 
-from mmrest.commands.export_onnx import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('export_onnx')

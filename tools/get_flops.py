@@ -1,6 +1,6 @@
 """Count parameters and multiply-accumulates (MACs) by stage: of a backbone, or of the model of a config."""
 
-from mmrest.commands.get_flops import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('get_flops')

@@ -1,6 +1,6 @@
 """Train variants of a backbone with several seeds each: one training after the other, and a table of all."""
 
-from mmrest.commands.run_ablation import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('run_ablation')

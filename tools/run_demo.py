@@ -1,6 +1,6 @@
 """Draw a data set, train, test and plot; a few minutes on a CPU."""
 
-from mmrest.commands.run_demo import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('run_demo')

@@ -1,6 +1,6 @@
 """Test a checkpoint: compute the config's metrics, and on request save or paint predictions."""
 
-from mmrest.commands.test import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('test')

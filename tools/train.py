@@ -1,6 +1,6 @@
 """Train a model of the OpenMMLab family from its config: a detector, segmentor, classifier or other."""
 
-from mmrest.commands.train import main
+from mmrest_cli import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool('train')
