@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .linear import as_map, weight_gradient
 from .processor import bfloat16_library, float32_library
 from .products import Scratch, head_products, mix_heads
 from .wide_blocks import token_major
@@ -27,6 +28,10 @@ class BatchedProducts:
         q (Tensor): Queries, (B, k, n, d).
         operand (torch.dtype): Dtype of the factors of products. Maps are in float32 or better, whatever it is.
     """
+
+    # Elements of all heads' maps that a block of a forward pass holds, and one of a backward pass, which has more
+    # buffers of that size: they stay in the second- and third-level cache.
+    block_elements = (2**19, 2**19)
 
     def __init__(self, q: Tensor, operand: torch.dtype) -> None:
         self.num_heads, self.operand = q.shape[1], operand
@@ -99,11 +104,19 @@ class BatchedProducts:
         return torch.matmul(a.permute(0, 2, 1, 3), b.permute(0, 2, 3, 1)).sum((0, 1), dtype=torch.float64)
 
 
+class NarrowProducts(BatchedProducts):
+    """:class:`BatchedProducts` of operands in half precision, by oneDNN."""
+
+    block_elements = (2**20, 2**19)
+
+
 class GroupedProducts(BatchedProducts):
     """The products of all heads as one grouped 1x1 convolution: maps (rows, images * k, n'), tokens likewise.
 
     In this layout tokens are the channels-last map that the linear layers around the attention read and write.
     """
+
+    block_elements = (2**20, 2**19)
 
     def tokens(self, x: Tensor) -> Tensor:
         """(images, k, rows, d) -> (rows, images * k, d); a view of queries of one image."""
@@ -139,7 +152,7 @@ class GroupedProducts(BatchedProducts):
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """(rows, groups, in) times (groups, out, in) -> (rows, groups, out)."""
-        out = F.conv2d(as_map(x), weight.flatten(0, 1)[..., None, None], groups=x.shape[1])
+        out = F.conv2d(as_map(x.flatten(1)), weight.flatten(0, 1)[..., None, None], groups=x.shape[1])
         return out.movedim(1, -1).reshape(*x.shape[:2], -1)
 
     def add_transposed(self, total: Tensor, maps: Tensor, tokens: Tensor) -> None:
@@ -147,11 +160,7 @@ class GroupedProducts(BatchedProducts):
         if maps.shape[1] > 1:  # oneDNN has no fast gradient of grouped weights
             total.baddbmm_(maps.permute(1, 2, 0), tokens.transpose(0, 1))
             return
-        weight = total.view(*total.shape[1:], 1, 1)
-        geometry = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)  # stride, padding, dilation, no transpose, groups
-        mask = [False, True, False]  # of input, weight and bias
-        grads = torch.ops.aten.convolution_backward(as_map(maps), as_map(tokens), weight, None, *geometry, mask)
-        total += grads[1].view(total.shape)
+        total += weight_gradient(maps[:, 0], tokens[:, 0])
 
     def mix(self, weight: Tensor, maps: Tensor, name: str) -> Tensor:
         """Maps of all heads mixed, out_h = sum_g weight_hg maps_g, in the buffer of a name."""
@@ -167,15 +176,10 @@ class GroupedProducts(BatchedProducts):
         return torch.bmm(a, b.transpose(1, 2)).sum(0, dtype=torch.float64)
 
 
-def as_map(x: Tensor) -> Tensor:
-    """(rows, groups, channels) -> (1, groups * channels, rows, 1), in memory channels-last."""
-    return x.flatten(1)[None, :, None].movedim(-1, 1)
-
-
 def choose_products(q: Tensor, m: int) -> BatchedProducts:
     """Return the products for queries (B, k, n, d) and m keys, by dtype, size and processor."""
     if q.dtype == torch.bfloat16 and bfloat16_library() == 'onednn':
-        return BatchedProducts(q, torch.bfloat16)
+        return NarrowProducts(q, torch.bfloat16)
     operand = torch.promote_types(q.dtype, torch.float32)
     if operand == torch.float32 and float32_library() == 'onednn' and torch.get_num_threads() > 1:
         if min(*q.shape[2:], m) >= MIN_GROUPED_SIZE:
@@ -184,7 +188,7 @@ def choose_products(q: Tensor, m: int) -> BatchedProducts:
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None, eps: float, block_elements: int
+    q: Tensor, k: Tensor, v: Tensor, mix_weight: Tensor | None, eps: float, block_elements: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the output, (B, k, n, d), and r, (B, k, 1, 1), which is empty without mixing."""
     batch, heads, n, d = q.shape
@@ -194,7 +198,7 @@ def forward(
     weight = mix_weight.to(dtype) * d**-0.5 if mix_weight is not None else None
     out = token_major(q)
     row_norms = q.new_empty(batch, heads, n if mixing else 0, dtype=dtype)
-    for images, parts in blocks(batch, heads, n, m, block_elements):
+    for images, parts in blocks(batch, heads, n, m, block_elements or products.block_elements[0]):
         keys = products.expander(_keys(k[images], dtype, mixing))
         values = products.contractor(_values(v[images], dtype, mixing))
         for rows in parts:
@@ -226,7 +230,7 @@ def backward(
     mix_weight: Tensor | None,
     out: Tensor,
     rstd: Tensor,
-    block_elements: int,
+    block_elements: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v and mix_weight, which is empty without mixing.
 
@@ -245,7 +249,7 @@ def backward(
         # backward pass of softmax, so A itself will do.
         through_variance = (grad.to(dtype) * out).sum(-1).double().sum(-1)[..., None, None]
         through_variance = (-rstd.double().square() * through_variance / max(n * m, 1)).to(dtype)
-    for images, parts in blocks(batch, heads, n, m, block_elements):
+    for images, parts in blocks(batch, heads, n, m, block_elements or products.block_elements[1]):
         keys = _keys(k[images], dtype, mixing)
         values = _values(v[images], dtype, mixing)
         if mixing:

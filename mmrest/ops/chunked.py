@@ -24,10 +24,10 @@ from . import cached_blocks, wide_blocks
 from .triton_rows import TritonSteps, runs_kernels
 from .wide_blocks import TorchSteps, token_major
 
-# Elements of all heads' maps that one block holds. On a CPU a few buffers of this size stay in the second- and
-# third-level cache. On a GPU fewer and larger launches are faster. The scratch of a backward pass is three times as
-# many floats, 300 MB; stages 3 and 4 of one 800x1344 image are a single block.
-BLOCK_ELEMENTS = {'cached': 2**19, 'wide': 3 * 2**23, 'triton': 3 * 2**23}
+# Elements of all heads' maps that one block of these forms holds: on a GPU fewer and larger launches are faster. The
+# scratch of a backward pass is three times as many floats, 300 MB; stages 3 and 4 of one 800x1344 image are a single
+# block. Those of the form 'cached' depend on its products.
+BLOCK_ELEMENTS = {'wide': 3 * 2**23, 'triton': 3 * 2**23}
 WIDE_STEPS: dict[str, type[wide_blocks.Steps]] = {'wide': TorchSteps, 'triton': TritonSteps}
 
 
@@ -85,11 +85,11 @@ def _map_dtype(q: Tensor) -> torch.dtype:
 def _forward(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
     """The output and, with mixing, r, (B, k, 1, 1)."""
     form = resolve_form(form, q, mix_weight is not None)
-    block_elements = block_elements or BLOCK_ELEMENTS[form]
     with torch.autocast(q.device.type, enabled=False):
-        if form != 'cached':
-            return wide_blocks.forward(q, k, v, mix_weight, eps, block_elements, WIDE_STEPS[form])
-        return cached_blocks.forward(q, k, v, mix_weight, eps, block_elements)
+        if form == 'cached':
+            return cached_blocks.forward(q, k, v, mix_weight, eps, block_elements)
+        block_elements = block_elements or BLOCK_ELEMENTS[form]
+        return wide_blocks.forward(q, k, v, mix_weight, eps, block_elements, WIDE_STEPS[form])
 
 
 @_forward.register_fake
@@ -106,11 +106,11 @@ def _(q, k, v, mix_weight, mix_bias, eps, block_elements, form):
 def _backward(grad, q, k, v, mix_weight, out, rstd, block_elements, form):
     """Gradients of q, k, v and mix_weight (empty without mixing)."""
     form = resolve_form(form, q, mix_weight is not None)
-    block_elements = block_elements or BLOCK_ELEMENTS[form]
     with torch.autocast(q.device.type, enabled=False):
-        if form != 'cached':
-            return wide_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements, WIDE_STEPS[form])
-        return cached_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements)
+        if form == 'cached':
+            return cached_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements)
+        block_elements = block_elements or BLOCK_ELEMENTS[form]
+        return wide_blocks.backward(grad, q, k, v, mix_weight, out, rstd, block_elements, WIDE_STEPS[form])
 
 
 @_backward.register_fake

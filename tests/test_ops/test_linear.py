@@ -30,7 +30,7 @@ def convolutions(monkeypatch, two_threads):
     """Count the linear layers that are computed as convolutions."""
     calls = []
     original = F.conv2d
-    monkeypatch.setattr(module, '_is_amd', lambda: True)
+    monkeypatch.setattr(module, 'float32_library', lambda: 'onednn')
     monkeypatch.setattr(module.F, 'conv2d', lambda *args: calls.append(args) or original(*args))
     return calls
 
@@ -76,7 +76,7 @@ def test_others_are_stock(convolutions, case, monkeypatch):
     if case == 'one thread':
         torch.set_num_threads(1)
     elif case == 'another vendor':  # MKL is as fast there, and faster in training
-        monkeypatch.setattr(module, '_is_amd', lambda: False)
+        monkeypatch.setattr(module, 'float32_library', lambda: 'blas')
     elif case == 'few tokens':
         x = x[:1, :20].contiguous()
     elif case == 'small':
