@@ -13,8 +13,8 @@ from ..utils.cli import ArgumentParser
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('src', help="the authors' file, as it was downloaded")
-    parser.add_argument('dst', help='file to write')
+    parser.add_argument('src', help="the authors' file as it was downloaded, or its URL")
+    parser.add_argument('dst', help='file to write: .safetensors, or .pth')
     parser.add_argument(
         '--to',
         choices=['auto', *sorted(set(TARGETS.values()))],

@@ -48,7 +48,7 @@ def test_convert_file_wrong_destination_is_refused(source, tmp_path):
     content = source.read_bytes()
     (tmp_path / 'link.pth').symlink_to(source)
     for name in ('theirs.pth', 'link.pth', './theirs.pth'):
-        with pytest.raises(CheckpointError, match='is the file to convert itself'):
+        with pytest.raises(CheckpointError, match='is the file to read itself'):
             convert_file(source, f'{tmp_path}/{name}', overwrite=True)
     with pytest.raises(CheckpointError, match='no such folder'):
         convert_file(source, tmp_path / 'none' / 'ours.pth')
@@ -71,7 +71,7 @@ def test_convert_file_failed_write_leaves_the_destination(source, tmp_path, monk
         file.write(b'half')
         raise OSError('No space left on device')
 
-    monkeypatch.setattr('mmrest.converters.conversion.torch.save', fail)
+    monkeypatch.setattr('mmrest.checkpoints.saving.torch.save', fail)
     with pytest.raises(CheckpointError, match='could not be written: No space left'):
         convert_file(source, tmp_path / 'ours.pth', overwrite=True)
     assert (tmp_path / 'ours.pth').read_text() == 'precious'
