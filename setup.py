@@ -36,6 +36,9 @@ ONEDL = [
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
+# Weights in .safetensors files, and of the Hugging Face Hub.
+SAFETENSORS = ['safetensors>=0.4']
+HUB = [*SAFETENSORS, 'huggingface-hub>=0.26']
 # What `make docs` builds the site with.
 DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings>=1,<2', 'mkdocstrings-python>=2,<3']
 # The tests build the package, too.
@@ -109,6 +112,8 @@ setup(
         'analysis': ANALYSIS,
         'export': EXPORT,
         'tensorboard': TENSORBOARD,
+        'safetensors': SAFETENSORS,
+        'hub': HUB,
         'docs': DOCS,
         'dev': DEVELOPMENT,
         'all': sorted(
@@ -120,6 +125,7 @@ setup(
                 *ANALYSIS,
                 *EXPORT,
                 *TENSORBOARD,
+                *HUB,
                 *DOCS,
                 *DEVELOPMENT,
             }

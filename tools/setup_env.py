@@ -34,7 +34,7 @@ STEPS = (
         (
             'torch torchvision mmcv-lite mmengine mmdet mmsegmentation mmpretrain ftfy regex numpy opencv-python '
             'modelindex pytest pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
-            'onnxscript tensorboard'
+            'onnxscript tensorboard safetensors huggingface-hub'
         ).split(),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -40,10 +41,12 @@ def parse_hub_name(name: str) -> tuple[str, str | None, str]:
     return repo, None if revision is None else unquote(revision), path
 
 
+@lru_cache(maxsize=None)
 def download_from_hub(name: str) -> Path:
     """Download a file of the hub into the cache of huggingface_hub, unless it is there already.
 
-    Without network access, or with HF_HUB_OFFLINE=1, a cached file is used.
+    Without network access, or with HF_HUB_OFFLINE=1, a cached file is used. A process asks the hub once for a name, so
+    that the file that is checked before a run is the one that it reads.
 
     Args:
         name (str): As in :func:`parse_hub_name`.
@@ -79,7 +82,8 @@ def _reason(error: Exception, repo: str, revision: str | None, file: str) -> str
 
     cache = f'it is not in the cache {constants.HF_HUB_CACHE}'
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return f'{"HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub does not answer"}, and {cache}'
+        fault = f'the hub cannot be reached ({_first_line(error.__cause__ or error)})'
+        return f'{"HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else fault}, and {cache}'
     if isinstance(error, errors.GatedRepoError):
         return f'access to {repo} is restricted: ask for it on the page of the repository, then run "hf auth login"'
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -89,4 +93,8 @@ def _reason(error: Exception, repo: str, revision: str | None, file: str) -> str
     if isinstance(error, errors.EntryNotFoundError):
         hint = f' (a revision goes after the name of the repository: {SYNTAX})' if '@' in file else ''
         return f'{repo} has no file {file}{hint}'
-    return (str(error).splitlines() or [''])[0].rstrip('.') or type(error).__name__
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [''])[0].rstrip('.') or type(error).__name__

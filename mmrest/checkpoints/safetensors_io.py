@@ -121,7 +121,8 @@ def hash_tensors(state_dict: Mapping[str, Tensor]) -> str:
     for key, value in sorted(state_dict.items()):
         described = [key, str(value.dtype).removeprefix('torch.'), list(value.shape)]
         digest.update(json.dumps(described, separators=(',', ':')).encode() + b'\n')
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        values = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(values)  # type: ignore[arg-type]  # NumPy's types do not say that arrays are buffers
     return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ from typing import Sequence
 
 from ..converters import TARGETS, convert_file
 from ..engine import exit_on_user_error
-from ..utils.cli import ArgumentParser
+from ..utils.cli import ArgumentParser, add_overwrite
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         default='auto',
         help='kind of model to write; auto: everything in the file',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
+    add_overwrite(parser)
     return parser
 
 
