@@ -60,21 +60,18 @@ def download_from_hub(name: str) -> Path:
     """
     repo, revision, file = parse_hub_name(name)
     try:
-        import huggingface_hub
+        from huggingface_hub import hf_hub_download
     except ImportError as error:
         raise CheckpointError(
             f'{name} needs the package huggingface_hub, which is not installed: pip install huggingface_hub'
         ) from error
     try:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                repo, file, revision=revision, library_name='mmrest', library_version=__version__
-            )
-        )
+        path = hf_hub_download(repo, file, revision=revision, library_name='mmrest', library_version=__version__)
     except Exception as error:  # those of its HTTP library differ between its versions
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise
         raise DownloadError(name, _reason(error, repo, revision, file)) from error
+    return Path(path)
 
 
 def _reason(error: Exception, repo: str, revision: str | None, file: str) -> str:

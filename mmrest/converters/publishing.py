@@ -138,7 +138,9 @@ def publish(
         else 'metrics: none, as there is no log of a validation of these weights beside the checkpoint',
     ]
     traces = find_traces(json.dumps(meta))
-    meta.update({'mmrest_version': __version__, 'torch_version': torch.__version__, HASH: hash_tensors(state_dict)})
+    meta.update(
+        {'mmrest_version': __version__, 'torch_version': str(torch.__version__), HASH: hash_tensors(state_dict)}
+    )
     written = _write(dict(meta=meta, state_dict=state_dict), out, with_hash)
     return Published(written, checkpoint, state_dict, meta, weights, _left_out(content), notes, traces)
 
