@@ -9,14 +9,13 @@ from threading import Thread
 import pytest
 import torch
 from conftest import REPO, TINY, run_process
+from helpers.hub_cache import COMMIT, fill_cache
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmrest import ResT
 from mmrest.checkpoints import CheckpointError, DownloadError, fetch, load_file, load_pretrained, save_checkpoint
-from mmrest.checkpoints.hub import download_from_hub, parse_hub_name
+from mmrest.checkpoints.hub import parse_hub_name
 from mmrest.engine.paths import check_checkpoint
-
-COMMIT = '0123456789abcdef0123456789abcdef01234567'
 
 
 @pytest.mark.parametrize(
@@ -67,39 +66,13 @@ def test_huggingface_hub_not_installed_names_the_command(monkeypatch):
 # --- The cache ---
 
 
-def fill_cache(cache, **files):
-    """Lay out files as the cache of a repository owner/name, at the revision main."""
-    folder = cache / 'models--owner--name'
-    (folder / 'refs').mkdir(parents=True)
-    (folder / 'refs/main').write_text(COMMIT)
-    (folder / 'blobs').mkdir()
-    (folder / 'snapshots' / COMMIT / 'sub').mkdir(parents=True)
-    for number, (name, write) in enumerate(files.items()):
-        written = folder / name
-        write(written)
-        written.rename(folder / 'blobs' / str(number))
-        link = folder / 'snapshots' / COMMIT / 'sub' / name
-        link.symlink_to(f'../../../blobs/{number}')
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The library without network access, with a cache in a folder of its own."""
-    constants = pytest.importorskip('huggingface_hub.constants')
-    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    download_from_hub.cache_clear()
-    yield constants
-    download_from_hub.cache_clear()
-
-
 def backbone():
     torch.manual_seed(3)
     return dict(meta={}, state_dict=ResT(TINY).state_dict())
 
 
 @pytest.mark.parametrize('revision', ['', '@main', f'@{COMMIT}'])
-def test_hub_cached_file_is_read_by_every_loader(hub, tmp_path, revision):
+def test_hub_cached_file_is_read_by_every_loader(offline_hub, tmp_path, revision):
     pytest.importorskip('safetensors')
     fill_cache(
         tmp_path / 'cache',
@@ -118,7 +91,7 @@ def test_hub_cached_file_is_read_by_every_loader(hub, tmp_path, revision):
         assert 'state_dict' in CheckpointLoader.load_checkpoint(name, map_location='cpu')
 
 
-def test_hub_file_not_in_the_cache_offline_names_the_cache(hub, tmp_path):
+def test_hub_file_not_in_the_cache_offline_names_the_cache(offline_hub, tmp_path):
     fill_cache(tmp_path / 'cache')
     for name in ('hf://owner/name/none.safetensors', 'hf://owner/other/a.pth', 'hf://owner/name@v2/a.pth'):
         with pytest.raises(
@@ -129,7 +102,7 @@ def test_hub_file_not_in_the_cache_offline_names_the_cache(hub, tmp_path):
             load_pretrained(ResT(TINY), name)
 
 
-def test_hub_damaged_file_in_the_cache_names_what_to_delete(hub, tmp_path):
+def test_hub_damaged_file_in_the_cache_names_what_to_delete(offline_hub, tmp_path):
     fill_cache(tmp_path / 'cache', **{'a.safetensors': lambda path: path.write_bytes(b'nothing')})
     blob = tmp_path / 'cache/models--owner--name/blobs/0'
     with pytest.raises(
@@ -182,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(hub, monkeypatch):
+def server(offline_hub, monkeypatch):
     buffer = io.BytesIO()
     torch.save(backbone(), buffer)
     monkeypatch.setattr(Handler, 'body', buffer.getvalue())
@@ -190,10 +163,10 @@ def server(hub, monkeypatch):
         running.daemon_threads = True
         Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         url = f'http://127.0.0.1:{running.server_port}'
-        monkeypatch.setattr(hub, 'HF_HUB_OFFLINE', False)
-        monkeypatch.setattr(hub, 'ENDPOINT', url)
+        monkeypatch.setattr(offline_hub, 'HF_HUB_OFFLINE', False)
+        monkeypatch.setattr(offline_hub, 'ENDPOINT', url)
         template = url + '/{repo_id}/resolve/{revision}/{filename}'
-        monkeypatch.setattr(hub, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
+        monkeypatch.setattr(offline_hub, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
         yield url
         running.shutdown()
 

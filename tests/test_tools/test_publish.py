@@ -1,11 +1,13 @@
 """Weights of a training for other people: published, tested, shown, and trained from."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import TINY, forget_visualizers, load_safely
 from helpers.compare import assert_equal
+from helpers.hub_cache import fill_cache
 from helpers.painted import listed
 
 pytest.importorskip('mmdet')
@@ -17,6 +19,7 @@ from helpers.small_runs import train, write_config  # noqa: E402
 from mmrest import ResT  # noqa: E402
 from mmrest.apis import init_model  # noqa: E402
 from mmrest.checkpoints import load_file  # noqa: E402
+from mmrest.converters import publish  # noqa: E402
 
 MORE = """
 train_cfg = dict(max_epochs=1, val_begin=1)
@@ -114,6 +117,31 @@ def test_publish_file_cannot_be_resumed_but_trained_from(run, own_process_state,
         trained[0], tmp_path / 'tuned', **{'load_from': str(published[0]), 'train_dataloader.dataset.indices': 2}
     )
     assert len(losses) == 1
+
+
+NAME = 'hf://owner/name/sub/mine.safetensors'
+ONE_BATCH = {'train_cfg.max_epochs': 1, 'train_cfg.val_begin': 9, 'train_dataloader.dataset.indices': 2}
+INIT_CFG = {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=NAME)}
+# How each takes the file, and what it writes.
+DOORS = {
+    'load_from': (lambda run, config, _: train(config, Path('run'), load_from=NAME, **ONE_BATCH), 'run/epoch_1.pth'),
+    'init_cfg': (lambda run, config, _: train(config, Path('run'), **INIT_CFG, **ONE_BATCH), 'run/epoch_1.pth'),
+    'test': (lambda run, config, _: run('test', config, NAME, '--out', 'found.pkl'), 'found.pkl'),
+    'demo': (lambda run, config, image: run('demo', image, config, NAME), 'outputs/000000.png'),
+    'convert': (lambda run, config, _: run('convert_checkpoint', NAME, 'a.pth', '--to', 'backbone'), 'a.pth'),
+    'publish': (lambda run, config, _: run('publish', NAME), 'mine.safetensors'),
+}
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_published_file_of_the_hub_is_taken(
+    run, own_process_state, offline_hub, trained, checkpoint, shapes, tmp_path, monkeypatch, door
+):
+    call, written = DOORS[door]
+    fill_cache(tmp_path / 'cache', **{'mine.safetensors': lambda path: publish(str(checkpoint), path)})
+    monkeypatch.chdir(tmp_path)
+    call(run, trained[0], shapes / 'images/val/000000.png')
+    assert (tmp_path / written).stat().st_size > 0
 
 
 @pytest.mark.parametrize(

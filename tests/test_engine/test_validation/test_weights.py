@@ -67,10 +67,7 @@ def test_check_downloads_unknown_scheme_names_its_key():
 
 @pytest.mark.parametrize('rank', ['0', '1'])
 @pytest.mark.parametrize('path', ['load_from', 'model.backbone.init_cfg.checkpoint'])
-def test_check_downloads_file_of_the_hub_names_the_setting(monkeypatch, tmp_path, rank, path):
-    constants = pytest.importorskip('huggingface_hub.constants')
-    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path))
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+def test_check_downloads_file_of_the_hub_names_the_setting(offline_hub, monkeypatch, rank, path):
     monkeypatch.setenv('LOCAL_RANK', rank)
     cfg = Config(dict(model=dict(backbone=dict(type='ResT'))))
     cfg.merge_from_dict({path: 'hf://owner/name/a.safetensors'})
