@@ -32,8 +32,8 @@ from ..version import __version__
 from .shared_config import SharedConfig, find_traces, share_config
 
 SUFFIXES = (SUFFIX, '.pth')
-# What is kept of the ``meta`` of mmengine, and of files of tools/convert_checkpoint.py.
-KEPT = ('epoch', 'iter', 'seed', 'mmengine_version', 'layout', 'arch', 'settings', 'target')
+# What is kept of the ``meta`` of mmengine, of files of tools/convert_checkpoint.py, and of published files.
+KEPT = ('epoch', 'iter', 'seed', 'mmengine_version', 'layout', 'arch', 'settings', 'target', 'averaged', 'metrics')
 AVERAGES = 'ema_state_dict'
 HASH_DIGITS = 8  # in the name of a file, as in OpenMMLab
 
@@ -120,22 +120,19 @@ def publish(
     when, metrics = find_metrics(path, held, shared.values)
     if averaged:  # mmpretrain's EMAHook may test the other weights as well
         metrics = {key: value for key, value in metrics.items() if not key.endswith('_origin')}
-    meta = dict(
-        source=Path(checkpoint).name,
-        source_sha256=hash_file(path),
-        **{key: held[key] for key in KEPT if isinstance(held.get(key), (int, float, str, list, dict))},
+    meta: dict[str, Any] = dict(source=Path(checkpoint).name, source_sha256=hash_file(path))
+    meta.update({key: held[key] for key in KEPT if isinstance(held.get(key), (int, float, str, list, dict))})
+    new = dict(
         averaged=averaged,
         dataset_meta=_dataset_meta(cfg, held),
         cfg=shared.text if with_config else '',
         metrics=metrics,
     )
-    meta = {key: value for key, value in meta.items() if value not in (None, '', {})}
+    meta.update({key: value for key, value in new.items() if value not in (None, '', {})})
     notes = [
         f'classes: {_listed(meta["dataset_meta"]["classes"])}' if 'dataset_meta' in meta else 'classes: unknown',
         *_describe_config(shared, 'of the file' if config else 'of the checkpoint', with_config),
-        f'metrics of {when}: ' + ', '.join(f'{key} {value:g}' for key, value in metrics.items())
-        if metrics
-        else 'metrics: none, as there is no log of a validation of these weights beside the checkpoint',
+        _describe_metrics(when, metrics, 'metrics' in meta),
     ]
     traces = find_traces(json.dumps(meta))
     meta.update(
@@ -168,7 +165,7 @@ def choose_weights(
     state_dict = unwrap_state_dict(checkpoint, source)
     others = checkpoint.get(AVERAGES)
     if not isinstance(others, Mapping):
-        return state_dict, 'those that tools/test.py loads; no EMAHook has averaged them', None
+        return state_dict, 'those that tools/test.py loads', None
     hooks = [hook for hook in config.get('custom_hooks') or () if isinstance(hook, dict)]
     emas = [hook for hook in hooks if str(hook.get('type')).endswith('EMAHook')]
     if all(hook.get('evaluate_on_ema', True) for hook in emas):
@@ -240,6 +237,14 @@ def _describe_config(shared: SharedConfig, origin: str, with_config: bool) -> li
     if shared.shortened:
         lines.append(f'  paths of which the last part is kept: {", ".join(shared.shortened)}')
     return lines
+
+
+def _describe_metrics(when: str, metrics: Mapping[str, float], kept: bool) -> str:
+    if metrics:
+        return f'metrics of {when}: ' + ', '.join(f'{key} {value:g}' for key, value in metrics.items())
+    if kept:
+        return 'metrics: those in the checkpoint'
+    return 'metrics: none, as there is no log of a validation of these weights beside the checkpoint'
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:

@@ -20,7 +20,7 @@ RUN_SETTINGS = ('work_dir', 'load_from', 'resume', 'launcher', 'experiment_name'
 # Settings at any depth with accounts of logging services and storages, keys among them, or with folders for results.
 ACCOUNT_SETTINGS = ('init_kwargs', 'backend_args', 'file_client_args', 'save_dir', 'out_dir', 'output_dir')
 # Names of files that everybody finds under the same name.
-PUBLIC_SCHEMES = ('hf', 'torchvision', 'modelzoo', 'open-mmlab', 'openmmlab', 'mmcls', 'tcp', 'env')
+PUBLIC_SCHEMES = ('hf', 'torchvision', 'modelzoo', 'open-mmlab', 'openmmlab', 'mmcls', 'env')
 _HOME = re.compile(r'(~[^/]*|/root|(?:[A-Za-z]:)?/(?:home|Users)/[^/]+)(?=/|$)')
 _HOME_IN_TEXT = re.compile(r'(?:/home|/Users|\\Users)[/\\]+[\w.-]+')
 # Names of accounts and machines that tell nothing and may stand in a config for another reason.
@@ -105,8 +105,8 @@ def shorten_path(text: str) -> str:
         return urlunsplit((parts.scheme, parts.netloc.rpartition('@')[2], parts.path, '', ''))
     if scheme and scheme[1] in PUBLIC_SCHEMES:
         return text
-    if scheme:
-        path = text[scheme.end() - 1 :]
+    if scheme:  # without the host or bucket
+        path = '/' + text[scheme.end() :].partition('/')[2]
     elif re.match(r'[A-Za-z]:[\\/]|\\\\', text):
         path = text.replace('\\', '/')
     elif text.startswith(('/', '~', '../')):

@@ -99,7 +99,11 @@ def test_publish_twice_gives_equal_bytes(source, tmp_path, suffix):
 
 
 def test_publish_published_file_again_changes_the_source_alone(source, tmp_path):
+    checkpoint = averaged_checkpoint()[0]
+    torch.save(checkpoint, source)
+    write_log(tmp_path)
     first = publish(str(source), tmp_path / 'a.safetensors')
+    assert first.meta['averaged'] and first.meta['metrics']
     again = publish(str(first.path), tmp_path / 'b.safetensors')
     assert again.meta == dict(again.meta, **{k: v for k, v in first.meta.items() if not k.startswith('source')})
     assert again.meta['source'] == 'a.safetensors' and again.left_out == []
