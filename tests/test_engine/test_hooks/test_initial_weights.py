@@ -1,5 +1,7 @@
 """Runs from random weights: a warning where a checkpoint may have been forgotten, and nowhere else."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from conftest import TINY
@@ -56,30 +58,53 @@ def checkpoint(tmp_path):
     return str(tmp_path / 'rest.pth')
 
 
-@pytest.mark.parametrize(
-    'options, is_main, expected',
-    [
-        (lambda path: {}, True, 1),
-        (lambda path: {}, False, 0),
-        (lambda path: dict(from_scratch=True), True, 0),
-        (lambda path: {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint=path)}, True, 0),
-        (lambda path: dict(load_from=path), True, 0),
-    ],
-)
-def test_run_from_random_weights_says_so_once(
-    own_process_state, repo, shapes, tmp_path, monkeypatch, checkpoint, options, is_main, expected
-):
+@pytest.mark.parametrize('pretrained', [False, True])
+def test_run_from_random_weights_says_so_once(own_process_state, repo, shapes, tmp_path, checkpoint, pretrained):
     for library in ('mmdet', 'mmcv._ext'):
         pytest.importorskip(library)
     config = write_config(tmp_path, 'epochs', repo, shapes, more='from_scratch = False\n')
-    short = {'train_cfg.max_epochs': 1, 'train_dataloader.dataset.indices': 2}
-    runner = build(config, tmp_path / 'run', **short, **options(checkpoint))
-    monkeypatch.setattr(initial_weights, 'is_main_process', lambda: is_main)
+    options = {'train_cfg.max_epochs': 1, 'train_dataloader.dataset.indices': 2}
+    if pretrained:
+        options['model.backbone.init_cfg'] = dict(type='Pretrained', checkpoint=checkpoint)
+    runner = build(config, tmp_path / 'run', **options)
     runner.train()
     stop_workers(runner)
     (log,) = (tmp_path / 'run').glob('*/*.log')
     said = [line for line in log.read_text().splitlines() if SAID in line]
-    assert len(said) == expected and all('WARNING' in line for line in said)
+    assert len(said) == (not pretrained) and all('WARNING' in line for line in said)
+
+
+@pytest.mark.parametrize(
+    'loaded, from_scratch, is_main, expected',
+    [(False, False, True, 1), (True, False, True, 0), (False, True, True, 0), (False, False, False, 0)],
+)
+def test_hook_is_silent_with_a_checkpoint_on_purpose_and_in_other_processes(
+    monkeypatch, loaded, from_scratch, is_main, expected
+):
+    said = []
+    monkeypatch.setattr(initial_weights, 'is_main_process', lambda: is_main)
+    runner = SimpleNamespace(
+        model=Detector(ResT(TINY)),
+        cfg=dict(from_scratch=from_scratch),
+        logger=SimpleNamespace(warning=said.append),
+        _has_loaded=loaded,
+    )
+    InitialWeightsHook().before_train(runner)
+    assert len(said) == expected
+
+
+def test_runner_of_a_training_has_the_hook_and_knows_what_it_loaded(own_process_state, repo, shapes, tmp_path):
+    """The attribute of mmengine that the hook looks at."""
+    pytest.importorskip('mmdet')
+    pytest.importorskip('mmcv._ext')
+    runner = build(write_config(tmp_path, 'epochs', repo, shapes), tmp_path / 'run')
+    assert not runner._has_loaded and [type(hook) for hook in runner.hooks].count(InitialWeightsHook) == 1
+    runner.load_or_resume()
+    assert not runner._has_loaded
+    torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'a.pth')
+    runner._load_from = str(tmp_path / 'a.pth')
+    runner.load_or_resume()
+    assert runner._has_loaded
 
 
 def test_configs_made_for_random_weights_say_so(repo):
@@ -88,14 +113,6 @@ def test_configs_made_for_random_weights_say_so(repo):
 
     for library in ('mmdet', 'mmseg', 'mmpretrain'):
         pytest.importorskip(library)
-    names = [path for path in sorted((repo / 'configs').rglob('*.py')) if '_base_' not in path.parts]
+    names = [path for folder in ('configs', 'configs/ablations') for path in sorted((repo / folder).glob('*.py'))]
     expected = {path.stem for path in names if 'shapes' in path.stem or '_in1k' in path.stem}
     assert {path.stem for path in names if Config.fromfile(path).get('from_scratch')} == expected
-
-
-def test_hook_is_that_of_training_runs_alone(own_process_state, repo, shapes, tmp_path):
-    pytest.importorskip('mmdet')
-    pytest.importorskip('mmcv._ext')
-    config = write_config(tmp_path, 'epochs', repo, shapes)
-    runner = build(config, tmp_path / 'run')
-    assert [type(hook) for hook in runner.hooks].count(InitialWeightsHook) == 1
