@@ -36,6 +36,9 @@ ONEDL = [
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
+# Weights in .safetensors files, and of the Hugging Face Hub.
+SAFETENSORS = ['safetensors>=0.4']
+HUB = [*SAFETENSORS, 'huggingface-hub>=0.26']
 # What `make docs` builds the site with; ruff lays out signatures.
 DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings>=1,<2', 'mkdocstrings-python>=2,<3', 'ruff']
 # The tests build the package, too.
@@ -123,6 +126,8 @@ setup(
         'analysis': ANALYSIS,
         'export': EXPORT,
         'tensorboard': TENSORBOARD,
+        'safetensors': SAFETENSORS,
+        'hub': HUB,
         'docs': DOCS,
         'dev': DEVELOPMENT,
         'all': sorted(
@@ -134,6 +139,7 @@ setup(
                 *ANALYSIS,
                 *EXPORT,
                 *TENSORBOARD,
+                *HUB,
                 *DOCS,
                 *DEVELOPMENT,
             }

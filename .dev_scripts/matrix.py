@@ -29,7 +29,17 @@ ONEDL = (
     'onedl-mmpretrain==1.3.6',
 )
 LIBRARIES = ('torch', 'torchvision', *OPENMMLAB, 'ftfy', 'regex', 'numpy', 'opencv-python', 'modelindex')
-TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'onnx', 'onnxruntime', 'onnxscript', 'tensorboard')
+TESTS = (
+    'pytest',
+    'pytest-xdist',
+    'hypothesis',
+    'onnx',
+    'onnxruntime',
+    'onnxscript',
+    'tensorboard',
+    'safetensors',
+    'huggingface-hub',
+)
 # Distributions that each column of the record may be installed from.
 DISTRIBUTIONS = {
     'torch': ('torch',),

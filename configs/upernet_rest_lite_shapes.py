@@ -28,6 +28,7 @@ param_scheduler = [
     dict(type='PolyLR', eta_min=1e-5, power=1.0, begin=50, end=max_iters, by_epoch=False),
 ]
 auto_scale_lr = dict(base_batch_size=8)
+from_scratch = True  # no warning about random weights
 
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=500, max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -25,6 +25,7 @@ COMMANDS = {
     'check': 'commands.check_dataset',
     'browse': 'commands.browse_dataset',
     'convert': 'commands.convert_checkpoint',
+    'publish': 'commands.publish',
     'export': 'commands.export_onnx',
     'flops': 'commands.get_flops',
     'benchmark': 'commands.benchmark',

@@ -144,6 +144,19 @@ def own_process_state(monkeypatch):
     load_safely(monkeypatch)
 
 
+@pytest.fixture
+def offline_hub(monkeypatch, tmp_path):
+    """Settings of huggingface_hub: no network access, and the folder ``cache`` of the test as its cache."""
+    from mmrest.checkpoints.hub import download_from_hub
+
+    constants = pytest.importorskip('huggingface_hub.constants')
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    download_from_hub.cache_clear()
+    yield constants
+    download_from_hub.cache_clear()
+
+
 def is_distributed(name: str) -> bool:
     """Tell whether a distribution is installed, e.g. 'onedl-mmdetection', which the module mmdet may come from."""
     try:

@@ -34,7 +34,7 @@ STEPS = (
         (
             'torch torchvision mmcv-lite mmengine mmdet mmsegmentation mmpretrain ftfy regex numpy opencv-python '
             'modelindex pytest pytest-cov pytest-xdist hypothesis codespell import-linter mypy ruff onnx onnxruntime '
-            'onnxscript tensorboard timm'
+            'onnxscript tensorboard timm safetensors huggingface-hub'
         ).split(),
     ),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Sequence
 
 from ..utils.figures import COLORS, new_figure, save_figure
+from ..utils.fileio import read_json_lines
 
 # Metrics to plot, in the order of the legend: key in the log to name in the plot.
 METRICS = {
@@ -37,11 +37,7 @@ def read_scalars(work_dir: str | Path) -> tuple[list[dict], list[dict]]:
         raise FileNotFoundError(f'{work_dir} holds no log of a run (*/vis_data/scalars.json).')
     train, val = {}, {}
     for log in logs:
-        for line in log.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:  # the incomplete last line of a run that was killed
-                continue
+        for record in read_json_lines(log):
             if 'loss' in record:
                 train[record['step']] = record
             elif any(key in record for key in METRICS):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
@@ -38,8 +38,8 @@ class LoadedModel:
         model (nn.Module): Detector, segmentor or classifier, in evaluation mode.
         pipeline (Callable): From ``dict(img_path=...)`` to the input of the data preprocessor.
         scope (str): Scope of the config, e.g. 'mmdet', 'mmseg' or 'mmpretrain'.
-        class_names (tuple[str]): Names of the classes; empty if the config has none.
-        palette (tuple): RGB colors of the classes; empty if the config has none.
+        class_names (tuple[str]): Names of the classes; empty if neither the checkpoint nor the config has any.
+        palette (tuple): RGB colors of the classes; empty if there are none.
     """
 
     name: str
@@ -121,7 +121,8 @@ def init_model(
 
     Args:
         config (str): Config file of a detector, segmentor or classifier.
-        checkpoint (str): Path or URL of a checkpoint, or 'none' for initial weights with seed 0.
+        checkpoint (str): Path or URL of a checkpoint, or 'none' for initial weights with seed 0. The classes that it
+            was trained on take precedence over those of the config.
         options (dict, optional): From dotted keys to values, merged into the config.
         device (str | torch.device): Device of the model.
         testing (bool): Require that the checkpoint fills every head, as for predictions.
@@ -144,8 +145,7 @@ def init_model(
         model = build_model(cfg, config)
         if checkpoint == 'none':
             _init_weights(model)
-    if checkpoint != 'none':
-        load_pretrained(model, checkpoint, testing=testing)
+    meta = load_pretrained(model, checkpoint, testing=testing).meta if checkpoint != 'none' else {}
     # Images of a folder have no annotations to load.
     steps = [step for step in datasets[0].pipeline if 'Annotations' not in step['type']]
     try:
@@ -153,7 +153,8 @@ def init_model(
     except (AssertionError, RuntimeError) as error:  # depends on the device
         raise UsageError(f'The device {device} cannot be used here: {error}') from error
     name = Path(config).stem + ' (initial weights)' * (checkpoint == 'none')
-    return LoadedModel(name, model, Compose(steps), cfg.get('default_scope') or 'mmengine', *_classes(datasets[0]))
+    scope = cfg.get('default_scope') or 'mmengine'
+    return LoadedModel(name, model, Compose(steps), scope, *choose_classes(datasets[0], meta))
 
 
 def build_model(cfg: Config, name: str) -> nn.Module:
@@ -210,11 +211,42 @@ def _init_weights(model: nn.Module) -> None:
     logger.setLevel(level)
 
 
-def _classes(dataset: dict) -> tuple[tuple[str, ...], tuple]:
-    """Return names and colors of the classes of a dataset, from its config or else from its type."""
+def choose_classes(dataset: dict, meta: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Choose the classes of a model: those that its weights were trained on, or else those of a dataset.
+
+    Args:
+        dataset (dict): Config of a dataset of the default scope, whose ``metainfo`` precedes that of its type; may be
+            empty.
+        meta (Mapping): ``meta`` of a checkpoint, which may have ``dataset_meta``.
+
+    Returns:
+        tuple[tuple[str], tuple[tuple[int]]]: Names of the classes and their RGB colors; each empty if there are none.
+    """
     with DATASETS.switch_scope_and_registry(None) as registry:  # the registry of the default scope
-        known = getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
-    own = dataset.get('metainfo') or {}
-    classes = own.get('classes') or known.get('classes', ())
-    palette = own.get('palette') or known.get('palette') or ()
-    return (classes,) if isinstance(classes, str) else tuple(classes), tuple(map(tuple, palette))
+        known = getattr(registry.get(dataset['type']), 'METAINFO', {}) if dataset.get('type') else {}
+    own, trained = dataset.get('metainfo') or {}, meta.get('dataset_meta')
+    # Checkpoints of mmengine's first versions have CLASSES and PALETTE.
+    trained = {str(key).lower(): value for key, value in trained.items()} if isinstance(trained, dict) else {}
+    given = _names(own)
+    classes = _names(trained) or given or _names(known)
+    if given and given != classes:
+        print_log(
+            f'The checkpoint was trained on the classes {", ".join(classes)}, and the config has {", ".join(given)}: '
+            'those of the checkpoint are used.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    palettes = [_colors(each) for each in (own if given in ((), classes) else {}, trained, known)]
+    return classes, next((colors for colors in palettes if len(colors) == len(classes)), ())
+
+
+def _names(metainfo: dict[str, Any]) -> tuple[str, ...]:
+    classes = metainfo.get('classes') or ()
+    return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else (str(classes),)
+
+
+def _colors(metainfo: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+    palette = metainfo.get('palette')
+    if not isinstance(palette, (list, tuple)) or not all(isinstance(color, (list, tuple)) for color in palette):
+        return ()  # mmdet also knows names of palettes
+    return tuple(map(tuple, palette))

@@ -1,7 +1,7 @@
-"""Checkpoints: download, safe loading, and a report of what fits a model."""
+"""Checkpoints: download, safe loading, saving, and a report of what fits a model."""
 
-from .downloads import DownloadError, check_url, download, resolve
-from .errors import CheckpointError, CheckpointNotFoundError
+from .downloads import check_url, download, fetch, resolve
+from .errors import CheckpointError, CheckpointNotFoundError, DownloadError
 from .loading import (
     LoadReport,
     compare_state_dict,
@@ -13,9 +13,12 @@ from .safe import (
     allow_known_types,
     load_file,
     load_url,
+    read_checkpoint,
     register_safe_loaders,
     use_safe_loading,
 )
+from .safetensors_io import hash_tensors
+from .saving import save_checkpoint
 
 __all__ = [
     'CheckpointError',
@@ -26,11 +29,15 @@ __all__ = [
     'check_url',
     'compare_state_dict',
     'download',
+    'fetch',
+    'hash_tensors',
     'load_file',
     'load_pretrained',
     'load_url',
+    'read_checkpoint',
     'register_safe_loaders',
     'resolve',
+    'save_checkpoint',
     'translate_backbone_keys',
     'unwrap_state_dict',
     'use_safe_loading',

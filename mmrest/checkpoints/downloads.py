@@ -10,7 +10,6 @@ import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -21,37 +20,25 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..utils.fileio import atomic_path
-from .errors import CheckpointError
+from .errors import CheckpointError, DownloadError
+from .hub import HUB, download_from_hub, parse_hub_name
 
 TIMEOUT = 20  # seconds, of the connection and of each read
 WEB = ('http://', 'https://')
+REMOTE = (*WEB, HUB)
 _CHUNK_SIZE = 1 << 20  # bytes
-_ADVICE = 'Without network access, download it elsewhere and give the path of the file instead of the URL.'
-
-
-class DownloadError(CheckpointError):
-    """A file cannot be downloaded.
-
-    Args:
-        url (str): URL of the file.
-        reason (str): Cause, for the message.
-    """
-
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f'{url} cannot be downloaded: {reason}. {_ADVICE}')
-        self.url = url
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.url, self.reason)
 
 
 def resolve(name: str) -> str:
     """Resolve a model name such as ``torchvision://resnet50`` to its URL; paths and URLs are returned unchanged.
 
     Raises:
-        CheckpointError: mmengine has no model of this name, or the scheme of a URL is unknown.
+        CheckpointError: mmengine has no model of this name, the scheme of a URL is unknown, or a URL of the Hugging
+            Face Hub names no file.
     """
+    if name.startswith(HUB):
+        parse_hub_name(name)
+        return name
     scheme, mark, model = name.partition('://')
     if scheme in ('torchvision', 'modelzoo'):
         urls = mmengine_checkpoint.get_torchvision_models()
@@ -149,24 +136,42 @@ def download(url: str) -> Path:
     return path
 
 
-def download_once(url: str) -> Path:
-    """Download a file in the first process of each machine; the other processes of a distributed run wait.
+def fetch(name: str) -> Path:
+    """Return the local file of a checkpoint, after downloading it if need be.
+
+    Args:
+        name (str): Path, URL (http, https or ``hf://``), or a model name of mmengine.
 
     Raises:
-        DownloadError: The download failed on a machine; raised in every process.
+        CheckpointError: The name is unknown, or the file cannot be downloaded. A path is not checked.
+    """
+    source = resolve(name)
+    if source.startswith(HUB):
+        return download_from_hub(source)
+    return download(source) if source.startswith(WEB) else Path(source).expanduser()
+
+
+def fetch_once(url: str) -> Path:
+    """Download a file in the first process of each machine; the other processes of a distributed run wait.
+
+    Args:
+        url (str): URL, one of :data:`REMOTE`.
+
+    Raises:
+        CheckpointError: The download failed on a machine; raised in every process.
     """
     if get_dist_info()[1] == 1:
-        return download(url)
+        return fetch(url)
     error = None
     if os.environ.get('LOCAL_RANK', '0') == '0':
         try:
-            download(url)
-        except DownloadError as download_error:
+            fetch(url)
+        except CheckpointError as download_error:
             error = download_error
     errors = [each for each in all_gather_object(error) if each is not None]
     if errors:
         raise errors[0]
-    return download(url)  # cached by now
+    return fetch(url)  # cached by now
 
 
 def _open(url: str) -> http.client.HTTPResponse:

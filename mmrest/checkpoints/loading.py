@@ -8,14 +8,12 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping
 
-from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
-from .downloads import WEB, resolve
 from .errors import CheckpointError
-from .safe import load_file, load_url
+from .safe import read_checkpoint
 
 # Keys under which checkpoints store their weights, in order of preference.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'model_ema')
@@ -38,6 +36,7 @@ class LoadReport:
         width_mismatches (list[str]): Backbones most of whose tensors have other shapes in the state dict.
         missing_modules (list[str]): Child modules of the model with parameters of which none is matched.
         not_loaded (list[str]): Missing or mismatched parameters and running statistics.
+        meta (dict): ``meta`` of the checkpoint, in a report of :func:`load_pretrained`.
     """
 
     source: str
@@ -50,6 +49,7 @@ class LoadReport:
     width_mismatches: list[str] = field(default_factory=list)
     missing_modules: list[str] = field(default_factory=list)
     not_loaded: list[str] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -268,7 +268,7 @@ def load_pretrained(
 
     Args:
         model (nn.Module): Backbone of this package, or a model that contains one.
-        checkpoint (str): Path or URL of the file.
+        checkpoint (str): Path, URL or model name, as in :func:`~mmrest.checkpoints.read_checkpoint`.
         prefix (str, optional): Load only keys with this prefix, which is removed. Usually not needed, since the
             prefix of the backbone is recognized.
         map_location: As in :func:`torch.load`.
@@ -281,17 +281,15 @@ def load_pretrained(
         FileNotFoundError: The file does not exist.
         CheckpointError: The file cannot be read, is refused, or does not match the model.
     """
-    source = resolve(str(checkpoint))
-    if source.startswith(WEB):
-        state_dict = unwrap_state_dict(load_url(source, map_location), str(checkpoint))
-    else:
-        with get_local_path(source) as path:
-            state_dict = unwrap_state_dict(load_file(path, map_location), str(checkpoint))
+    content = read_checkpoint(str(checkpoint), map_location)
+    state_dict = unwrap_state_dict(content, str(checkpoint))
     if prefix:
         prefix = prefix.rstrip('.') + '.'
         state_dict = OrderedDict((k[len(prefix) :], v) for k, v in state_dict.items() if k.startswith(prefix))
     state_dict = _translated(model, state_dict)
     report = compare_state_dict(model, state_dict, str(checkpoint)).check(testing)
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    report.meta = dict(meta) if isinstance(meta, Mapping) else {}
     model.load_state_dict({key: state_dict[key] for key in report.matched}, strict=False)
     return report
 

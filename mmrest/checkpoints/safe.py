@@ -2,7 +2,7 @@
 
 A ``.pth`` file is a pickle, which may call any function. ``torch.load(weights_only=True)`` accepts tensors and plain
 containers only. This module additionally allows the few harmless types found in checkpoints of mmengine and of the
-ResT authors.
+ResT authors. A ``.safetensors`` file is no pickle, and never read as one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from mmengine.fileio import get_local_path
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from .downloads import WEB, download_once, resolve
+from .downloads import REMOTE, fetch_once, resolve
 from .errors import CheckpointError, CheckpointNotFoundError
+from .safetensors_io import SUFFIX, is_safetensors, read_safetensors
 from .standins import STANDINS
 
 # Parts of torch's messages about refused types, as opposed to corrupt files.
 _REFUSALS = ('GLOBAL', 'Unsupported global', 'Unsupported class', 'Trying to')
 _ZIP_MAGIC = b'PK\x03\x04'
-_DOWNLOAD_PREFIXES = (*WEB, 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
+_PICKLE_MAGIC = b'\x80'
+_TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.pickle', '.tar')
+_DOWNLOAD_PREFIXES = (*REMOTE, 'modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
 _STORAGE_PREFIXES = (r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 _FORCE_SAFE, _FORCE_UNSAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
@@ -38,12 +41,15 @@ _FORCE_SAFE, _FORCE_UNSAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WE
 def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
     """Load a checkpoint file without running code from it.
 
+    The content decides how it is read, unless the suffix says otherwise.
+
     Args:
-        path (str | Path): Local file.
+        path (str | Path): Local file of PyTorch or safetensors.
         map_location: As in :func:`torch.load`.
 
     Returns:
-        The content of the file: a state dict, or a dict that contains one.
+        The content of the file: a state dict, or a dict that contains one. For safetensors, see
+        :func:`~mmrest.checkpoints.safetensors_io.read_safetensors`.
 
     Raises:
         CheckpointNotFoundError: The file does not exist (also a FileNotFoundError).
@@ -56,6 +62,12 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         head = file.read(64)
     if not head:
         raise CheckpointError(f'{path} is empty. Download or copy it again.')
+    suffix = path.suffix.lower()
+    if is_safetensors(head):
+        if suffix in _TORCH_SUFFIXES:
+            name = path.with_suffix(SUFFIX).name
+            raise CheckpointError(f'{path} is a safetensors file with the suffix of another format. Call it {name}.')
+        return read_safetensors(path, map_location)
     if head.lstrip()[:1] == b'<':
         raise CheckpointError(
             f'{path} is a web page, not a checkpoint: the download needed a login or failed. '
@@ -63,6 +75,12 @@ def load_file(path: str | Path, map_location: Any = 'cpu') -> Any:
         )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointError(f'{path} is a git-lfs pointer, not the file itself. Fetch it with "git lfs pull".')
+    if suffix == SUFFIX:
+        raise CheckpointError(
+            f'{path} is not a safetensors file, but one of PyTorch or another pickle. It is not read under this name.'
+            if head.startswith((_ZIP_MAGIC, _PICKLE_MAGIC))
+            else f'{path} is damaged, cut off or not a safetensors file. Get it again.'
+        )
     if head.startswith(_ZIP_MAGIC) and not zipfile.is_zipfile(path):
         raise CheckpointError(
             f'{path} is cut off ({path.stat().st_size:,} bytes): the copy or download did not finish. Get it again.'
@@ -167,20 +185,41 @@ def load_url(url: str, map_location: Any = 'cpu') -> Any:
     """Download a checkpoint, unless it is cached, and load it with :func:`load_file`.
 
     Args:
-        url (str): URL (http or https), or a model name of mmengine such as ``torchvision://resnet50``.
+        url (str): URL (http, https or ``hf://``), or a model name of mmengine such as ``torchvision://resnet50``.
         map_location: As in :func:`torch.load`.
 
     Raises:
         CheckpointError: The file cannot be downloaded or read, or is refused.
     """
     url = resolve(url)
-    if not url.startswith(WEB):
+    if not url.startswith(REMOTE):
         return load_file(url, map_location)
-    path = download_once(url)
+    path = fetch_once(url)
     try:
         return load_file(path, map_location)
     except CheckpointError as error:
-        raise CheckpointError(f'{error} It was downloaded from {url}; delete it to download it again.') from error
+        cached = path.resolve() if path.is_symlink() else 'it'  # a link in the cache of the hub
+        raise CheckpointError(f'{error} It was downloaded from {url}; delete {cached} to download it again.') from error
+
+
+def read_checkpoint(name: str, map_location: Any = 'cpu') -> Any:
+    """Load a checkpoint from wherever it is.
+
+    Args:
+        name (str): Path, URL (http, https, ``hf://`` or of a storage service), or a model name of mmengine.
+        map_location: As in :func:`torch.load`.
+
+    Returns:
+        As :func:`load_file`.
+
+    Raises:
+        CheckpointError: The file does not exist, cannot be downloaded or read, or is refused.
+    """
+    source = resolve(name)
+    if source.startswith(REMOTE):
+        return load_url(source, map_location)
+    with get_local_path(source) as path:
+        return load_file(path, map_location)
 
 
 def _load_download(filename: str, map_location: Any = None) -> Any:

@@ -7,21 +7,21 @@ from typing import Sequence
 
 from ..converters import TARGETS, convert_file
 from ..engine import exit_on_user_error
-from ..utils.cli import ArgumentParser
+from ..utils.cli import ArgumentParser, add_overwrite
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('src', help="the authors' file, as it was downloaded")
-    parser.add_argument('dst', help='file to write')
+    parser.add_argument('src', help="the authors' file as it was downloaded, or its URL")
+    parser.add_argument('dst', help='file to write: .safetensors, or .pth')
     parser.add_argument(
         '--to',
         choices=['auto', *sorted(set(TARGETS.values()))],
         default='auto',
         help='kind of model to write; auto: everything in the file',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
+    add_overwrite(parser)
     return parser
 
 

@@ -10,7 +10,7 @@ from typing import Sequence
 
 from ..datasets import CLASSES, draw_shapes
 from ..engine import UsageError, check_target, exit_on_user_error
-from ..utils.cli import ArgumentParser, add_num, add_shape, integer
+from ..utils.cli import ArgumentParser, add_num, add_overwrite, add_shape, integer
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_num(parser, 'val', 200, 'validation images', minimum=2)
     add_shape(parser, (128, 128))
     parser.add_argument('--seed', type=integer(0), default=0, metavar='N', help='seed of the dataset')
-    parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
+    add_overwrite(parser)
     return parser
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Mapping
 import torch
 from torch import Tensor
 
-from ..checkpoints import CheckpointError, load_file, unwrap_state_dict
-from ..utils.fileio import atomic_path
+from ..checkpoints import CheckpointError, fetch, load_file, save_checkpoint, unwrap_state_dict
+from ..checkpoints.saving import check_destination, hash_file
 from ..version import __version__
 from .detectron2 import convert_detector, count_classes, describe_normalization
 from .layouts import DESCRIPTIONS, NUM_STAGES, Contents, recognize, summarize
@@ -149,8 +148,8 @@ def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', 
     :func:`~mmrest.checkpoints.load_file`.
 
     Args:
-        source (str | Path): File of the authors.
-        destination (str | Path): File to write.
+        source (str | Path): File of the authors, or its URL.
+        destination (str | Path): File to write: ``.safetensors``, or any other suffix for a file of PyTorch.
         to (str): As in :func:`convert`.
         overwrite (bool): Replace an existing ``destination``.
 
@@ -158,20 +157,12 @@ def convert_file(source: str | Path, destination: str | Path, to: str = 'auto', 
         CheckpointError: The source cannot be read, is refused or not recognized; or the destination exists, is the
             source, or cannot be written, and stays unchanged.
     """
-    source, destination = Path(source).expanduser(), Path(destination).expanduser()
-    if destination.exists() and source.exists() and destination.samefile(source):
-        raise CheckpointError(f'{destination} is the file to convert itself. Give the converted file another name.')
-    if destination.is_dir() or not destination.parent.is_dir():
-        raise CheckpointError(
-            f'{destination} cannot be written: '
-            f'{"it is a folder" if destination.is_dir() else "there is no such folder"}.'
-        )
-    if destination.exists() and not overwrite:
-        raise CheckpointError(f'{destination} exists already. Give another name, or --overwrite to replace it.')
-    checkpoint = load_file(source)
-    conversion = convert(checkpoint, to, str(source))
-    conversion.sha256 = _sha256(source)
-    _save({'meta': conversion.meta, 'state_dict': conversion.state_dict}, destination)
+    name, destination = str(source), Path(destination).expanduser()
+    check_destination(name, destination, overwrite)
+    path = fetch(name)
+    conversion = convert(load_file(path), to, name)
+    conversion.sha256 = hash_file(path)
+    save_checkpoint({'meta': conversion.meta, 'state_dict': conversion.state_dict}, destination)
     return conversion
 
 
@@ -225,19 +216,3 @@ def _convert_upernet(tensors: Mapping[str, Tensor], source: str) -> dict[str, Te
                 'backbone.'
             )
     return dict(tensors)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _save(checkpoint: dict, destination: Path) -> None:
-    try:
-        with atomic_path(destination) as partial, partial.open('wb') as file:
-            torch.save(checkpoint, file)
-    except OSError as error:
-        raise CheckpointError(f'{destination} could not be written: {error}') from error

@@ -8,8 +8,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..checkpoints import download
-from ..checkpoints.downloads import WEB
+from ..checkpoints import fetch
+from ..checkpoints.downloads import REMOTE
 from ..checkpoints.states import check_state, find_latest_checkpoint
 from .resume_checks import check_unfinished
 
@@ -41,11 +41,11 @@ def prepare_resume(cfg: Config, source: str) -> None:
             _log_no_checkpoint(folder, hook.get('filename_tmpl') or default)
             return
         path, meta = found
-    elif '://' in source and not source.startswith(WEB):  # handled by mmengine
+    elif '://' in source and not source.startswith(REMOTE):  # handled by mmengine
         cfg.resume, cfg.load_from = True, source
         return
     else:
-        path = download(source) if source.startswith(WEB) else source
+        path = fetch(source) if source.startswith(REMOTE) else source
         meta = check_state(path, optimizer)
     check_unfinished(cfg, str(path), meta)
     cfg.resume, cfg.load_from = True, str(path)

@@ -26,6 +26,7 @@ from .errors import UsageError, describe_missing
 from .hooks import (
     AtomicCheckpointHook,
     BatchReportHook,
+    InitialWeightsHook,
     LoadReportHook,
     RandomStateHook,
     ValidatePipelineHook,
@@ -194,6 +195,8 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     # Not in the config, which also has to work without this package.
     runner.register_hook(LoadReportHook(testing=not train))
     runner.register_hook(BatchReportHook())
+    if train:
+        runner.register_hook(InitialWeightsHook())
     return runner
 
 

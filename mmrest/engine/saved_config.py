@@ -13,8 +13,8 @@ def read_saved_config(meta: dict) -> dict[str, Any]:
         meta (dict): ``meta`` of a checkpoint saved by mmengine.
 
     Returns:
-        dict: Values that consist of ``dict(...)``, lists, tuples, numbers and strings; others are skipped. Empty if
-            there is no config.
+        dict: Values that consist of dicts, lists, tuples, numbers and strings; others are skipped. Empty if there is no
+            config.
     """
     try:
         body = ast.parse(meta.get('cfg') or '').body
@@ -31,8 +31,10 @@ def read_saved_config(meta: dict) -> dict[str, Any]:
 
 
 def _evaluate(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        return {each.arg: _evaluate(each.value) for each in node.keywords if each.arg}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and len(node.args) < 2:
+        # mmengine writes dict({'a.b': 1}) where a key is not a name.
+        given = [_evaluate(each) for each in node.args]
+        return {**dict(*given), **{each.arg: _evaluate(each.value) for each in node.keywords if each.arg}}
     if isinstance(node, ast.Dict):
         return {ast.literal_eval(key): _evaluate(value) for key, value in zip(node.keys, node.values) if key}
     if isinstance(node, (ast.List, ast.Tuple)):

@@ -224,6 +224,11 @@ def add_out_dir(parser: argparse.ArgumentParser, text: str, default: str | None 
     parser.add_argument('--out-dir', metavar='DIR', default=default, help=f'folder to write to: {text}')
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``, of tools that otherwise keep an existing file."""
+    parser.add_argument('--overwrite', action='store_true', help='replace what is already there')
+
+
 def add_score_thr(parser: argparse.ArgumentParser) -> None:
     """Add ``--score-thr``, of tools that look at detections."""
     parser.add_argument(

@@ -101,6 +101,24 @@ def write_json(path: str | Path, value: Any, indent: int | None = 1, digits: int
     return Path(path)
 
 
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read a file with a JSON object in each line, such as a log of mmengine.
+
+    Args:
+        path (str | Path): Local file.
+
+    Returns:
+        list[dict]: The objects. Other lines are left out, e.g. an incomplete last one of a run that was killed.
+    """
+    found = []
+    for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return [each for each in found if isinstance(each, dict)]
+
+
 def _to_json(value: Any, digits: int | None) -> Any:
     if isinstance(value, dict):
         return {str(key): _to_json(item, digits) for key, item in value.items()}

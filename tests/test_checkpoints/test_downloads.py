@@ -170,7 +170,7 @@ def rank(number, port, url, home, answers):
     )
     torch.distributed.init_process_group('gloo')
     try:
-        answers.put(str(downloads.download_once(url)))
+        answers.put(str(downloads.fetch_once(url)))
     except DownloadError as error:
         answers.put(error.reason)
     torch.distributed.destroy_process_group()
@@ -178,7 +178,7 @@ def rank(number, port, url, home, answers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['good.pth', 'none.pth'])
-def test_download_once_in_two_processes_downloads_once(server, tmp_path, name):
+def test_fetch_once_in_two_processes_downloads_once(server, tmp_path, name):
     """The first downloads; if it fails, the other fails for the same reason and does not wait."""
     context = multiprocessing.get_context('spawn')
     answers = context.Queue()

@@ -16,7 +16,7 @@ from helpers.hostile import RunsCommand
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmrest.checkpoints import CheckpointError, load_file, safe
+from mmrest.checkpoints import CheckpointError, load_file, safe, save_checkpoint
 
 
 def test_load_file_known_types_are_read(tmp_path):
@@ -118,6 +118,59 @@ def test_load_file_tar_archive_is_refused(tmp_path):
         archive.add(tmp_path / 'data', 'data')
     with pytest.raises(CheckpointError, match='tar archive'):
         load_file(tmp_path / 'old.pth')
+
+
+@pytest.mark.parametrize('name', ['file.safetensors', 'FILE.SAFETENSORS', 'file', 'blob.1a2b'])
+@pytest.mark.parametrize('length', [0, 0x3C20 - 300])
+def test_load_file_safetensors_is_read_without_pickle(tmp_path, monkeypatch, name, length):
+    """Also if its first bytes, the length of the header, are those of a web page: a blank and '<'."""
+    pytest.importorskip('safetensors')
+    path, written = tmp_path / name, tmp_path / 'a.safetensors'
+    save_checkpoint(dict(meta=dict(a=''), state_dict=dict(a=torch.ones(2))), written)
+    if length:
+        rest = 0x3C20 - int.from_bytes(written.read_bytes()[:8], 'little')
+        save_checkpoint(dict(meta=dict(a='x' * rest), state_dict=dict(a=torch.ones(2))), written)
+        assert written.read_bytes()[:2] == b' <'
+    written.rename(path)
+    for module in (pickle, torch):
+        monkeypatch.setattr(module, 'load', lambda *args, **kwargs: pytest.fail('a pickle is read'))
+    assert_equal(load_file(path)['state_dict']['a'], torch.ones(2))
+    assert_equal(CheckpointLoader.load_checkpoint(str(path), 'cpu')['state_dict']['a'], torch.ones(2))
+
+
+@pytest.mark.parametrize('new_format', [True, False])
+def test_load_file_pickle_called_safetensors_is_not_read(tmp_path, new_format):
+    witness, path = tmp_path / 'it_ran', tmp_path / 'evil.safetensors'
+    for content in ({'a': torch.ones(2)}, {'x': RunsCommand(f'touch {witness}')}):
+        torch.save(content, path, _use_new_zipfile_serialization=new_format)
+        with pytest.raises(CheckpointError, match='evil.safetensors is not a safetensors file, but one of PyTorch'):
+            load_file(path)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize('name', ['file.pth', 'file.PT', 'pytorch_model.bin'])
+def test_load_file_safetensors_called_otherwise_is_not_read(tmp_path, name):
+    pytest.importorskip('safetensors')
+    save_checkpoint(dict(meta={}, state_dict=dict(a=torch.ones(2))), tmp_path / 'a.safetensors')
+    (tmp_path / 'a.safetensors').rename(tmp_path / name)
+    with pytest.raises(CheckpointError, match=f'{name} is a safetensors file with .* Call it .*.safetensors'):
+        load_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'', 'is empty'),
+        (b'\x10\x00', 'damaged, cut off or not a safetensors file'),
+        (b'not a checkpoint at all', 'damaged, cut off or not a safetensors file'),
+        (b'<html>', 'web page'),
+        (b'version https://git-lfs.github.com/spec/v1\noid', 'git-lfs pointer'),
+    ],
+)
+def test_load_file_other_content_called_safetensors_is_named(tmp_path, content, message):
+    (tmp_path / 'file.safetensors').write_bytes(content)
+    with pytest.raises(CheckpointError, match=f'file.safetensors .*{message}'):
+        load_file(tmp_path / 'file.safetensors')
 
 
 @pytest.fixture

@@ -44,11 +44,25 @@ def test_convert_file_result_is_read_by_every_loader(source, tmp_path):
     assert oct((tmp_path / 'ours.pth').stat().st_mode) == oct(source.stat().st_mode)
 
 
+def test_convert_file_to_safetensors_has_the_same_content(source, tmp_path):
+    library = pytest.importorskip('safetensors')
+    conversion = convert_file(source, tmp_path / 'ours.safetensors')
+    convert_file(source, tmp_path / 'again.safetensors')
+    assert (tmp_path / 'ours.safetensors').read_bytes() == (tmp_path / 'again.safetensors').read_bytes()
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'ours.safetensors'), map_location='cpu')
+    assert_equal(dict(loaded['state_dict']), dict(conversion.state_dict))
+    assert {key: loaded['meta'][key] for key in conversion.meta} == conversion.meta
+    with library.safe_open(tmp_path / 'ours.safetensors', 'pt') as file:
+        assert file.metadata()['source_sha256'] == conversion.sha256
+    convert_file(tmp_path / 'ours.safetensors', tmp_path / 'backbone.safetensors', 'backbone')
+    assert 'stem.conv1.weight' in load_file(tmp_path / 'backbone.safetensors')['state_dict']
+
+
 def test_convert_file_wrong_destination_is_refused(source, tmp_path):
     content = source.read_bytes()
     (tmp_path / 'link.pth').symlink_to(source)
     for name in ('theirs.pth', 'link.pth', './theirs.pth'):
-        with pytest.raises(CheckpointError, match='is the file to convert itself'):
+        with pytest.raises(CheckpointError, match='is the file to read itself'):
             convert_file(source, f'{tmp_path}/{name}', overwrite=True)
     with pytest.raises(CheckpointError, match='no such folder'):
         convert_file(source, tmp_path / 'none' / 'ours.pth')
@@ -71,7 +85,7 @@ def test_convert_file_failed_write_leaves_the_destination(source, tmp_path, monk
         file.write(b'half')
         raise OSError('No space left on device')
 
-    monkeypatch.setattr('mmrest.converters.conversion.torch.save', fail)
+    monkeypatch.setattr('mmrest.checkpoints.saving.torch.save', fail)
     with pytest.raises(CheckpointError, match='could not be written: No space left'):
         convert_file(source, tmp_path / 'ours.pth', overwrite=True)
     assert (tmp_path / 'ours.pth').read_text() == 'precious'

@@ -10,6 +10,8 @@ from helpers.painted import listed, write_classifier
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
+from mmrest.apis.models import choose_classes
+
 cv2 = pytest.importorskip('cv2')
 
 SEGMENTOR = """
@@ -262,3 +264,27 @@ def test_demo_classifier_paints_an_image(run, shapes, tmp_path):
     write_classifier(tmp_path, shapes / 'images/val/000000.png')
     run('demo', 'data/disc/000000.png', 'classifier.py', 'none', '--out-dir', 'painted')
     assert listed('painted') == ['000000.png']
+
+
+COLORS = [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    'metainfo, meta, expected',
+    [
+        ({}, {}, ((), ())),
+        (dict(classes=['a', 'b'], palette=COLORS), {}, (('a', 'b'), ((1, 2, 3), (4, 5, 6)))),
+        (dict(classes='a', palette=COLORS), {}, (('a',), ())),
+        ({}, dict(dataset_meta=dict(CLASSES=('a', 'b'), PALETTE=COLORS)), (('a', 'b'), ((1, 2, 3), (4, 5, 6)))),
+        (dict(classes=['c', 'd'], palette=COLORS), dict(dataset_meta=dict(classes=['a', 'b'])), (('a', 'b'), ())),
+        (
+            dict(classes=['a', 'b'], palette=COLORS),
+            dict(dataset_meta=dict(classes=['a', 'b'], palette='coco')),
+            (('a', 'b'), ((1, 2, 3), (4, 5, 6))),
+        ),
+        (dict(classes=['c']), dict(dataset_meta='nothing'), (('c',), ())),
+        ({}, dict(dataset_meta=dict(classes=['a'], palette=[7])), (('a',), ())),
+    ],
+)
+def test_choose_classes_of_the_checkpoint_come_first(metainfo, meta, expected):
+    assert choose_classes(dict(metainfo=metainfo), meta) == expected

@@ -16,3 +16,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=max_epochs, end=max_epochs, eta_min=1e-5, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=8)
+from_scratch = True  # no warning about random weights

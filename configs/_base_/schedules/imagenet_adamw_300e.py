@@ -7,3 +7,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=5, end=300, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=2048)
+from_scratch = True  # no warning about random weights

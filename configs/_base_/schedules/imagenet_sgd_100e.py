@@ -8,3 +8,4 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, milestones=[30, 60, 90], gamma=0.1),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=2048)
+from_scratch = True  # no warning about random weights

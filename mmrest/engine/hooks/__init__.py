@@ -1,8 +1,9 @@
-"""Hooks for checkpoints, reports, random states, invalid losses, compilation and precision."""
+"""Hooks for checkpoints, reports, initial weights, random states, invalid losses, compilation and precision."""
 
 from .batch_report import BatchReportHook, describe_batch
 from .checkpoint import AtomicCheckpointHook
 from .compile import CompileBackboneHook
+from .initial_weights import InitialWeightsHook
 from .invalid_loss import InvalidLossError, InvalidLossHook
 from .load_report import LoadReportHook
 from .mmcv_float32 import KeepMMCVInFloat32Hook, keep_mmcv_in_float32
@@ -13,6 +14,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'BatchReportHook',
     'CompileBackboneHook',
+    'InitialWeightsHook',
     'InvalidLossError',
     'InvalidLossHook',
     'KeepMMCVInFloat32Hook',

@@ -7,8 +7,9 @@ from typing import Any, Iterator
 
 from mmengine.config import Config
 
-from ...checkpoints import CheckpointError, DownloadError, check_url, download, resolve
+from ...checkpoints import CheckpointError, DownloadError, check_url, fetch, resolve
 from ...checkpoints.downloads import WEB
+from ...checkpoints.hub import HUB
 
 # Keys of a model config with the path or URL of weights.
 KEYS = ('checkpoint', 'pretrained')
@@ -17,7 +18,8 @@ KEYS = ('checkpoint', 'pretrained')
 def find_unavailable_weights(cfg: Config, train: bool) -> list[str]:
     """Download the weights of a config, and return an error for each that is not available.
 
-    In a distributed run, the first process of each machine downloads; the others only query the server.
+    In a distributed run, the first process of each machine downloads; the others only query the server, or wait for the
+    file of a hub.
 
     Args:
         cfg (Config): Full config.
@@ -27,8 +29,10 @@ def find_unavailable_weights(cfg: Config, train: bool) -> list[str]:
     for path, name in _names(cfg, train):
         try:
             url = resolve(name)
-            if url.startswith(WEB):
-                (download if _is_first_process(cfg) else check_url)(url)
+            if url.startswith(HUB):  # whose cache has locks
+                fetch(url)
+            elif url.startswith(WEB):
+                (fetch if _is_first_process(cfg) else check_url)(url)
         except DownloadError as error:
             shown = name if name == url else f'{name} ({url})'
             errors.append(

@@ -32,3 +32,23 @@ def test_load_report_hook_testing_needs_every_head():
     LoadReportHook().after_load_checkpoint(runner_of(model), dict(state_dict=dict(state)))
     with pytest.raises(CheckpointError, match='has nothing for head'):
         LoadReportHook(testing=True).after_load_checkpoint(runner_of(model), dict(state_dict=dict(state)))
+
+
+@pytest.mark.parametrize(
+    'testing, trained, warning',
+    [
+        (True, ['a', 'b'], ''),
+        (True, ('b', 'a'), "some.pth was trained on other classes than those of the test_dataloader: number 0 is 'b'"),
+        (True, ['a'], 'some.pth was trained on other classes than those of the test_dataloader: 1 instead of 2'),
+        (True, None, ''),
+        (False, ['c'], ''),
+    ],
+)
+def test_load_report_hook_other_classes_are_a_warning(testing, trained, warning):
+    said, model = [], nn.Linear(2, 2)
+    runner = runner_of(model)
+    runner.test_dataloader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=('a', 'b'))))
+    runner.logger = SimpleNamespace(warning=said.append)
+    meta = dict(dataset_meta=dict(classes=trained)) if trained else {}
+    LoadReportHook(testing).after_load_checkpoint(runner, dict(state_dict=model.state_dict(), meta=meta))
+    assert len(said) == bool(warning) and ''.join(said).startswith(warning)

@@ -50,7 +50,7 @@ def test_check_downloads_resolves_mmengine_names(framework_config, closed, monke
 
 
 def test_check_downloads_ignores_other_paths(framework_config, framework, monkeypatch):
-    monkeypatch.setattr(weights, 'download', lambda url: pytest.fail(url))
+    monkeypatch.setattr(weights, 'fetch', lambda url: pytest.fail(url))
     check_downloads(
         framework_config(
             framework, {'load_from': 's3://bucket/a.pth', 'model.backbone.init_cfg': dict(checkpoint='a.pth')}
@@ -62,4 +62,19 @@ def test_check_downloads_unknown_scheme_names_its_key():
     weight = dict(type='Pretrained', checkpoint='htps://host/file.pth')
     cfg = Config(dict(model=dict(backbone=dict(type='ResT', init_cfg=weight))))
     with pytest.raises(UsageError, match=r'^model\.backbone\.init_cfg\.checkpoint: .*unknown scheme htps://'):
+        check_downloads(cfg)
+
+
+@pytest.mark.parametrize('rank', ['0', '1'])
+@pytest.mark.parametrize('path', ['load_from', 'model.backbone.init_cfg.checkpoint'])
+def test_check_downloads_file_of_the_hub_names_the_setting(offline_hub, monkeypatch, rank, path):
+    monkeypatch.setenv('LOCAL_RANK', rank)
+    cfg = Config(dict(model=dict(backbone=dict(type='ResT'))))
+    cfg.merge_from_dict({path: 'hf://owner/name/a.safetensors'})
+    with pytest.raises(
+        UsageError, match=f'^{path} is hf://owner/name/a.safetensors, which cannot be .* HF_HUB_OFFLINE'
+    ):
+        check_downloads(cfg)
+    cfg.merge_from_dict({path: 'hf://owner/name'})
+    with pytest.raises(UsageError, match=f'^{path}: hf://owner/name does not name a file'):
         check_downloads(cfg)
