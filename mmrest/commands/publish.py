@@ -1,4 +1,4 @@
-"""Write the weights of a training checkpoint to a file to share: with classes, metrics and the config."""
+"""Write the weights of a training checkpoint to a file to share: with classes, metrics and the config.
 
 Everything that only the run needs is left out, and so are paths and accounts in the config.
 """

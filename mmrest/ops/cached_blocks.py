@@ -166,8 +166,11 @@ class GroupedProducts(BatchedProducts):
         """Maps of all heads mixed, out_h = sum_g weight_hg maps_g, in the buffer of a name."""
         out = self.scratch(name, tuple(maps.shape), self.dtype)
         by_image = (-1, self.num_heads, maps.shape[2])
-        torch.bmm(weight.expand(out.numel() // (weight.shape[0] * maps.shape[2]), -1, -1), maps.view(by_image),
-                  out=out.view(by_image))
+        torch.bmm(
+            weight.expand(out.numel() // (weight.shape[0] * maps.shape[2]), -1, -1),
+            maps.view(by_image),
+            out=out.view(by_image),
+        )
         return out
 
     def head_products(self, a: Tensor, b: Tensor) -> Tensor:
