@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 
-import mmrest_cli
 import pytest
 from conftest import REPO, run_process
+
+import mmrest_cli
 
 SET = dict(THP_MEM_ALLOC_ENABLE='0')
 
