@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..checkpoints.loading import inner_model
 from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
+from ..ops.processor import describe_choices
 from .batches import check_image_sizes
 from .data import base_datasets
 from .devices import replace_sync_bn
@@ -61,6 +62,8 @@ class CheckedRunner(Runner):
         except Exception:
             self.remove_logs()
             raise
+        # A run that is resumed on another processor can be given the same choices.
+        self.logger.info(describe_choices())
 
     def remove_logs(self) -> None:
         """Delete the log folder of a run that did not start, and its work dir if that is empty."""

@@ -47,8 +47,9 @@ def bfloat16_library() -> str:
 
 
 def describe_choices() -> str:
-    """Return a line for logs: a run that is resumed elsewhere can be given the same choices."""
-    return f'CPU matrix products: {ENV_FLOAT32}={float32_library()}, {ENV_BFLOAT16}={bfloat16_library()}'
+    """Return the choices as a line for logs."""
+    chosen = {ENV_FLOAT32: float32_library(), ENV_BFLOAT16: bfloat16_library()}
+    return f'CPU matrix products, {torch.get_num_threads()} threads: {", ".join(map("=".join, chosen.items()))}'
 
 
 def _choice(variable: str, values: tuple[str, ...]) -> str | None:

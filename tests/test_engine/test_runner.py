@@ -20,6 +20,7 @@ from mmrest.engine.hooks import AtomicCheckpointHook, InvalidLossHook, RandomSta
 from mmrest.engine.runner import CheckedRunner, find_runner
 from mmrest.engine.seeding import SeededBatchSampler, SeededDataLoader
 from mmrest.engine.validation.optimizers import find_unmatched_keys
+from mmrest.ops.processor import describe_choices
 
 pytestmark = pytest.mark.usefixtures('own_process_state')
 
@@ -312,6 +313,12 @@ def test_run_after_a_refused_one_logs_into_its_own_folder(tmp_path):
     runner = build_runner(config(tmp_path, visualizer=visualizer), train=True)
     assert [path.name for path in (tmp_path / 'run').iterdir() if path.is_dir()] == [Path(runner.log_dir).name]
     assert list(Path(runner.log_dir).glob('*.log')) and list(Path(runner.log_dir).glob('vis_data/config.py'))
+
+
+def test_log_names_the_products_of_the_processor(tmp_path):
+    runner = build_runner(config(tmp_path))
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    assert log.count(describe_choices()) == 1 and f', {torch.get_num_threads()} threads: ' in log
 
 
 @pytest.mark.parametrize('unmatched', [[], ['layers'], ['layers', 'head']])
