@@ -97,6 +97,7 @@ setup(
     license='Apache-2.0',
     license_files=['LICENSE'],
     packages=find_packages(include=['mmrest', 'mmrest.*']),
+    package_data={'mmrest.visualization.report': ['page.html']},
     cmdclass=dict(build_py=BuildWithConfigs),
     python_requires='>=3.10',
     install_requires=['torch>=2.4'],
