@@ -43,7 +43,10 @@ class PaintValidationHook(Hook):
         sample, metainfo = outputs[0], runner.val_dataloader.dataset.metainfo
         picture = draw_sample(
             read_image(sample, data_batch['inputs'][0] if data_batch else None),
-            sample, metainfo.get('classes') or (), metainfo.get('palette'), score_thr=self.score_thr
+            sample,
+            metainfo.get('classes') or (),
+            metainfo.get('palette'),
+            score_thr=self.score_thr,
         )
         number = chosen.tolist().index(batch_idx) + 1
         backend.add_image(f'val/image_{number}', picture, step=runner.iter)

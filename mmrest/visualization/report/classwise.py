@@ -46,9 +46,7 @@ class ClasswiseMetric(BaseMetric):
             names = {name: f'{name}_precision' for name in self.dataset_meta['classes']}
             if kind in KINDS and found:
                 self.class_ap[kind] = {name: float(found[key]) for name, key in names.items() if key in found}
-            merged.update(
-                {key: value for key, value in found.items() if self.keeps or key not in set(names.values())}
-            )
+            merged.update({key: value for key, value in found.items() if self.keeps or key not in set(names.values())})
         self.metric.metrics = kinds
         return merged
 

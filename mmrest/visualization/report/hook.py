@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class ReportHook(Hook):
         is_bad = judgement is not None and record.is_among_worst(judgement.badness)
         if not is_bad and position not in self._chosen:
             return
-        picture = Picture(position, str(sample.get('img_path') or f'image {position}'))
+        picture = Picture(position, _name(sample, dataset) or f'image {position}')
         if judgement is not None:
             picture.text, picture.badness = judgement.text, judgement.badness
         try:
@@ -127,7 +128,10 @@ class ReportHook(Hook):
     def _paint(self, sample: Any, dataset: Any, inputs: torch.Tensor | None) -> list[tuple[str, bytes]]:
         metainfo = getattr(dataset, 'metainfo', {})
         image, names = read_image(sample, inputs), (self.record.classes, metainfo.get('palette'))
-        truth = None if self.record.format_only else self._judge.truth(sample, masks='masks' in sample.get('pred_instances', ()))
+        masks = 'masks' in sample.get(
+            'pred_instances', ()
+        )  # those of a dataset for a detector of boxes are not painted
+        truth = None if self.record.format_only else self._judge.truth(sample, masks)
         painted = [] if truth is None else [('annotations', draw_sample(image, truth, *names, truth=True))]
         painted.append(('predictions', draw_sample(image, sample, *names, score_thr=self.record.score_thr)))
         return [(caption, to_jpeg(picture)) for caption, picture in painted]
@@ -143,6 +147,13 @@ def to_jpeg(picture: np.ndarray, max_side: int = MAX_SIDE) -> bytes:
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     _, content = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return content.tobytes()
+
+
+def _name(sample: Any, dataset: Any) -> str:
+    """Return the path of an image, relative to the root of its dataset if it lies there; empty if it has none."""
+    path, root = sample.get('img_path'), getattr(dataset, 'data_root', None)
+    inside = bool(path and root) and Path(path).is_relative_to(str(root))
+    return str(Path(path).relative_to(str(root))) if inside else str(path or '')
 
 
 def _nth(data_batch: Any, index: int) -> torch.Tensor | None:

@@ -162,7 +162,9 @@ class ClassificationJudge:
         name = self.classes[annotated] if annotated < len(self.classes) else f'class {annotated}'
         badness = 0.0 if annotated == predicted else 1 - float(scores[annotated])
         return Judgement(
-            Counter({(annotated, predicted): 1}), badness, f'annotated as {name}, whose score is {scores[annotated]:.3f}'
+            Counter({(annotated, predicted): 1}),
+            badness,
+            f'annotated as {name}, whose score is {scores[annotated]:.3f}',
         )
 
 

@@ -60,7 +60,9 @@ def class_table(record: TestRecord) -> Table:
         cells = [row.get(name) or Cell('–') for name in header]
         first = next((cell for cell in cells if cell.kind == 'bar'), None)
         rows.append((math.inf if first is None or first.text == '–' else first.share, label, cells))
-    named = [[Cell(record.name_of(label), kind='text'), *cells] for _, label, cells in sorted(rows, key=lambda r: r[:2])]
+    named = [
+        [Cell(record.name_of(label), kind='text'), *cells] for _, label, cells in sorted(rows, key=lambda r: r[:2])
+    ]
     return Table(['class', *header], named)
 
 
@@ -152,13 +154,14 @@ def confusion_table(record: TestRecord, max_classes: int = MAX_CLASSES) -> Table
     shown = labels
     if len(labels) > max_classes:
         shown = sorted(sorted(labels, key=lambda label: (-confused[label], label))[:max_classes])
+        shown = [label for label in shown if confused[label]]
     kept = {*shown, NOTHING}
     pairs: Counter = Counter()
     for (row, column), count in record.pairs.items():
         pairs[row if row in kept else OTHERS, column if column in kept else OTHERS] += count
-    ends = [OTHERS] * (len(shown) < len(labels))
-    rows, columns = ([*shown, *ends, *[NOTHING] * any(p[axis] == NOTHING for p in pairs)] for axis in (0, 1))
-    sums, _ = _sums(pairs)
+    sums, predicted = _sums(pairs)
+    ends = [OTHERS] * bool(sums[OTHERS] or predicted[OTHERS])
+    rows, columns = ([*shown, *ends, *[NOTHING] * bool(counts[NOTHING])] for counts in (sums, predicted))
     unit = {'detection': 'objects', 'segmentation': 'pixels'}.get(record.task, 'images')
     table = Table(['', *(_name(record, column, 'missed') for column in columns)])
     nothing = 'nothing' if record.task == 'detection' else 'no class'
@@ -173,9 +176,8 @@ def confusion_table(record: TestRecord, max_classes: int = MAX_CLASSES) -> Table
             correct = row == column and row >= 0
             cells.append(Cell(text if count else '', share, 'correct' if correct else 'wrong', title))
         table.rows.append(cells)
-    table.note = (
-        f'Of {len(labels)} classes, these are the {len(shown)} that are confused most.' if len(shown) < len(labels) else ''
-    )
+    if len(shown) < len(labels):
+        table.note = f'Of {len(labels)} classes, these are the {len(shown)} with the most confusions.'
     return table
 
 
