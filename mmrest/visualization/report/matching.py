@@ -32,9 +32,9 @@ class Boxes:
 def match_boxes(found: Boxes, objects: Boxes, ignored: Boxes, iou_thr: float = 0.5) -> Pairs:
     """Match detections with annotated objects.
 
-    In their order, detections take the free object of their class with the highest IoU of at least ``iou_thr``. Those
-    left over then take a free object of another class. Of the rest, detections that lie in an ignored region of their
-    class are left out.
+    In their order, detections take the free object of their class with the highest IoU of at least ``iou_thr``. Of the
+    rest, those that lie in an ignored region of their class are left out, as in COCO's evaluation. The others then take
+    a free object of another class.
 
     Args:
         found (Boxes): Detections, the highest score first.
@@ -49,23 +49,23 @@ def match_boxes(found: Boxes, objects: Boxes, ignored: Boxes, iou_thr: float = 0
     """
     pairs: Pairs = Counter()
     overlaps = _overlaps(found.boxes, objects.boxes, crowd=False)
+    inside = _overlaps(found.boxes, ignored.boxes, crowd=True) >= iou_thr
+    is_ignored = (inside & (ignored.labels == found.labels[:, None])).any(axis=1)
     free = np.ones(len(objects.labels), bool)
     left = list(range(len(found.labels)))
     for same_class in (True, False):
         rest = []
         for i in left:
             fits = free & (overlaps[i] >= iou_thr) & ((objects.labels == found.labels[i]) | (not same_class))
-            if not fits.any():
+            if fits.any():
+                j = int(np.where(fits, overlaps[i], -1).argmax())
+                free[j] = False
+                pairs[int(objects.labels[j]), int(found.labels[i])] += 1
+            elif not is_ignored[i]:
                 rest.append(i)
-                continue
-            j = int(np.where(fits, overlaps[i], -1).argmax())
-            free[j] = False
-            pairs[int(objects.labels[j]), int(found.labels[i])] += 1
         left = rest
-    inside = _overlaps(found.boxes, ignored.boxes, crowd=True) >= iou_thr
     for i in left:
-        if not (inside[i] & (ignored.labels == found.labels[i])).any():
-            pairs[NOTHING, int(found.labels[i])] += 1
+        pairs[NOTHING, int(found.labels[i])] += 1
     for j in np.flatnonzero(free):
         pairs[int(objects.labels[j]), NOTHING] += 1
     return pairs

@@ -144,7 +144,7 @@ def confusion_table(record: TestRecord, max_classes: int = MAX_CLASSES) -> Table
 
     Args:
         record (TestRecord): Results of a test.
-        max_classes (int): Number of classes that are shown one by one, those with the most confusions. All others
+        max_classes (int): Number of classes that are shown one by one, those with the most errors. All others
             become one row and one column.
     """
     labels, confused = list(_labels(record)), Counter()
@@ -177,7 +177,7 @@ def confusion_table(record: TestRecord, max_classes: int = MAX_CLASSES) -> Table
             cells.append(Cell(text if count else '', share, 'correct' if correct else 'wrong', title))
         table.rows.append(cells)
     if len(shown) < len(labels):
-        table.note = f'Of {len(labels)} classes, these are the {len(shown)} with the most confusions.'
+        table.note = f'Of {len(labels)} classes, these are the {len(shown)} with the most errors.'
     return table
 
 
