@@ -42,7 +42,7 @@ def read_image(sample: Any, inputs: Any = None) -> np.ndarray:
     if path and not is_deep:
         try:
             image = mmcv.imfrombytes(get(path), channel_order='bgr')
-        except cv2.error:  # e.g. five channels
+        except cv2.error:  # an empty file; None for what it does not know
             pass
     if image is None and inputs is None:
         raise ValueError(f'{path or "the image"} can be read by the pipeline only')

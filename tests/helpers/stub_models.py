@@ -52,11 +52,3 @@ class StubSegmentor(Stub):
 
     def predict(self, sample) -> None:
         sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data.roll(8, dims=-1).long())
-
-
-@MODELS.register_module()
-class StubClassifier(Stub):
-    """Predicts the first class for every image, with certainty."""
-
-    def predict(self, sample) -> None:
-        sample.set_pred_score(torch.tensor([1.0, 0.0])).set_pred_label(torch.tensor([0]))

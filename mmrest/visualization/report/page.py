@@ -21,8 +21,8 @@ DEFINITIONS = {
         'Detections with a score of at least {score_thr:g} are matched with the annotated objects, one to one: first '
         'with objects of their class, then with the others, from an IoU of {iou_thr:g} between their boxes. An object '
         'without a detection is missed, and a detection without an object is false. Detections in an ignored region of '
-        'their class, such as a crowd, do not count. Images are ordered by the number of objects that were missed or taken '
-        'for another class, plus that of false detections.'
+        'their class, such as a crowd, do not count. Images are ordered by the number of objects that were missed or '
+        'taken for another class, plus that of false detections.'
     ),
     'segmentation': (
         'Images are ordered by their own mIoU: the mean over the classes that are annotated or predicted in the image. '
