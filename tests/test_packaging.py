@@ -65,8 +65,9 @@ def test_wheel_holds_modules_configs_and_tools(repo, wheel, site):
         names = archive.namelist()
     assert modes['mmrest/.mim/tools/dist_train.sh'] & 0o111
     assert {name.split('/')[0] for name in names} == {'mmrest', f'mmrest-{mmrest.__version__}.dist-info'}
-    # Every module of the package, and nothing that was there before.
-    modules = {path for path in list_files(repo / 'mmrest') if path.endswith('.py')}
+    # Every module and template of the package, and nothing that was there before.
+    modules = {path for path in list_files(repo / 'mmrest') if path.endswith(('.py', '.html'))}
+    assert 'visualization/report/page.html' in modules
     assert {name.removeprefix('mmrest/') for name in names if re.match(r'mmrest/(?!\.mim)', name)} == modules
     text = (site / f'mmrest-{mmrest.__version__}.dist-info/METADATA').read_text()
     assert 'License-File: LICENSE' in text and 'Provides-Extra: export' in text

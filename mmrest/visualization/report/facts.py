@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmengine.config import Config
 
 from ...datasets import is_shapes_dataset
 from ...engine import base_datasets
+from ...utils.resources import relative_to_here
 from .record import TestRecord
 
 DRAWN = (
@@ -27,7 +30,11 @@ def describe_test(cfg: Config, checkpoint: str, record: TestRecord) -> tuple[dic
     """
     datasets = list(base_datasets(cfg.test_dataloader))
     places = [f'{dataset.get("type")} in {dataset.get("data_root") or "several folders"}' for dataset in datasets]
-    facts = dict(config=str(cfg.filename), checkpoint=checkpoint, data=', '.join(dict.fromkeys(places)))
+    config, weights = (
+        path if '://' in path else str(relative_to_here(Path(path).absolute()))
+        for path in (str(cfg.filename), checkpoint)
+    )
+    facts = dict(config=config, checkpoint=weights, data=', '.join(dict.fromkeys(places)))
     facts['images'] = f'{record.num_images}, {len(record.classes)} class{"es" * (len(record.classes) != 1)}'
     if 'module' in cfg.model:
         facts['test-time augmentation'] = str(cfg.model.type)

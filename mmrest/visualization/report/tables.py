@@ -164,7 +164,7 @@ def confusion_table(record: TestRecord, max_classes: int = MAX_CLASSES) -> Table
     rows, columns = ([*shown, *ends, *[NOTHING] * bool(counts[NOTHING])] for counts in (sums, predicted))
     unit = {'detection': 'objects', 'segmentation': 'pixels'}.get(record.task, 'images')
     table = Table(['', *(_name(record, column, 'missed') for column in columns)])
-    nothing = 'nothing' if record.task == 'detection' else 'no class'
+    nothing = 'no object' if record.task == 'detection' else 'no class'
     for row in rows:
         name = _name(record, row, nothing)
         cells = [Cell(name, kind='text', title=f'{sums[row]} {unit}')]

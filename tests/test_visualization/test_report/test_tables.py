@@ -71,7 +71,7 @@ def test_confusion_table_of_a_detector_has_missed_objects_and_false_detections()
         ['a', '3', '2', '', '5'],
         ['b', '', '4', '', ''],
         ['c', '', '', '', ''],
-        ['nothing', '', '7', '', ''],
+        ['no object', '', '7', '', ''],
     ]
     assert [(cell.kind, cell.share) for cell in table.rows[0][1:3]] == [('correct', 0.3), ('wrong', 0.2)]
     assert table.rows[0][2].title == 'a, predicted: b: 2 objects, 20 %'
