@@ -1,4 +1,4 @@
-"""What a test leaves for its report, small for any number of images."""
+"""Results of a test for its report, small for any number of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hook of a report collects, from a stand-in for a runner."""
+"""Record that the hook of a report makes, with a stand-in for a runner."""
 
 from collections import Counter
 from types import SimpleNamespace
