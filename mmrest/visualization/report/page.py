@@ -61,7 +61,7 @@ def write_report(
     Raises:
         OSError: The page cannot be written; an earlier one is unchanged.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, StrictUndefined  # which torch depends on
 
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     notes = [*notes, *_own_notes(record)]
