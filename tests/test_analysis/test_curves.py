@@ -45,7 +45,10 @@ def test_scalars_without_a_log_raise(tmp_path):
 def test_chart_curves_has_losses_and_metrics(work_dir):
     (losses, first), (metrics, second) = chart_curves(work_dir)
     assert 'losses' in losses and 'metrics' in metrics
-    for chart, texts in ((first, ('loss cls', 'iteration')), (second, ('box AP: 0.500 at the end', 'on the validation images'))):
+    for chart, texts in (
+        (first, ('loss cls', 'iteration')),
+        (second, ('box AP: 0.500 at the end', 'on the validation images')),
+    ):
         assert [text for text in texts if f'>{text}<' not in chart] == []
 
 

@@ -101,10 +101,8 @@ def _own_notes(record: TestRecord) -> list[str]:
     if missing:
         notes.append(f'{missing} of {record.num_images} images have no annotations and are in none of the counts.')
     if not metric_cells(record.metrics):
-        notes.append(
-            'The evaluator computed nothing'
-            + (', as mmdet does where a detector finds no object at all.' if record.task == 'detection' else '.')
-        )
+        reason = '; that of COCO does so where a detector finds no object at all' if record.task == 'detection' else ''
+        notes.append(f'The evaluator computed nothing{reason}.')
     return notes
 
 

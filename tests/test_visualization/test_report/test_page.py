@@ -62,7 +62,7 @@ def test_page_holds_pictures_and_charts(tmp_path, picture):
         (dict(format_only=True, num_judged=0, pairs=Counter(), metrics={}), 'only formats results', 'confusion'),
         (dict(num_judged=0, pairs=Counter(), metrics={}), 'no annotations that could', 'confusion'),
         (dict(num_judged=1), '1 of 2 images have no annotations', None),
-        (dict(metrics={}), 'computed nothing, as mmdet does', None),
+        (dict(metrics={}), 'computed nothing; that of COCO', None),
         (dict(task='segmentation', metrics={}), 'computed nothing.', 'worst'),
         (dict(pairs=Counter()), None, 'confusion'),
         (dict(pairs=Counter({(0, 0): 1}), classes=('a',)), None, None),
