@@ -110,7 +110,7 @@ setup(
     project_urls=PROJECT_URLS,
     packages=find_packages(include=['mmrest', 'mmrest.*']),
     # Type checkers read the annotations of packages with this file.
-    package_data={'mmrest': ['py.typed']},
+    package_data={'mmrest': ['py.typed'], 'mmrest.visualization.report': ['page.html']},
     # Beside the package, because importing it needs torch, and `mmrest doctor` does not.
     py_modules=['mmrest_cli'],
     entry_points={'console_scripts': ['mmrest = mmrest_cli:main']},

@@ -68,8 +68,9 @@ def test_wheel_holds_modules_configs_and_tools(repo, wheel, site):
     assert modes['mmrest/.mim/tools/dist_train.sh'] & 0o111
     top = {'mmrest', 'mmrest_cli.py', f'mmrest-{mmrest.__version__}.dist-info'}
     assert {name.split('/')[0] for name in names} == top
-    # Every module of the package, and nothing that was there before.
-    modules = {path for path in list_files(repo / 'mmrest') if path.endswith('.py')}
+    # Every module and template of the package, and nothing that was there before.
+    modules = {path for path in list_files(repo / 'mmrest') if path.endswith(('.py', '.html'))}
+    assert 'visualization/report/page.html' in modules
     packed = {name.removeprefix('mmrest/') for name in names if re.match(r'mmrest/(?!\.mim)', name)}
     assert packed == modules | {'py.typed'}
 

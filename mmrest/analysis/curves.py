@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
-from ..utils.figures import COLORS, new_figure, save_figure
+from ..utils.figures import COLORS, figure_to_svg, new_figure, save_figure
 from ..utils.fileio import read_json_lines
 
 # Metrics to plot, in the order of the legend: key in the log to name in the plot.
@@ -54,22 +54,55 @@ def plot_curves(work_dir: str | Path, out: str | Path) -> Path:
     """
     train, val = read_scalars(work_dir)
     figure, ((left, right),) = new_figure(1, 2, width=5, height=4)
+    _draw_losses(left, train)
+    _draw_metrics(right, train, val)
+    return save_figure(figure, out)
+
+
+def chart_curves(work_dir: str | Path) -> list[tuple[str, str]]:
+    """Draw the losses of a run and its validation metrics for a page.
+
+    Args:
+        work_dir (str | Path): Folder of the run.
+
+    Returns:
+        list[tuple[str, str]]: Captions and ``<svg>`` elements; none if the folder holds no log.
+    """
+    try:
+        train, val = read_scalars(work_dir)
+    except FileNotFoundError:
+        return []
+    charts = []
+    for name, caption, draw, records in (
+        ('losses', 'losses in training', _draw_losses, (train,)),
+        ('metrics', 'metrics of the validations during training', _draw_metrics, (train, val)),
+    ):
+        if records[-1]:
+            figure, ((axis,),) = new_figure(width=5, height=3.4)
+            draw(axis, *records)
+            charts.append((caption, figure_to_svg(figure, name)))
+    return charts
+
+
+def _draw_losses(axis: Any, train: Sequence[dict]) -> None:
     steps = [record['step'] for record in train]
     for key in sorted({key for record in train for key in record if 'loss' in key}):
-        left.plot(steps, [record.get(key) for record in train], label=key.replace('_', ' '), linewidth=1.2)
-    left.set(title='training loss', xlabel='iteration', ylabel='loss', ylim=(0, None))
-    left.legend(frameon=False)
+        axis.plot(steps, [record.get(key) for record in train], label=key.replace('_', ' '), linewidth=1.2)
+    axis.set(title='training loss', xlabel='iteration', ylabel='loss', ylim=(0, None))
+    axis.legend(frameon=False)
+
+
+def _draw_metrics(axis: Any, train: Sequence[dict], val: Sequence[dict]) -> None:
     for key, name in METRICS.items():
         points = [(record['step'], record[key]) for record in val if key in record]
         if points:
-            right.plot(*zip(*points), marker='o', markersize=3, label=f'{name}: {points[-1][1]:.3f} at the end')
-    right.set(title='on the validation images', xlabel=_val_unit(train, val), ylim=(0, None))
-    right.grid(alpha=0.3)
+            axis.plot(*zip(*points), marker='o', markersize=3, label=f'{name}: {points[-1][1]:.3f} at the end')
+    axis.set(title='on the validation images', xlabel=_val_unit(train, val), ylim=(0, None))
+    axis.grid(alpha=0.3)
     if val:
-        right.legend(frameon=False)
+        axis.legend(frameon=False)
     else:
-        right.text(0.5, 0.5, 'not evaluated yet', ha='center', transform=right.transAxes)
-    return save_figure(figure, out)
+        axis.text(0.5, 0.5, 'not evaluated yet', ha='center', transform=axis.transAxes)
 
 
 def compare_curves(work_dirs: Sequence[str | Path], metric: str | None = None) -> dict:

@@ -1,4 +1,4 @@
-"""Draw a data set, train, test and plot; a few minutes on a CPU.
+"""Draw a data set, train, test and report; a few minutes on a CPU.
 
 Images go to data/shapes in the current folder. An interrupted demo goes on when it is run again.
 """
@@ -54,7 +54,8 @@ def run_steps(work_dir: str, cfg_options: Sequence[str]) -> Path:
     run_tool('train.py', config, '--work-dir', work_dir, '--resume', *options)
     checkpoint = (folder / 'last_checkpoint').read_text().strip()
     predictions = folder / 'predictions.pkl'
-    run_tool('test.py', config, checkpoint, '--work-dir', work_dir, '--out', predictions, *options)
+    results = ['--out', predictions, '--report', folder / 'report']
+    run_tool('test.py', config, checkpoint, '--work-dir', work_dir, *results, *options)
     return predictions
 
 
@@ -76,7 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         ap = f'box AP {metrics["coco/bbox_mAP"]:.3f}' if 'coco/bbox_mAP' in metrics else 'the detector found no object'
         images = len(load(ann_file)['images'])
         print(f'\nDone in {(time.time() - start) / 60:.1f} minutes: {ap} on {images} validation images.')
-        print('\n'.join(['Look at:', *(f'  {picture}' for picture in pictures), f'Checkpoint and logs: {work_dir}']))
+        looks = [
+            f'Open in a browser: {work_dir / "report/index.html"}',
+            'Pictures:',
+            *(f'  {each}' for each in pictures),
+        ]
+        print('\n'.join([*looks, f'Checkpoint and logs: {work_dir}']))
 
 
 if __name__ == '__main__':

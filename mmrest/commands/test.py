@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Sequence
 
-from ..engine import build_runner, exit_on_user_error, load_config, make_parser, parse, prepare_test
+from mmengine.dist import is_main_process
+
+from ..analysis import chart_curves
+from ..engine import build_runner, check_target, exit_on_user_error, load_config, make_parser, parse, prepare_test
 from ..utils.cli import add_checkpoint, add_out
+from ..visualization import ReportHook, describe_test, write_report
 from ..visualization.files import check_paintable
 
 
@@ -20,6 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--wait-time', type=float, default=2, metavar='SECONDS', help='time for which --show shows an image'
     )
+    parser.add_argument(
+        '--report',
+        metavar='DIR',
+        help='folder to write to: index.html, one page with metrics by class, confusions, the worst images and times',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     return parser
 
@@ -28,12 +38,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = parse(build_parser(), argv)
     with exit_on_user_error():
+        check_target(args.report, '--report')
+        check_target(args.report and Path(args.report, 'index.html'), '--report', folder=False)
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
         runner = build_runner(cfg)
         if args.show_dir:
             check_paintable(runner.test_loop.dataloader.dataset, '--show-dir')
+        hook = ReportHook()
+        if args.report:
+            runner.register_hook(hook)  # not in the config, which others may run without this package
         runner.test()
+        if args.report and is_main_process():
+            facts, notes = describe_test(cfg, args.checkpoint, hook.record)
+            charts = chart_curves(Path(args.checkpoint).parent)
+            print(f'Report: {write_report(hook.record, args.report, Path(args.config).stem, facts, charts, notes)}')
 
 
 if __name__ == '__main__':

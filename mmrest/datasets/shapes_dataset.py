@@ -17,6 +17,7 @@ import numpy as np
 from ..utils.fileio import atomic_write
 from .shapes import CLASSES, SPLITS, ShapeInstance, check_integer, check_size, draw_image
 
+STAMP = 'shapes.json'  # written last, with the arguments of the drawing
 FORMAT_VERSION = 1  # increase with any change of images or files
 # Files of a dataset, including temporary ones. Other files are never removed.
 OWN_FILE = re.compile(
@@ -76,7 +77,7 @@ def _clear(root: Path) -> None:
     for path in files:
         if not OWN_FILE.fullmatch(path.relative_to(root).as_posix()):
             raise FileExistsError(f'{path} is not a file of a shapes dataset: choose another folder')
-    (root / 'shapes.json').unlink(missing_ok=True)  # first, so that an interruption is detected
+    (root / STAMP).unlink(missing_ok=True)  # first, so that an interruption is detected
     for path in files:
         path.unlink()
 
@@ -105,6 +106,11 @@ def _draw_split(root: Path, split: str, count: int, size: tuple[int, int], seed:
         'categories': [{'id': i, 'name': name, 'supercategory': 'shape'} for i, name in enumerate(CLASSES, 1)],
     }
     atomic_write(root / 'annotations' / f'instances_{split}.json', json.dumps(content).encode())
+
+
+def is_shapes_dataset(root: str | os.PathLike) -> bool:
+    """Tell whether a folder holds a dataset that :func:`draw_shapes` has drawn."""
+    return (Path(root) / STAMP).is_file()
 
 
 def draw_shapes(
@@ -146,7 +152,7 @@ def draw_shapes(
         'seed': int(seed),
     }
     root, counts = Path(root), {'train': num_train, 'val': num_val}
-    stamp = root / 'shapes.json'
+    stamp = root / STAMP
     if stamp.is_file() and not overwrite:
         found, wanted = stamp.read_text(encoding='utf-8'), json.dumps(arguments)
         if found != wanted:

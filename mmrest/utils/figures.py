@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,3 +60,23 @@ def save_figure(figure: Figure, out: str | Path, dpi: int = 120) -> Path:
     figure.savefig(content, dpi=dpi, format=out.suffix[1:].lower())
     atomic_write(out, content.getvalue())
     return out
+
+
+def figure_to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an ``<svg>`` element for a page.
+
+    It has the text color of the page in place of black, no background, and text as text.
+
+    Args:
+        figure (Figure): From :func:`new_figure`.
+        name (str): Letters; the ids of the element begin with it, so that they are unique on the page.
+    """
+    import matplotlib
+
+    content = io.StringIO()
+    with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
+        figure.savefig(content, format='svg', transparent=True, metadata={'Date': None})
+    text = content.getvalue()
+    text = text[text.index('<svg') :].replace('#000000', 'currentColor')
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf'\1{name}-', text)
+    return text.replace('<svg ', '<svg fill="currentColor" ', 1).strip()

@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import numpy as np
-from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..engine.config import TENSORBOARD
-from .painting import as_picture
-from .samples import draw_sample
+from .samples import draw_sample, read_image
 
 
 class PaintValidationHook(Hook):
@@ -42,15 +40,13 @@ class PaintValidationHook(Hook):
         backend = runner.visualizer.get_backend(TENSORBOARD)
         if batch_idx not in chosen or not outputs or backend is None or runner.rank != 0:
             return
-        import mmcv
-
         sample, metainfo = outputs[0], runner.val_dataloader.dataset.metainfo
-        image = mmcv.imfrombytes(get(sample.img_path), channel_order='bgr')
-        if image is None:  # only the pipeline reads this format: use its image, in the original size
-            inputs = data_batch['inputs'][0].permute(1, 2, 0).cpu().numpy()
-            image = mmcv.imresize(np.ascontiguousarray(as_picture(inputs)[..., ::-1]), sample.ori_shape[1::-1])
         picture = draw_sample(
-            image, sample, metainfo.get('classes') or (), metainfo.get('palette'), score_thr=self.score_thr
+            read_image(sample, data_batch['inputs'][0] if data_batch else None),
+            sample,
+            metainfo.get('classes') or (),
+            metainfo.get('palette'),
+            score_thr=self.score_thr,
         )
         number = chosen.tolist().index(batch_idx) + 1
         backend.add_image(f'val/image_{number}', picture, step=runner.iter)

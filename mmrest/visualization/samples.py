@@ -8,13 +8,48 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import numpy as np
+from mmengine.fileio import get
 
-from .painting import Canvas, make_colors
+from .painting import Canvas, as_picture, make_colors
 
 KINDS = ('instances', 'sem_seg', 'panoptic_seg', 'label')
 IGNORED_COLOR = (150, 150, 150)
 # Panoptic maps of mmdet hold the class plus this offset times the number of the instance.
 INSTANCE_OFFSET = 1000
+
+
+def read_image(sample: Any, inputs: Any = None) -> np.ndarray:
+    """Read the image that a data sample belongs to, for :func:`draw_sample`.
+
+    Args:
+        sample (BaseDataElement): With ``img_path``, and ``ori_shape`` (H, W).
+        inputs (Tensor, optional): (C, H, W), the image that the pipeline gives. It is used, in the original size, if
+            only the pipeline can read the file, if it has values above 255, or if the sample has no path.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 in BGR.
+
+    Raises:
+        ValueError: The file cannot be read, and there are no inputs.
+        OSError: There is no such file.
+    """
+    import cv2
+    import mmcv
+
+    path, image = sample.get('img_path'), None
+    # Of 16 bits, the decoder keeps the upper eight, which leaves images of 12 bits nearly black.
+    is_deep = inputs is not None and bool(inputs.max() > 255)
+    if path and not is_deep:
+        try:
+            image = mmcv.imfrombytes(get(path), channel_order='bgr')
+        except cv2.error:  # an empty file; None for what it does not know
+            pass
+    if image is None and inputs is None:
+        raise ValueError(f'{path or "the image"} can be read by the pipeline only')
+    if image is None:
+        picture = as_picture(inputs.permute(1, 2, 0).cpu().numpy())[..., ::-1]
+        image = mmcv.imresize(np.ascontiguousarray(picture), sample.ori_shape[1::-1])
+    return image
 
 
 def draw_sample(

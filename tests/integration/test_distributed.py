@@ -11,6 +11,7 @@ import pytest
 from conftest import free_port, run_process
 from helpers.detector_runs import SMALL, steps
 from helpers.docs_blocks import read_blocks
+from helpers.report_pages import ReportPage
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -247,4 +248,10 @@ def test_dist_train_and_dist_test_two_cpu_processes_print_coco_metrics(repo, sha
     # Nine images with objects, two processes of two: three steps instead of five.
     assert sorted(steps(out)) == [(1, 1), (1, 2), (1, 3)]
     assert re.search(r'Replaced SyncBN by BN in \d places of the model: there is no GPU', out)
-    assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta')
+    assert 'coco/bbox_mAP:' in launch('dist_test.sh', config, 'run/epoch_1.pth', 2, '--tta', '--report', 'page')
+    # The report is of the images of both.
+    page = ReportPage(tmp_path / 'page/index.html')
+    annotations = json.loads((shapes / 'annotations/instances_val.json').read_text())['annotations']
+    objects = sum(not annotation['iscrowd'] for annotation in annotations)
+    assert sum(map(int, page.column('classes', 'objects').values())) == objects > 0
+    assert {'2; the times are those of the first one', 'DetTTAModel'} <= set(page.texts)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import need_mmpretrain
+from helpers.report_pages import ReportPage
 
 pytest.importorskip('mmcv._ext')
 
@@ -65,7 +66,17 @@ def test_train_and_test_classifier_prints_accuracy_and_paints(run, repo, folder,
     assert len(re.findall(r'Epoch\(train\)', out)) == 4
     assert re.search(r'Batch: 4 images .* made for 2048 and was scaled to', out)
     assert len(re.findall(r'accuracy/top1: [0-9.]+', out)) == 2
-    out = logged('test', 'work_dirs/cls/epoch_2.pth', '--out', 'scores.pkl', '--show-dir', 'painted')
+    out = logged(
+        'test', 'work_dirs/cls/epoch_2.pth', '--out', 'scores.pkl', '--show-dir', 'painted', '--report', 'page'
+    )
     assert 'accuracy/top1: ' in out and '100.0% of the model' in out
     assert (tmp_path / 'scores.pkl').stat().st_size > 0
     assert len(list((tmp_path / 'painted').glob('*.png'))) == 6
+    page = ReportPage(tmp_path / 'page/index.html')
+    accuracy = float(re.findall(r'accuracy/top1: ([0-9.]+)', out)[-1])
+    correct = sum(map(int, page.column('classes', 'correct').values()))
+    assert float(page.cards['accuracy/top1']) == pytest.approx(accuracy, abs=0.01)
+    assert correct == round(6 * accuracy / 100) and set(page.column('classes', 'images').values()) == {'3'}
+    assert sum(int(text or 0) for row in page.tables['confusion'][1:] for text in row[1:]) == 6
+    assert len(page.pictures) == 2 * (6 + 6 - correct)  # all as examples, and those with a wrong class
+    assert 'svg' in page.tags  # the curves of the training

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmrest.analysis import plot_curves, read_scalars
+from mmrest.analysis import chart_curves, plot_curves, read_scalars
 
 
 def write_log(work_dir, name, records, tail=''):
@@ -40,3 +40,19 @@ def test_plotted_curves_make_a_picture(work_dir):
 def test_scalars_without_a_log_raise(tmp_path):
     with pytest.raises(FileNotFoundError, match='no log'):
         read_scalars(tmp_path)
+
+
+def test_chart_curves_has_losses_and_metrics(work_dir):
+    (losses, first), (metrics, second) = chart_curves(work_dir)
+    assert 'losses' in losses and 'metrics' in metrics
+    for chart, texts in (
+        (first, ('loss cls', 'iteration')),
+        (second, ('box AP: 0.500 at the end', 'on the validation images')),
+    ):
+        assert [text for text in texts if f'>{text}<' not in chart] == []
+
+
+def test_chart_curves_without_validation_or_log_leaves_them_out(tmp_path):
+    assert chart_curves(tmp_path) == []
+    write_log(tmp_path, '20260101_000000', [dict(step=1, loss=1.0)])
+    assert [caption for caption, _ in chart_curves(tmp_path)] == ['losses in training']

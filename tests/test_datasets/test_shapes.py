@@ -11,7 +11,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mmrest.datasets import CLASSES, draw_image, draw_shapes, shapes, shapes_dataset
+from mmrest.datasets import CLASSES, draw_image, draw_shapes, is_shapes_dataset, shapes, shapes_dataset
 
 SPLITS = ('train', 'val')
 ARGUMENTS = {'num_train': 14, 'num_val': 5, 'size': (96, 128), 'seed': 3}
@@ -48,6 +48,7 @@ def test_draw_shapes_writes_the_documented_files(root):
     for split, count in (('train', 14), ('val', 5)):
         expected |= {f'{kind}/{split}/{i:06d}.png' for kind in ('images', 'labels') for i in range(count)}
     assert set(read_files(root)) == expected
+    assert is_shapes_dataset(root) and not is_shapes_dataset(root / 'images')
     assert json.loads((root / 'shapes.json').read_text()) == {
         'format_version': 1,
         'num_train': 14,

@@ -32,5 +32,6 @@ def test_run_steps_draws_trains_and_tests_with_the_same_options(tmp_path, monkey
     draw, train, test = commands
     assert draw == ['draw_shapes.py', 'data/shapes']
     assert train[2:] == ['--work-dir', str(tmp_path), '--resume', '--cfg-options', 'a=1', 'b=x y']
-    assert test[2:4] == ['epoch_9.pth', '--work-dir'] and test[-3:] == ['--cfg-options', 'a=1', 'b=x y']
+    assert test[2:4] == ['epoch_9.pth', '--work-dir'] and test[-4] == str(tmp_path / 'report')
+    assert test[-3:] == ['--cfg-options', 'a=1', 'b=x y']
     assert Path(train[1]).name == Path(test[1]).name == f'{run_demo.CONFIG}.py'

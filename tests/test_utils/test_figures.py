@@ -1,12 +1,14 @@
 """Figures without a display."""
 
+import re
 import sys
+from xml.etree import ElementTree
 
 import cv2
 import pytest
 from conftest import run_process
 
-from mmrest.utils.figures import FORMATS, new_figure, save_figure
+from mmrest.utils.figures import FORMATS, figure_to_svg, new_figure, save_figure
 
 
 @pytest.mark.parametrize('suffix', FORMATS)
@@ -43,3 +45,21 @@ def test_new_figure_leaves_pyplot_unimported(tmp_path):
         'new_figure(); print("matplotlib.pyplot" in sys.modules)'
     )
     assert run_process([sys.executable, '-c', code], tmp_path).split()[-1] == 'False'
+
+
+def test_figure_to_svg_is_an_element_in_the_colors_of_its_page():
+    figure, ((axis,),) = new_figure()
+    axis.plot([1, 2], [3, 4], label='a <b> & c', color='#ff0000')
+    axis.legend()
+    first, second = figure_to_svg(figure, 'one'), figure_to_svg(figure, 'two')
+    root = ElementTree.fromstring(first)
+    assert root.tag == '{http://www.w3.org/2000/svg}svg' and root.get('fill') == 'currentColor'
+    texts = [element.text for element in root.iter('{http://www.w3.org/2000/svg}text')]
+    assert 'a <b> & c' in texts
+    styles = ' '.join(element.get('style', '') for element in root.iter())
+    assert 'stroke: #ff0000' in styles and 'currentColor' in styles
+    assert [color for color in ('#000000', 'fill: #ffffff; opacity: 1') if color in styles] == []
+    # Ids are unique on a page, and what refers to them finds them.
+    ids = set(re.findall(r'\bid="([^"]+)"', first))
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', first)) <= ids
+    assert ids.isdisjoint(re.findall(r'\bid="([^"]+)"', second)) and len(ids) > 5

@@ -1,16 +1,18 @@
 """Drawing the predictions and annotations of a sample."""
 
+import numpy as np
 import pytest
 import torch
 from helpers.pictures import BLUE, RED, color_share, gray_image
 
-pytest.importorskip('cv2')
+cv2 = pytest.importorskip('cv2')
 pytest.importorskip('PIL')
 pytest.importorskip('matplotlib')
 
 from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa: E402
 
 from mmrest.visualization import draw_sample  # noqa: E402
+from mmrest.visualization.samples import read_image  # noqa: E402
 
 
 def test_draw_sample_with_named_palette_draws_boxes():
@@ -67,3 +69,42 @@ def test_draw_sample_of_classes_writes_names():
         assert (
             color_share(picture[:100, :150], (20, 20, 20)) > 0.02 and color_share(picture[200:], (128, 128, 128)) == 1
         )
+
+
+INPUTS = torch.full((3, 4, 6), 200, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    'content, inputs, value, shape',
+    [
+        (8, None, 100, (8, 12, 3)),
+        (8, INPUTS, 100, (8, 12, 3)),
+        # Of 16 bits with small values, which decode to black, and of formats that only the pipeline knows.
+        (16, None, 0, (8, 12, 3)),
+        (16, INPUTS.int() * torch.arange(6), 255, (8, 12, 3)),
+        (b'', INPUTS, 200, (8, 12, 3)),
+        (b'five channels', INPUTS[:1].repeat(5, 1, 1), 200, (8, 12, 3)),
+        (None, INPUTS, 200, (8, 12, 3)),
+    ],
+)
+def test_read_image_prefers_the_file(tmp_path, content, inputs, value, shape):
+    pytest.importorskip('mmcv')
+    path = tmp_path / 'image.png'
+    if isinstance(content, int):
+        image = np.full((8, 12, 3), 100, f'uint{content}')
+        cv2.imwrite(str(path), image)
+    elif content is not None:
+        path.write_bytes(content)
+    sample = BaseDataElement()
+    sample.set_metainfo(dict(ori_shape=(8, 12), **({} if content is None else dict(img_path=str(path)))))
+    image = read_image(sample, inputs)
+    assert image.shape == shape and image.dtype == np.uint8 and image.max() == value
+
+
+def test_read_image_that_cannot_be_read_raises(tmp_path):
+    pytest.importorskip('mmcv')
+    (tmp_path / 'a.raw').write_bytes(b'raw')
+    sample = BaseDataElement()
+    sample.set_metainfo(dict(img_path=str(tmp_path / 'a.raw'), ori_shape=(8, 12)))
+    with pytest.raises(ValueError, match=r'a\.raw can be read by the pipeline only'):
+        read_image(sample)
