@@ -10,20 +10,24 @@ from torch import Tensor, nn
 
 from .blocked import HIDDEN_DIMS, MAX_FFN_BLOCKS, count_blocks, in_blocks
 from .fast_paths import fast_paths_enabled
+from .ffn_blocks import ffn_in_blocks
 from .layers import recompute
-from .linear import fast_linear
+from .linear import fast_linear, fast_weight_gradient
 from .modes import (
     autocast_dtype,
     is_exporting,
     is_inference,
     is_recording_program,
     is_stock,
+    is_tracing_or_compiling,
     is_transforming,
     is_unhooked,
 )
 
 # Hidden values of a block of tokens: few enough for the caches of a CPU, enough to keep a GPU busy.
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**26}
+# In training on a CPU without recomputation: weights of fewer, larger blocks have to be added up.
+KEPT_BLOCK_ELEMENTS = 2**22
 _STOCK_FFNS: set[type[nn.Module]] = set()
 
 
@@ -37,7 +41,7 @@ def norm_ffn(norm: Any, ffn: Any, x: Tensor, recomputed: bool = False) -> Tensor
     """Compute ``ffn(norm(x))``.
 
     With stock layers this takes memory for a block of tokens at a time: in inference always, in training where
-    recomputation is asked for.
+    recomputation is asked for. Otherwise training on a CPU keeps the input of GELU, but not its output.
 
     Args:
         norm (nn.Module): LayerNorm.
@@ -55,7 +59,7 @@ def norm_ffn(norm: Any, ffn: Any, x: Tensor, recomputed: bool = False) -> Tensor
     if is_inference(norm, ffn) and _is_stock_ffn(norm, ffn):
         return _by_blocks(norm, ffn, x)
     if not recomputed or not torch.is_grad_enabled():
-        return ffn(norm(x))
+        return _call_ffn(ffn, norm(x), _is_stock_ffn(norm, ffn))
     if _is_recomputable(norm, ffn, x):
         return ffn_recomputed(
             x, norm.weight, norm.bias, norm.eps, ffn.fc1.weight, ffn.fc1.bias, ffn.fc2.weight, ffn.fc2.bias
@@ -74,6 +78,25 @@ def _by_blocks(norm: Any, ffn: Any, x: Tensor) -> Tensor:
     for i in range(size, len(tokens), size):
         out[i : i + size] = ffn(norm(tokens[i : i + size]))
     return out.view(x.shape)
+
+
+def _call_ffn(ffn: Any, x: Tensor, stock: bool) -> Tensor:
+    """Compute ``ffn(x)``; in training on a CPU, more tokens than a block without keeping the output of GELU."""
+    tokens = max(KEPT_BLOCK_ELEMENTS // ffn.fc1.out_features, 1) if stock else 0
+    if not stock or x.device.type != 'cpu' or x.shape[:-1].numel() <= tokens or not torch.is_grad_enabled():
+        return ffn(x)
+    if is_tracing_or_compiling() or is_transforming() or not _is_plain(ffn):
+        return ffn(x)
+    dtype = autocast_dtype(x) or x.dtype
+    first, second = ([p.to(dtype) for p in (layer.weight, layer.bias)] for layer in (ffn.fc1, ffn.fc2))
+    return ffn_in_blocks(x.to(dtype), first[0], first[1], second[0], second[1], tokens)
+
+
+def _is_plain(ffn: Any) -> bool:
+    """Tell whether a stock network has the exact GELU, biases, and no dropout to apply."""
+    if ffn.act.approximate != 'none' or ffn.drop.training and ffn.drop.p > 0:
+        return False
+    return ffn.fc1.bias is not None and ffn.fc2.bias is not None
 
 
 def _is_stock_ffn(norm: nn.Module, ffn: Any) -> bool:
@@ -95,9 +118,7 @@ def _is_recomputable(norm: Any, ffn: Any, x: Tensor) -> bool:
         return False
     if autocast_dtype(x) is not None or x.dtype != ffn.fc1.weight.dtype:
         return False
-    if ffn.act.approximate != 'none' or ffn.drop.training and ffn.drop.p > 0:
-        return False
-    return all(p is not None for layer in (norm, ffn.fc1, ffn.fc2) for p in (layer.weight, layer.bias))
+    return _is_plain(ffn) and norm.weight is not None and norm.bias is not None
 
 
 def tokens_per_block(device: str, hidden_dims: int) -> int:
@@ -177,9 +198,9 @@ def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
         shape = tokens.shape[-1:]
         normed, mean, rstd = torch.native_layer_norm(tokens[rows], shape, norm_weight, norm_bias, eps)
         before = fast_linear(normed, weight1, bias1)
-        _add_product(sums[4], grads[rows].t(), F.gelu(before))
+        sums[4] += fast_weight_gradient(grads[rows], F.gelu(before))
         grad_before = torch.ops.aten.gelu_backward(fast_linear(grads[rows], weight2.t()), before)
-        _add_product(sums[2], grad_before.t(), normed)
+        sums[2] += fast_weight_gradient(grad_before, normed)
         sums[3] += grad_before.sum(0, dtype=dtype)
         grad_normed = fast_linear(grad_before, weight1.t())
         grad_x[rows], grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
@@ -190,14 +211,6 @@ def _backward(grad, x, norm_weight, norm_bias, eps, weight1, bias1, weight2):
     sums.append(grads.sum(0, dtype=dtype))
     # Never the summands themselves: outputs of an operator must be tensors of their own.
     return grad_x.view(x.shape), *(total.to(x.dtype) for total in sums)
-
-
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a b."""
-    if total.dtype == a.dtype:
-        total.addmm_(a, b)
-    else:
-        total += a @ b
 
 
 @_backward.register_fake

@@ -23,7 +23,7 @@ def call_linear(layer: nn.Module, x: Tensor) -> Tensor:
     """
     if not fast_paths_enabled() or is_tracing_or_compiling() or not is_stock(layer, nn.Linear):
         return layer(x)
-    if not _is_faster_as_conv(x, layer.weight):
+    if not _is_faster_as_conv(x, layer.weight, len(layer.weight)):
         return layer(x)
     return linear_as_conv(x, layer.weight, layer.bias)
 
@@ -91,13 +91,21 @@ def weight_gradient(grad: Tensor, tokens: Tensor) -> Tensor:
 
 def fast_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute ``F.linear(x, weight, bias)``, as a convolution where that is faster."""
-    if fast_paths_enabled() and not is_tracing_or_compiling() and _is_faster_as_conv(x, weight):
+    if fast_paths_enabled() and not is_tracing_or_compiling() and _is_faster_as_conv(x, weight, len(weight)):
         return linear_as_conv(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def _is_faster_as_conv(x: Tensor, weight: Tensor) -> bool:
-    if x.device.type != 'cpu' or x.dtype != torch.float32 or weight.dtype != torch.float32:
+def fast_weight_gradient(grad: Tensor, tokens: Tensor) -> Tensor:
+    """Compute ``grad^T tokens``, (N, D) and (N, C) -> (D, C), as a convolution where that is faster."""
+    if fast_paths_enabled() and grad.is_contiguous() and _is_faster_as_conv(tokens, grad, grad.shape[1]):
+        return weight_gradient(grad, tokens)
+    return grad.t() @ tokens
+
+
+def _is_faster_as_conv(x: Tensor, other: Tensor, out_dims: int) -> bool:
+    """Tell whether tokens should be convolved to ``out_dims`` channels, with another tensor as the second factor."""
+    if x.device.type != 'cpu' or x.dtype != torch.float32 or other.dtype != torch.float32:
         return False
     if x.ndim not in (2, 3) or not x.is_contiguous() or autocast_dtype(x) is not None:
         return False
@@ -105,4 +113,4 @@ def _is_faster_as_conv(x: Tensor, weight: Tensor) -> bool:
     if float32_library() != 'onednn' or torch.get_num_threads() == 1:
         return False
     tokens = x.shape[:-1].numel()
-    return tokens >= MIN_TOKENS and tokens * weight.numel() >= MIN_PRODUCTS
+    return tokens >= MIN_TOKENS and tokens * x.shape[-1] * out_dims >= MIN_PRODUCTS

@@ -34,13 +34,13 @@ def use(monkeypatch, two_threads):
     return choose
 
 
-@pytest.mark.parametrize('heads', [1, 4])
+@pytest.mark.parametrize('heads, mixing', [(1, False), (4, False), (4, True)])
 @pytest.mark.parametrize('sharpness', list(SHARPNESS))
 @pytest.mark.parametrize('name', list(KINDS))
-def test_errors_are_those_of_the_formula(use, name, sharpness, heads):
+def test_errors_are_those_of_the_formula(use, name, sharpness, heads, mixing):
     kind, dtype = KINDS[name]
     use(kind, dtype)
-    inputs = make_inputs(SHARPNESS[sharpness], 49, 2, heads, 200, 32, dtype, mixing=heads > 1)
+    inputs = make_inputs(SHARPNESS[sharpness], 49, 2, heads, 200, 32, dtype, mixing)
     # blocks of less than an image, and of two images
     for elements in (heads * 49 * 64, 10**6):
         found, plain = (
@@ -53,9 +53,10 @@ def test_errors_are_those_of_the_formula(use, name, sharpness, heads):
 @pytest.mark.parametrize('block_elements', [1, 50, 10**6])
 @pytest.mark.parametrize('batch, heads, n, m', [(1, 2, 1, 1), (2, 4, 1, 5), (3, 2, 7, 1), (1, 8, 9, 8), (3, 1, 17, 6)])
 @pytest.mark.parametrize('kind', [BatchedProducts, GroupedProducts])
-def test_algebra_is_exact_in_any_blocks(use, kind, batch, heads, n, m, block_elements):
+@pytest.mark.parametrize('mixing', [True, False])
+def test_algebra_is_exact_in_any_blocks(use, kind, mixing, batch, heads, n, m, block_elements):
     use(kind, torch.float64)
-    inputs = make_inputs(1.0, m, batch, heads, n, 4, mixing=heads > 1)
+    inputs = make_inputs(1.0, m, batch, heads, n, 4, mixing=mixing)
     exact = output_and_gradients(emsa_reference, inputs)
     own = output_and_gradients(partial(emsa_chunked, block_elements=block_elements), inputs)
     torch.testing.assert_close(own, exact, rtol=0, atol=1e-11)
