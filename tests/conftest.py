@@ -145,6 +145,15 @@ def own_process_state(monkeypatch):
 
 
 @pytest.fixture
+def two_threads():
+    """Two threads of torch, with which it computes 1x1 convolutions by oneDNN."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def offline_hub(monkeypatch, tmp_path):
     """Settings of huggingface_hub: no network access, and the folder ``cache`` of the test as its cache."""
     from mmrest.checkpoints.hub import download_from_hub

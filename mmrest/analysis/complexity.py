@@ -122,7 +122,8 @@ def count_module(module: nn.Module, name: str, *inputs) -> Cost:
 
 def _count(module: nn.Module, *inputs):
     """Run a module on the meta device; return a function from a child to its (layers, attention), and the output."""
-    module = module.to('meta').eval()
+    module = module.to('meta')
+    module.eval()  # returns nothing in some backbones of mmdet
     root = type(module).__name__
     with _AttentionCount(module) as attention, FlopCounterMode(display=False, depth=None) as counter, torch.no_grad():
         outs = module(*inputs)

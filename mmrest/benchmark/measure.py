@@ -7,12 +7,12 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from typing import Callable, Sequence
 
 import torch
 
 from ..engine.errors import UsageError
+from .machine import time_call
 from .models import parse_model
 
 MEGABYTE = 2**20
@@ -35,12 +35,9 @@ def compare_times(steps: Sequence[Callable[[bool], None]], train: bool, rounds: 
     seconds = [[] for _ in steps]
     for i in range(rounds + 1):
         for times, step in zip(seconds, steps):
-            _wait(device)
-            start = time.perf_counter()
-            step(train)
-            _wait(device)
+            elapsed = time_call(lambda step=step: step(train), device)
             if i:
-                times.append(time.perf_counter() - start)
+                times.append(elapsed)
     results = []
     for times in seconds:
         ratios = [first / own for first, own in zip(seconds[0], times)]
@@ -54,11 +51,6 @@ def compare_times(steps: Sequence[Callable[[bool], None]], train: bool, rounds: 
             )
         )
     return results
-
-
-def _wait(device: str) -> None:
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
 
 
 def peak_memory(

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Callable, Sequence
+from typing import Callable, ContextManager, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..backbones import ResT, ResTv2
 from ..engine.errors import UsageError
 from ..ops import IMPLS, emsa
+from ..ops.processor import cpu_libraries
 from .baselines import BASELINES, Baseline
+from .peers import PEER_BACKBONES, build_peer, import_registry, peer_registry
 
 OWN_BACKBONES = {f'{cls.__name__.lower()}-{arch}': (cls, arch) for cls in (ResT, ResTv2) for arch in cls.archs}
-# Backbones of mmdet and mmpretrain as in the detectors published there, and the channels of their four stages.
-PEER_BACKBONES = {
-    'resnet-50': (dict(type='mmdet.ResNet', depth=50, num_stages=4, out_indices=(0, 1, 2, 3)), (256, 512, 1024, 2048)),
-    'swin-t': (
-        dict(
-            type='mmdet.SwinTransformer',
-            embed_dims=96,
-            depths=[2, 2, 6, 2],
-            num_heads=[3, 6, 12, 24],
-            window_size=7,
-            drop_path_rate=0.2,
-            out_indices=(0, 1, 2, 3),
-        ),
-        (96, 192, 384, 768),
-    ),
-    'pvt-s': (
-        dict(type='mmdet.PyramidVisionTransformer', num_layers=[3, 4, 6, 3], out_indices=(0, 1, 2, 3)),
-        (64, 128, 320, 512),
-    ),
-    'pvtv2-b2': (
-        dict(type='mmdet.PyramidVisionTransformerV2', embed_dims=64, num_layers=[3, 4, 6, 3], out_indices=(0, 1, 2, 3)),
-        (64, 128, 320, 512),
-    ),
-    'convnext-t': (
-        dict(
-            type='mmpretrain.ConvNeXt',
-            arch='tiny',
-            out_indices=(0, 1, 2, 3),
-            drop_path_rate=0.4,
-            gap_before_final_norm=False,
-        ),
-        (96, 192, 384, 768),
-    ),
-}
 FLAGS = ('with_cp', 'ffn_recompute')
+# Libraries of matrix products on a CPU, as arguments of :func:`~mmrest.ops.processor.cpu_libraries`.
+LIBRARIES = {
+    'blas': dict(float32='blas', bfloat16='float32'),
+    'onednn': dict(float32='onednn', bfloat16='onednn'),
+}
+OPTIONS = (*BASELINES, *FLAGS, *IMPLS, *LIBRARIES)
 LAST_STRIDE = 32  # of the backbones of this package
 PARTS = ('backbone', 'attention', 'retinanet')
 DTYPES = {'float32': torch.float32, 'float64': torch.float64, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -63,24 +39,27 @@ class BenchmarkModel:
         name (str): A key of :data:`OWN_BACKBONES` or :data:`PEER_BACKBONES`, or a config file.
         options (dict): Arguments of the backbone.
         baseline (str, optional): A key of :data:`~mmrest.benchmark.baselines.BASELINES`.
+        libraries (str, optional): A key of :data:`LIBRARIES`; default: those that the process has chosen.
     """
 
     label: str
     name: str
     options: dict = field(default_factory=dict)
     baseline: str | None = None
+    libraries: str | None = None
 
     def part(self, part: str) -> str:
         """Return the part to measure: ``part``, or 'model' for a config, which is always measured whole."""
         return 'model' if self.is_config else part
 
-    def check(self, part: str, shapes: Sequence[tuple[int, int]], dtype: str) -> None:
+    def check(self, part: str, shapes: Sequence[tuple[int, int]], dtype: str, device: str = 'cpu') -> None:
         """Check that the model can be measured, before anything is built.
 
         Args:
             part (str): As :meth:`build` takes it.
             shapes (Sequence[tuple[int, int]]): Heights and widths of the images in pixels.
-            dtype (str): A key of :data:`DTYPES`, of parameters and images.
+            dtype (str): A key of :data:`DTYPES`.
+            device (str): Device, as torch names it.
 
         Raises:
             UsageError: It cannot be measured, or an option would have no effect.
@@ -91,8 +70,12 @@ class BenchmarkModel:
             useless = [flag for flag in FLAGS if flag in self.options]
             if useless:
                 raise UsageError(f'{self.label}: {" and ".join(useless)} would change nothing in attention alone.')
-        if dtype != 'float32' and (self.is_config or part == 'retinanet'):
-            raise UsageError('Whole detectors are measured in float32.')
+        if self._is_detector(part) and dtype not in ('float32', 'bfloat16'):
+            raise UsageError('Whole detectors are measured in float32, or in bfloat16 by autocast.')
+        if self.libraries and (dtype not in ('float32', 'bfloat16') or device != 'cpu'):
+            raise UsageError(
+                f'{self.label}: {self.libraries} would change nothing: it is for float32 and bfloat16 on a CPU.'
+            )
         # InstanceNorm refuses maps of a single element. ResTv2 has no InstanceNorm.
         if self.baseline == 'released' and OWN_BACKBONES[self.name][0] is ResT:
             for height, width in shapes:
@@ -103,6 +86,10 @@ class BenchmarkModel:
                     )
         if self.is_config:
             _load_config(self.name)
+        if self._is_detector(part):
+            import_registry(self.label)
+        if self.name in PEER_BACKBONES:
+            peer_registry(self.name)
 
     @property
     def is_config(self) -> bool:
@@ -132,24 +119,18 @@ class BenchmarkModel:
         Raises:
             UsageError: The model cannot be built like this.
         """
-        self.check(part, [shape], dtype)
-        torch.manual_seed(0)
-        if self.is_config:
-            return _detector_step(_config_model(self.name), shape, batch, device, compiled)
-        if part == 'retinanet':
-            return _detector_step(self._retinanet(), shape, batch, device, compiled)
-        if part == 'attention':
-            model = AttentionOnly(self._own(), shape, batch, self.baseline)
-            inputs = ()
-        else:
-            model = self._backbone()
-            inputs = (torch.rand(batch, 3, *shape, dtype=DTYPES[dtype], device=device),)
+        self.check(part, [shape], dtype, device)
+        libraries = self._choose_libraries
+        model, inputs = self._assemble(part, shape, batch)
+        if self._is_detector(part):
+            return _detector_step(model, shape, batch, dtype, device, compiled, libraries)
         model = model.to(device, DTYPES[dtype])
+        inputs = tuple(x.to(device, DTYPES[dtype]) for x in inputs)
         forward = torch.compile(model) if compiled else model
 
         def step(train: bool) -> None:
             model.train(train)
-            with torch.set_grad_enabled(train):
+            with torch.set_grad_enabled(train), libraries():
                 outs = forward(*inputs)
                 if train:
                     model.zero_grad(set_to_none=True)
@@ -157,6 +138,44 @@ class BenchmarkModel:
                     sum(out.sum() for out in outs).backward()
 
         return step
+
+    def count_macs(self, part: str, shape: tuple[int, int], batch: int) -> int | None:
+        """Count the multiply-adds of a forward pass, those of attention included, on the meta device.
+
+        Arguments as in :meth:`build`.
+
+        Returns:
+            int | None: Their number; None for a model whose operators depend on the values of its images, such as a
+            detector with heads on regions of interest.
+        """
+        model, inputs = self._assemble(part, shape, batch)
+        model, inputs = model.to('meta'), [x.to('meta') for x in inputs]
+        model.eval()  # returns nothing in some backbones of mmdet
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            try:
+                model(*inputs)
+            except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+                if not self._is_detector(part):
+                    raise
+                return None
+        return counter.get_total_flops() // 2
+
+    def _is_detector(self, part: str) -> bool:
+        return self.is_config or part == 'retinanet'
+
+    def _choose_libraries(self) -> ContextManager:
+        return cpu_libraries(**LIBRARIES[self.libraries]) if self.libraries else nullcontext()
+
+    def _assemble(self, part: str, shape: tuple[int, int], batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
+        """Return the model and the inputs of a forward pass, in float32 on the CPU."""
+        torch.manual_seed(0)
+        if part == 'attention':
+            return AttentionOnly(self._own(), shape, batch, self.baseline), ()
+        if self.is_config:
+            model = _config_model(self.name)
+        else:
+            model = self._retinanet() if part == 'retinanet' else self._backbone()
+        return model, (torch.rand(batch, 3, *shape),)
 
     def _own(self, **more) -> nn.Module:
         cls, arch = OWN_BACKBONES[self.name]
@@ -166,10 +185,10 @@ class BenchmarkModel:
         if self.name in OWN_BACKBONES:
             model = self._own(**more)
             return Baseline(model, self.baseline) if self.baseline else model
-        return _peer(self.label, {**PEER_BACKBONES[self.name][0], **more})
+        return build_peer(self.name, **more)
 
     def _retinanet(self) -> nn.Module:
-        modules = _mmdet(self.label)
+        modules = import_registry(self.label)
         from mmengine.hub import get_config
 
         cfg = get_config('mmdet::_base_/models/retinanet_r50_fpn.py').model
@@ -212,14 +231,18 @@ def parse_model(text: str) -> BenchmarkModel:
             model.options[option] = True
         elif option in IMPLS:
             model.options['attn_impl'] = option
+        elif option in LIBRARIES:
+            if model.libraries not in (None, option):
+                raise UsageError(f'{text}: choose one of {" and ".join(LIBRARIES)}.')
+            model.libraries = option
         else:
-            raise UsageError(
-                f'{text}: unknown option {option!r}: choose from {", ".join([*BASELINES, *FLAGS, *IMPLS])}.'
-            )
-        if option not in (*FLAGS, *forms):
+            raise UsageError(f'{text}: unknown option {option!r}: choose from {", ".join(OPTIONS)}.')
+        if option in (*BASELINES, *IMPLS) and option not in forms:
             forms.append(option)
     if len(forms) > 1:
         raise UsageError(f'{text}: attention takes one form at a time: choose one of {", ".join(forms)}.')
+    if model.baseline and model.libraries:
+        raise UsageError(f'{text}: {model.baseline} has no fast paths, so {model.libraries} would change nothing.')
     return model
 
 
@@ -265,26 +288,6 @@ class AttentionOnly(nn.Module):
         return outs
 
 
-def _mmdet(label: str):
-    try:
-        from mmdet.registry import MODELS
-        from mmdet.utils import register_all_modules
-    except ImportError as error:
-        raise UsageError(f'{label}: this needs mmdet ({error}).') from None
-    register_all_modules(init_default_scope=True)
-    return MODELS
-
-
-def _peer(label: str, cfg: dict) -> nn.Module:
-    modules = _mmdet(label)
-    if cfg['type'].startswith('mmpretrain.'):
-        try:
-            import mmpretrain.models  # noqa: F401  (registers its backbones)
-        except ImportError as error:
-            raise UsageError(f'{label}: this needs mmpretrain ({error}).') from None
-    return modules.build(dict(cfg))
-
-
 def _load_config(path: str):
     from ..engine import load_config
 
@@ -298,14 +301,20 @@ def _load_config(path: str):
 
 
 def _config_model(path: str) -> nn.Module:
-    modules = _mmdet(path)
+    modules = import_registry(path)
     cfg = _load_config(path).model
     cfg.backbone.pop('init_cfg', None)
     return modules.build(cfg)
 
 
 def _detector_step(
-    model: nn.Module, shape: tuple[int, int], batch: int, device: str, compiled: bool
+    model: nn.Module,
+    shape: tuple[int, int],
+    batch: int,
+    dtype: str,
+    device: str,
+    compiled: bool,
+    libraries: Callable[[], ContextManager],
 ) -> Callable[[bool], None]:
     from mmdet.testing import demo_mm_inputs
 
@@ -320,15 +329,16 @@ def _detector_step(
         num_classes=classes,
         with_mask=getattr(model, 'with_mask', False),
     )
+    autocast = torch.autocast(torch.device(device).type, DTYPES[dtype], enabled=dtype != 'float32')
 
     def step(train: bool) -> None:
         model.train(train)
         inputs = model.data_preprocessor(data, train)
-        with torch.set_grad_enabled(train):
+        with torch.set_grad_enabled(train), libraries():
+            with autocast:
+                outs = model(**inputs, mode='loss' if train else 'predict')
             if train:
                 model.zero_grad(set_to_none=True)
-                model.parse_losses(model(**inputs, mode='loss'))[0].backward()
-            else:
-                model(**inputs, mode='predict')
+                model.parse_losses(outs)[0].backward()
 
     return step

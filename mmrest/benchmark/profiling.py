@@ -27,6 +27,7 @@ KINDS = {
 }
 ATTENTION, LINEAR, MIXING = 'matrix products of attention', 'linear layers', 'mixing of heads'
 PRODUCTS = ('matrix products', 'convolutions')
+ATTENTION_OPERATORS = 'mmrest::emsa'  # prefix; they compute products as convolutions too
 HEADS = range(2, 17)
 
 
@@ -35,9 +36,9 @@ def operator_shares(step: Callable[[bool], None], train: bool) -> dict[str, floa
 
     Matrix products are classified by their shapes. A square operand of 2 to 16 rows is the weight that mixes heads,
     and a square result of that size, from longer batched operands, is the gradient of that weight. Other batched
-    products belong to attention, and the rest to linear layers. 1x1 convolutions without groups are classified in
-    the same way. Attention with at most 16 queries and as many keys (the last stage of images up to 128x128) cannot
-    be distinguished from mixing and counts as mixing.
+    products belong to attention, and the rest to linear layers. 1x1 convolutions are classified in the same way, but
+    those inside the operators of this package's attention belong to attention. Attention with at most 16 queries and
+    as many keys (the last stage of images up to 128x128) cannot be distinguished from mixing and counts as mixing.
 
     Time counts for the innermost operator, but a product that another product or a convolution calls has the kind
     of its caller.
@@ -58,12 +59,14 @@ def operator_shares(step: Callable[[bool], None], train: bool) -> dict[str, floa
 
 def _kind_of_event(event: FunctionEvent) -> str:
     """Return the kind of an event: of nested products, that of the outermost one."""
-    caller = event
+    caller, in_attention = event, False
     if _family(event.name) in PRODUCTS:
         while event := event.cpu_parent:
+            in_attention = in_attention or event.name.startswith(ATTENTION_OPERATORS)
             if _family(event.name) in PRODUCTS:
                 caller = event
-    return _kind(caller.name, caller.input_shapes or [])
+    kind = _kind(caller.name, caller.input_shapes or [])
+    return ATTENTION if in_attention and kind == LINEAR else kind
 
 
 def _family(key: str) -> str:

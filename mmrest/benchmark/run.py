@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 import torch
 
 from ..engine.paths import check_target
 from ..utils.fileio import write_json
+from .machine import describe_machine, format_machine
 from .measure import compare_times, peak_memory
 from .models import parse_model
 from .profiling import operator_shares
@@ -27,7 +27,13 @@ def run(args: Settings) -> list[dict]:
     shapes, modes, rounds = args.shapes, args.modes, args.rounds
     plots = _plot_files(args.plot, modes if args.sweep else list(range(1, len(modes) * len(shapes) + 1)))
     for model in models:
-        model.check(args.part, shapes, args.dtype)
+        model.check(args.part, shapes, args.dtype, args.device)
+    timed = bool(rounds) and not (args.sweep or args.profile)
+    machine = describe_machine(('float32', args.dtype) if timed else (), args.device)
+    print(format_machine(machine), flush=True)
+    macs = {}
+    for shape in shapes if timed else ():
+        macs[shape] = [model.count_macs(args.part, shape, args.batch_size) for model in models]
     settings = dict(part=args.part, batch=args.batch_size, dtype=args.dtype, device=args.device, compiled=args.compile)
     rows, tables = [], []
     for mode in modes:
@@ -35,8 +41,9 @@ def run(args: Settings) -> list[dict]:
             new = [dict(settings, model=c.label, mode=mode, shape=shape, part=c.part(args.part)) for c in models]
             if args.profile:
                 _add_shares(new, models, mode, shape, settings)
-            elif rounds and not args.sweep:
+            elif timed:
                 _add_times(new, models, mode, shape, rounds, settings)
+                _add_rates(new, macs[shape], machine['peak_gflops'][args.dtype])
             if args.sweep or not (args.no_memory or args.profile):
                 _add_memory(new, mode, shape, args.memory_limit, not args.sweep, settings)
             size = 'x'.join(map(str, shape))
@@ -49,7 +56,7 @@ def run(args: Settings) -> list[dict]:
     if args.sweep:
         for mode in modes:
             _print_fits([row for row in rows if row['mode'] == mode])
-    _write(args, rows, tables, plots)
+    _write(args, machine, rows, tables, plots)
     return rows
 
 
@@ -82,6 +89,15 @@ def _add_times(rows, models, mode, shape, rounds, settings) -> None:
         )
 
 
+def _add_rates(rows, macs, peak) -> None:
+    for row, count in zip(rows, macs):
+        if count is not None:
+            # The backward pass computes two products for each of the forward pass.
+            row['GFLOP/s'] = 2 * count * (3 if row['mode'] == 'train' else 1) / row['seconds'] / 1e9
+            row['share_of_peak'] = row['GFLOP/s'] / peak
+            row['of peak'] = f'{row["share_of_peak"]:.0%}'
+
+
 def _add_shares(rows, models, mode, shape, settings) -> None:
     for row, model in zip(rows, models):
         row['shares'] = operator_shares(model.build(shape=shape, **settings), mode == 'train')
@@ -99,7 +115,18 @@ def _add_memory(rows, mode, shape, limit, process, settings) -> None:
 
 
 def _columns(rows: list[dict]) -> list[str]:
-    keys = ('model', 'seconds', 'images/s', 'speedup', 'quartiles', 'MB', 'MB, process', 'less memory')
+    keys = (
+        'model',
+        'seconds',
+        'images/s',
+        'speedup',
+        'quartiles',
+        'GFLOP/s',
+        'of peak',
+        'MB',
+        'MB, process',
+        'less memory',
+    )
     # The kinds of operators are columns as well, in the order of the first row.
     keys = (*keys, *dict.fromkeys(kind for row in rows for kind in row.get('shares', {})))
     return [key for key in keys if any(key in row for row in rows)]
@@ -121,9 +148,8 @@ def _print_fits(rows: list[dict]) -> None:
             )
 
 
-def _write(args: Settings, rows: list[dict], titles: list[str], plots: list[Path]) -> None:
+def _write(args: Settings, machine: dict, rows: list[dict], titles: list[str], plots: list[Path]) -> None:
     if args.out:
-        machine = dict(machine=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
         write_json(args.out, dict(**machine, rows=rows))
     size = len(rows) // max(len(plots), 1)
     for i, path in enumerate(plots):

@@ -5,25 +5,30 @@ from __future__ import annotations
 import argparse
 from typing import Sequence
 
-from ..benchmark.baselines import BASELINES
-from ..benchmark.models import DTYPES, FLAGS, IMPLS, OWN_BACKBONES, PARTS, PEER_BACKBONES
+from ..benchmark.models import DTYPES, FLAGS, OPTIONS, OWN_BACKBONES, PARTS
+from ..benchmark.peers import PEER_BACKBONES
 from ..benchmark.run import run
 from ..benchmark.settings import MODES, NUM_ROUNDS, SHAPES, SWEEP, Settings
 from ..checkpoints import use_safe_loading
 from ..engine import exit_on_user_error
 from ..utils.cli import ArgumentParser, add_device, add_num, add_out, add_shape, integer
 
+COLUMNS = (
+    'GFLOP/s: two for each multiply-add of the forward pass, those of attention included; in training three times as '
+    'many, without recomputation. Of peak: share of the peak of matrix products, which is measured first.'
+)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__, epilog=COLUMNS)
     parser.add_argument(
         'models',
         nargs='+',
         help='models to compare, the first with each of the others: '
         f'{", ".join([*OWN_BACKBONES, *PEER_BACKBONES])}, or a config file of mmdet; '
-        f'our own with options after a colon: {", ".join([*BASELINES, *FLAGS, *IMPLS])}, as in '
-        f'rest-small:{",".join(FLAGS)}',
+        f'our own with options after a colon: {", ".join(OPTIONS)}, as in rest-small:{",".join(FLAGS)}; '
+        'blas and onednn compute matrix products on a CPU with that library',
     )
     parser.add_argument(
         '--part',
@@ -40,7 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_shape(parser, None, '; can be repeated; default: ' + ', '.join(f'{h} {w}' for h, w in SHAPES), repeated=True)
     parser.add_argument('--batch-size', type=integer(1), default=1, metavar='N', help='images at a time')
-    parser.add_argument('--dtype', choices=list(DTYPES), default='float32', help='data type of weights and images')
+    parser.add_argument(
+        '--dtype',
+        choices=list(DTYPES),
+        default='float32',
+        help='data type of weights and images; of detectors under autocast',
+    )
     add_device(parser, 'cpu')
     parser.add_argument('--compile', action='store_true', help='measure through torch.compile')
     add_num(parser, 'rounds', None, f'times that each is timed; 0: memory only; default: {NUM_ROUNDS}', minimum=0)

@@ -100,6 +100,17 @@ def test_stage_costs_add_up_to_those_of_the_layers(backbone, kwargs):
     assert [tuple(out.shape) for out in outs] == [(1, 8, 16, 24), (1, 16, 8, 12)]
 
 
+def test_backbone_whose_train_returns_nothing_is_counted():
+    """As mmdet's ResNet, and mmpretrain's backbones."""
+
+    class Backbone(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+
+    costs, _ = count_backbone(Backbone(nn.Conv2d(3, 2, 1)), (4, 5))
+    assert add_up(costs).total == 3 * 2 * 20
+
+
 def test_module_that_needs_values_is_not_counted():
     class Head(nn.Linear):
         def forward(self, x):

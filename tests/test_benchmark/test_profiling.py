@@ -6,6 +6,7 @@ import pytest
 from helpers.benchmarks import run_benchmark
 
 from mmrest.benchmark.profiling import _kind
+from mmrest.ops.cached_blocks import GroupedProducts
 
 
 def test_operator_shares_of_a_backbone_name_every_kind(monkeypatch):
@@ -29,6 +30,17 @@ def test_operator_shares_of_attention_alone_have_mixing_and_no_linear_layers(mod
     # Of 5 x 5 tokens at the end, more than heads.
     for row in run_benchmark(model, '--part', 'attention', '--shape', 160, 160, '--batch-size', batch, '--profile'):
         assert row['shares']['mixing of heads'] > 0 and 'linear layers' not in row['shares']
+
+
+@pytest.mark.parametrize('name', ['rest-lite', 'restv2-tiny'])
+def test_products_of_attention_by_convolutions_are_no_linear_layers(monkeypatch, two_threads, name):
+    calls = []
+    original = GroupedProducts.convolve
+    monkeypatch.setattr(GroupedProducts, 'convolve', lambda *args: calls.append(args) or original(*args))
+    words = ('--part', 'attention', '--shape', 192, 192, '--profile')
+    for row in run_benchmark(f'{name}:chunked,onednn', *words):
+        assert row['shares']['matrix products of attention'] > 0 and 'linear layers' not in row['shares']
+    assert calls
 
 
 def test_operator_shares_without_head_mixing_have_none_of_it():

@@ -6,12 +6,21 @@ import pytest
 import torch
 from helpers.benchmarks import run_benchmark
 
+from mmrest.benchmark.models import parse_model
 from mmrest.engine import UsageError
+from mmrest.ops.processor import current_choices, processor_name
+
+
+@pytest.fixture(autouse=True)
+def quick_peak(monkeypatch):
+    """The peak of the machine is measured with small matrices."""
+    monkeypatch.setattr('mmrest.benchmark.machine.MAX_SIDE', 256)
+    monkeypatch.setattr('mmrest.benchmark.machine.BUDGET', 0)
 
 
 @pytest.fixture
 def nothing_measured(monkeypatch):
-    for name in ('compare_times', 'operator_shares', 'peak_memory'):
+    for name in ('compare_times', 'describe_machine', 'operator_shares', 'peak_memory'):
         monkeypatch.setattr(f'mmrest.benchmark.run.{name}', lambda *_, **__: pytest.fail('measured'))
 
 
@@ -41,7 +50,23 @@ def test_benchmark_run_writes_json_and_plots(tmp_path, capsys):
     assert [len(row['all_seconds']) for row in rows] == [2] * 8
     assert [row['images/s'] for row in rows] == [1 / row['seconds'] for row in rows]
     assert len(list(tmp_path.glob('plot_*.png'))) == 4
-    assert 'rest-lite:released' in capsys.readouterr().out
+    assert stored['processor'] == processor_name() and stored['choices'] == current_choices()
+    for row in rows:
+        macs = parse_model(row['model']).count_macs('backbone', tuple(row['shape']), 1)
+        passes = 3 if row['mode'] == 'train' else 1
+        assert row['GFLOP/s'] == pytest.approx(2 * passes * macs / row['seconds'] / 1e9)
+        assert row['share_of_peak'] == row['GFLOP/s'] / stored['peak_gflops']['float32']
+    printed = capsys.readouterr().out
+    assert printed.startswith(f'{processor_name()}, torch ') and printed.count('peak of matrix products: ') == 1
+    assert 'rest-lite:released' in printed and '| GFLOP/s | of peak |' in printed
+
+
+def test_benchmark_without_times_measures_no_peak(monkeypatch, capsys):
+    monkeypatch.setattr('mmrest.benchmark.run.peak_memory', lambda *_, **__: dict(tensor_mb=1.0))
+    monkeypatch.setattr('mmrest.benchmark.machine.measure_peak', lambda *_: pytest.fail('measured'))
+    (row,) = run_benchmark('rest-lite', '--mode', 'forward', '--num-rounds', 0)
+    printed = capsys.readouterr().out
+    assert row['MB'] == 1 and 'GFLOP/s' not in row and 'peak' not in printed and processor_name() in printed
 
 
 @pytest.mark.slow
@@ -84,19 +109,20 @@ def test_benchmark_of_shapes_config_measures_both_modes(repo, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('part', ['backbone', 'retinanet'])
-def test_benchmark_of_peers_measures_every_model(part):
+@pytest.mark.parametrize('part, dtype', [('backbone', 'float32'), ('retinanet', 'float32'), ('retinanet', 'bfloat16')])
+def test_benchmark_of_peers_measures_every_model(part, dtype):
     pytest.importorskip('mmdet')
     peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
     try:
         import mmpretrain.models  # noqa: F401
 
         peers.append('convnext-t')
-    except ImportError:  # mmpretrain itself, or torchvision, which it needs
+    except (ImportError, RuntimeError):  # mmpretrain itself, or torchvision, which it needs
         with pytest.raises(UsageError, match='needs mmpretrain'):
             run_benchmark('convnext-t', '--no-memory')
-    rows = run_benchmark('rest-lite', *peers, '--part', part, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
-    assert [row for row in rows if not row['seconds'] > 0] == []
+    words = ('--part', part, '--dtype', dtype, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
+    rows = run_benchmark('rest-lite', *peers, *words)
+    assert [row for row in rows if not (row['seconds'] > 0 and row['GFLOP/s'] > 0)] == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +133,10 @@ def test_benchmark_of_peers_measures_every_model(part):
         (['swin-t:with_cp'], 'options are for backbones of this package only'),
         (['swin-t', '--part', 'attention', '--no-memory'], 'attention alone'),
         (['rest-lite', '--sweep', '--profile'], 'goes with neither'),
-        (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'float32'),
+        (['rest-lite', '--part', 'retinanet', '--dtype', 'float64', '--no-memory'], 'in bfloat16 by autocast'),
+        (['rest-lite:blas', '--dtype', 'float64'], 'blas would change nothing: it is for float32 and bfloat16'),
+        (['rest-lite:released,blas'], 'released has no fast paths, so blas would change nothing'),
+        (['rest-lite:blas,onednn'], 'choose one of blas and onednn'),
         (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
         (['rest-lite', '--profile', '--num-rounds', '5'], '--profile .*: leave --num-rounds out'),
         (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
@@ -176,8 +205,11 @@ def test_benchmark_of_config_measures_the_whole_model(tmp_path, monkeypatch, cap
     config = tmp_path / 'config.py'
     config.write_text('default_scope = "mmdet"\nmodel = dict()\n')
     monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.build', lambda self, **_: lambda train: None)
+    monkeypatch.setattr('mmrest.benchmark.models.BenchmarkModel.count_macs', lambda *_: None)
+    monkeypatch.setattr('mmrest.benchmark.models.import_registry', lambda *_: None)
     words = ('--mode', 'forward', '--num-rounds', 1, '--no-memory')
-    assert run_benchmark(config, *words)[0]['part'] == 'model'
+    (row,) = run_benchmark(config, *words)
+    assert row['part'] == 'model' and 'GFLOP/s' not in row
     assert '\nmodel, forward' in capsys.readouterr().out
     assert [row['part'] for row in run_benchmark('rest-lite', config, *words)] == ['backbone', 'model']
     assert '\nbackbone and model, forward' in capsys.readouterr().out

@@ -17,14 +17,6 @@ KINDS = {
 
 
 @pytest.fixture
-def two_threads():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
 def use(monkeypatch, two_threads):
     """A function that makes all passes take one kind of products, with operands of a dtype."""
 

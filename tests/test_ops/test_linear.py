@@ -18,14 +18,6 @@ def tensors(tokens, channels, out, dtype=torch.float64, batch=2):
 
 
 @pytest.fixture
-def two_threads():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
 def convolutions(monkeypatch, two_threads):
     """Count the linear layers that are computed as convolutions."""
     calls = []

@@ -15,12 +15,15 @@ def fresh(monkeypatch):
     """Choices are made anew, without what the environment of the tests says."""
     for name in (processor.ENV_FLOAT32, processor.ENV_BFLOAT16):
         monkeypatch.delenv(name, raising=False)
-    for function in (processor.float32_library, processor.bfloat16_library):
-        function.cache_clear()
+    forget_choices()
     yield
     monkeypatch.undo()
-    for function in (processor.float32_library, processor.bfloat16_library):
-        function.cache_clear()
+    forget_choices()
+
+
+def forget_choices():
+    processor._float32_choice.cache_clear()
+    processor._bfloat16_choice.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -54,9 +57,45 @@ def test_environment_overrides_and_is_checked(monkeypatch, variable, values):
     choose = processor.float32_library if variable == 'ENV_FLOAT32' else processor.bfloat16_library
     for value in values:
         monkeypatch.setenv(name, value)
-        choose.cache_clear()
+        forget_choices()
         assert choose() == value
     monkeypatch.setenv(name, 'mkl')
-    choose.cache_clear()
+    forget_choices()
     with pytest.raises(ValueError, match=f"'mkl' of the environment variable {name}"):
         choose()
+
+
+@pytest.mark.parametrize('name, values', [('float32', ('blas', 'onednn')), ('bfloat16', ('float32', 'onednn'))])
+def test_libraries_are_those_of_the_context_until_it_ends(monkeypatch, name, values):
+    choose = getattr(processor, f'{name}_library')
+    other = processor.bfloat16_library if name == 'float32' else processor.float32_library
+    before = choose(), other()
+    with processor.cpu_libraries(**{name: values[0]}):
+        assert (choose(), other()) == (values[0], before[1])
+        with processor.cpu_libraries(**{name: values[1]}):
+            assert choose() == values[1] == processor.current_choices()[f'MMREST_CPU_{name.upper()}']
+        with pytest.raises(KeyError), processor.cpu_libraries():
+            assert choose() == values[0]
+            raise KeyError
+        assert choose() == values[0]
+        with pytest.raises(ValueError, match="'mkl' for MMREST_CPU_"), processor.cpu_libraries(**{name: 'mkl'}):
+            pass
+    assert (choose(), other()) == before
+
+
+@pytest.mark.parametrize(
+    'text, name',
+    [
+        (
+            'processor\t: 0\nmodel name\t: AMD EPYC 9755 128-Core Processor \nflags\t: fpu',
+            'AMD EPYC 9755 128-Core Processor',
+        ),
+        (ARM, 'aarch64'),
+        ('model name\t: \nflags\t: fpu', 'aarch64'),
+    ],
+)
+def test_processor_has_the_name_that_the_system_gives_it(monkeypatch, text, name):
+    monkeypatch.setattr(processor, '_cpu_text', lambda: text)
+    monkeypatch.setattr(processor.platform, 'processor', lambda: '')
+    monkeypatch.setattr(processor.platform, 'machine', lambda: 'aarch64')
+    assert processor.processor_name() == name
