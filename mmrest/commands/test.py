@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 
 from ..analysis import chart_curves
 from ..engine import build_runner, check_target, exit_on_user_error, load_config, make_parser, parse, prepare_test
-from ..utils.cli import add_checkpoint, add_out
+from ..utils.cli import add_amp, add_checkpoint, add_out
 from ..visualization import ReportHook, describe_test, write_report
 from ..visualization.files import check_paintable
 
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='folder to write to: index.html, one page with metrics by class, confusions, the worst images and times',
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_amp(parser)
     return parser
 
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_target(args.report, '--report')
         check_target(args.report and Path(args.report, 'index.html'), '--report', folder=False)
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-        prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta)
+        prepare_test(cfg, args.checkpoint, args.out, args.show, args.show_dir, args.wait_time, args.tta, args.amp)
         runner = build_runner(cfg)
         if args.show_dir:
             check_paintable(runner.test_loop.dataloader.dataset, '--show-dir')

@@ -6,13 +6,14 @@ import argparse
 from typing import Sequence
 
 from ..engine import build_runner, exit_on_user_error, load_config, make_parser, parse, prepare_train
+from ..utils.cli import add_amp
 from ..visualization import PaintValidationHook
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('--amp', action='store_true', help='mixed precision (needs a GPU)')
+    add_amp(parser)
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',

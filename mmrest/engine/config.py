@@ -14,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from .data import base_datasets, check_batch_sizes, check_consistency, check_data, find_root, is_unused_data_root
-from .devices import nested_dicts, replace_amp
+from .devices import nested_dicts, replace_amp, use_amp
 from .errors import UsageError, describe_missing
 from .paths import check_checkpoint, check_target, similar
 from .resume import prepare_resume
@@ -87,7 +87,7 @@ def prepare_train(
 
     Args:
         cfg (Config): Config from :func:`load_config`; changed in place.
-        amp (bool): Train in mixed precision.
+        amp (bool): Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
         auto_scale_lr (bool): Scale the learning rate from the base batch size to the actual one.
         resume (str, optional): 'auto' for the latest valid checkpoint in the work dir, if any, else a file.
             Default: the settings of the config.
@@ -111,14 +111,11 @@ def prepare_train(
     check_target(cfg.get('work_dir'), '--work-dir')
     if amp:
         kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-        if kind == 'AmpOptimWrapper':
+        if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
             print_log('The config already trains in mixed precision.', logger='current')
         elif kind != 'OptimWrapper':
             raise UsageError(f'--amp works with the optimizer wrapper OptimWrapper, not with {kind}.')
-        if not torch.cuda.is_available():
-            raise UsageError('--amp needs a GPU: mmengine has no mixed precision on CPUs. Run without it.')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = cfg.optim_wrapper.get('loss_scale', 'dynamic')
+        use_amp(cfg)
     replace_amp(cfg)
     validate(cfg, phases)
     if auto_scale_lr:
@@ -161,6 +158,7 @@ def prepare_test(
     show_dir: str | None = None,
     wait_time: float = 2,
     tta: bool = False,
+    amp: bool = False,
 ) -> Config:
     """Apply the test options to a config and check it.
 
@@ -172,6 +170,7 @@ def prepare_test(
         show_dir (str, optional): Folder for images with predictions.
         wait_time (float): Time per image in seconds.
         tta (bool): Test-time augmentation of the config. Default in detection: horizontal flips.
+        amp (bool): Test in mixed precision: float16 on a GPU, bfloat16 on a CPU.
 
     Returns:
         Config: ``cfg``.
@@ -209,6 +208,8 @@ def prepare_test(
                 hook['out_dir' if scope == 'mmpretrain' else 'test_out_dir'] = folder
     if tta:
         _switch_to_tta(cfg, scope)
+    if amp:
+        cfg.test_cfg.fp16 = True
     if out:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         if segmentation:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..doctor_probe import has_kernels
+from .errors import UsageError
 
 AMP_KEYS = ('loss_scale', 'dtype', 'use_fsdp')
 
@@ -42,10 +43,46 @@ def replace_amp(cfg: Config) -> None:
         for key in AMP_KEYS:
             wrapper.pop(key, None)
         print_log(
-            'The config trains in mixed precision, which mmengine supports on GPUs only: training in full precision.',
+            'The config trains in mixed precision on GPUs; without one it trains in full precision, or with --amp in '
+            'bfloat16.',
             logger='current',
             level=logging.WARNING,
         )
+
+
+def use_amp(cfg: Config) -> None:
+    """Switch the optimizer wrapper of a config to mixed precision, in place: float16 on a GPU, bfloat16 on a CPU.
+
+    Raises:
+        UsageError: The config asks for another dtype on a CPU.
+    """
+    wrapper = cfg.optim_wrapper
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.loss_scale = wrapper.get('loss_scale', 'dynamic')
+        return
+    if wrapper.get('dtype', 'bfloat16') not in ('bfloat16', torch.bfloat16):
+        raise UsageError(
+            f'--amp on a CPU is in bfloat16, but the config has optim_wrapper.dtype = {wrapper.dtype!r}: remove it, or '
+            'train on a GPU.'
+        )
+    wrapper.type = 'CPUAmpOptimWrapper'
+    for key in AMP_KEYS:
+        wrapper.pop(key, None)
+
+
+def computes_in_bfloat16(cfg: Config, train: bool) -> bool:
+    """Tell whether a run has steps under bfloat16 autocast: by its optimizer, or by its loops on a CPU.
+
+    Args:
+        cfg (Config): Full config.
+        train (bool): The run trains; otherwise it tests.
+    """
+    wrapper = cfg.get('optim_wrapper') or {}
+    if train and (wrapper.get('dtype') == 'bfloat16' or wrapper.get('type') == 'CPUAmpOptimWrapper'):
+        return True
+    loop = cfg.get('val_cfg' if train else 'test_cfg') or {}
+    return bool(loop.get('fp16')) and not torch.cuda.is_available()
 
 
 def find_gpu_problem() -> str:

@@ -22,7 +22,7 @@ from ..datasets.validation import dataset_errors, validate_dataset, with_coco_ch
 from ..ops.processor import describe_choices
 from .batches import check_image_sizes
 from .data import base_datasets
-from .devices import replace_sync_bn
+from .devices import computes_in_bfloat16, replace_sync_bn
 from .errors import UsageError, describe_missing
 from .hooks import (
     AtomicCheckpointHook,
@@ -174,6 +174,8 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
         runner = kind.from_cfg(cfg) if kind else RUNNERS.build(cfg)
         if isinstance(runner, CheckedRunner):
             try:
+                if computes_in_bfloat16(cfg, train):
+                    keep_mmcv_in_float32(runner.model)
                 if train:
                     _build_optimizer(runner)
                 if train and cfg.get('resume') and cfg.get('load_from') and '://' not in cfg.load_from:
@@ -230,8 +232,6 @@ def find_runner(cfg: Config) -> type[CheckedRunner] | None:
 
 def _build_optimizer(runner: Runner) -> None:
     """Build the optimizer before training, to report mistakes early and to correct its logged base_lr."""
-    if (runner.cfg.get('optim_wrapper') or {}).get('dtype') == 'bfloat16':
-        keep_mmcv_in_float32(runner.model)
     unmatched = find_unmatched_keys(runner.cfg.get('optim_wrapper'), inner_model(runner.model))
     if unmatched:
         runner.logger.warning(

@@ -175,6 +175,11 @@ def add_checkpoint(parser: argparse.ArgumentParser, or_initial: bool = False) ->
     parser.add_argument('checkpoint', help='checkpoint file' + ', or none for initial weights' * or_initial)
 
 
+def add_amp(parser: argparse.ArgumentParser) -> None:
+    """Add ``--amp``."""
+    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU')
+
+
 def add_cfg_options(parser: argparse.ArgumentParser, as_text: bool = False) -> None:
     """Add ``--cfg-options``: a dict or None; with ``as_text`` a list, to be handed on to another tool as it is."""
     settings: dict[str, Any] = dict(action='extend', default=[]) if as_text else dict(action=ConfigOptions)

@@ -106,10 +106,13 @@ def test_prepare_train_amp_keeps_bfloat16(shapes, monkeypatch):
     assert cfg.optim_wrapper.dtype == 'bfloat16'
 
 
-def test_prepare_train_amp_needs_gpu_and_stock_wrapper(shapes, monkeypatch):
+def test_prepare_train_amp_follows_the_device_and_needs_a_stock_wrapper(shapes, monkeypatch):
     cfg = load_config(DEMO, dict(data_root=str(shapes)))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(UsageError, match='needs a GPU'):
+    assert prepare_train(cfg, amp=True).optim_wrapper.type == 'CPUAmpOptimWrapper'
+    assert prepare_train(cfg, amp=True).optim_wrapper.type == 'CPUAmpOptimWrapper'  # as it is already
+    cfg.optim_wrapper.update(type='OptimWrapper', dtype='float16')
+    with pytest.raises(UsageError, match="on a CPU is in bfloat16, but .*dtype = 'float16': remove it"):
         prepare_train(cfg, amp=True)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     prepare_train(cfg, amp=True)
