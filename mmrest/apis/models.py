@@ -125,7 +125,7 @@ def init_model(
             was trained on take precedence over those of the config.
         options (dict, optional): From dotted keys to values, merged into the config.
         device (str | torch.device): Device of the model.
-        testing (bool): Require that the checkpoint fills every head, as for predictions.
+        testing (bool): Require that the checkpoint fills every head, as for predictions and exports.
 
     Returns:
         LoadedModel: The model in evaluation mode, with its pipeline and classes.

@@ -82,15 +82,14 @@ class LoadReport:
         modules = [name for name in self.missing_modules if not name.startswith('aux')] if testing else []
         if modules:
             raise CheckpointError(
-                f'The checkpoint has nothing for {", ".join(modules)} of the model, which would be '
-                f'tested with random weights; of another model, or of its backbone alone? {self}'
+                f'The checkpoint has nothing for {", ".join(modules)} of the model, which would keep '
+                f'random weights; of another model, or of its backbone alone? {self}'
             )
         keys = [key for key in self.not_loaded if not key.startswith('aux')] if testing else []
         if keys:
             raise CheckpointError(
-                f'The checkpoint does not fill {_shorten(keys)} of the model, which would be '
-                'tested with random values. Test with the config of the training. '
-                f'{self}'
+                f'The checkpoint does not fill {_shorten(keys)} of the model, which would keep '
+                f'random values. Use the config of the training. {self}'
             )
         is_full = self.complete and not self.depth_mismatches
         print_log(str(self), logger='current', level=logging.INFO if is_full else logging.WARNING)

@@ -170,7 +170,8 @@ def config_target(
         UsageError: The config cannot be used, or its model cannot be exported as a whole.
         CheckpointError: The checkpoint cannot be read, or does not fit.
     """
-    loaded = init_model(config, checkpoint or 'none', options)
+    # A backbone alone may have output norms that published files lack; a whole model with a random part is wrong.
+    loaded = init_model(config, checkpoint or 'none', options, testing=part != 'backbone')
     if part == 'backbone':
         target = _of_backbone(loaded.name, loaded.backbone)
     else:

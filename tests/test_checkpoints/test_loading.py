@@ -117,7 +117,7 @@ def test_check_head_without_weights_raises_for_testing(tiny):
     model.head = nn.Linear(3, 3)
     report = compare_state_dict(model, state)
     assert report.check().missing_modules == ['head']
-    with pytest.raises(CheckpointError, match='has nothing for head of the model, which would be tested with random'):
+    with pytest.raises(CheckpointError, match='has nothing for head of the model, which would keep random'):
         report.check(testing=True)
     model.auxiliary_head = model.head
     del model.head
@@ -146,7 +146,7 @@ def test_check_head_of_other_shape_raises_for_testing(tiny, change, named):
 
     state = build(**change).state_dict()
     compare_state_dict(build(), state).check()
-    with pytest.raises(CheckpointError, match=f'does not fill {named}.* tested with random values'):
+    with pytest.raises(CheckpointError, match=f'does not fill {named}.* would keep random values'):
         compare_state_dict(build(), state).check(testing=True)
     # A counter of batches and an auxiliary head do not change what is tested.
     model, state = build(), build().state_dict()

@@ -227,7 +227,7 @@ def test_demo_checkpoint_of_other_classes_is_refused(run, configs, checkpoint, f
             '--cfg-options',
             'model.bbox_head.num_classes=7',
         )
-    assert status.value.code == 2 and 'would be tested with random values' in capsys.readouterr().err
+    assert status.value.code == 2 and 'would keep random values' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

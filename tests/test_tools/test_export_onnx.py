@@ -20,6 +20,10 @@ from helpers.tools import TOOLS
         ),
         (['--backbone', 'ResT', '--arch', 'lite', '--out', 'file.pb'], 'must end in .onnx or .pt2'),
         (['{config}', '--checkpoint', '{zip}'], 'other.zip is cut off'),
+        (
+            ['{config}', '--checkpoint', '{checkpoint}', '--cfg-options', 'model.bbox_head.num_classes=7'],
+            r'does not fill bbox_head\.retina_cls.* would keep random values\. Use the config of the training',
+        ),
         (['{mask_rcnn}'], 'is a MaskRCNN.*--part backbone'),
     ],
 )
