@@ -1,4 +1,4 @@
-"""Check every file of a dataset: report invalid, misread and skipped files.
+"""Check every file of a dataset: report invalid, misread and skipped files, and a model that cannot be built.
 
 Exit status: 0 without errors, 1 with errors in the data, 2 if the check cannot run, 130 after Ctrl-C.
 """
@@ -13,6 +13,7 @@ from ..checkpoints import use_safe_loading
 from ..datasets.validation import Report
 from ..datasets.validation.check import check_coco_files, check_config, check_label_maps, pair_label_maps
 from ..engine import UsageError, check_data, check_target, exit_on_user_error, load_config
+from ..engine.validation import find_missing_weights, find_model_errors
 from ..utils.cli import ArgumentParser, add_cfg_options, add_config, add_num, add_out
 from ..utils.fileio import write_json
 from ..utils.progress import show_progress
@@ -76,6 +77,10 @@ def check(args: argparse.Namespace, report: Report) -> None:
         if not phases:
             raise UsageError(f'{args.config} has no data loader for {", ".join(args.phase)}.')
         check_data(cfg, phases)
+        for message in find_model_errors(cfg):
+            report.error('model that cannot be built', message)
+        for message in find_missing_weights(cfg) if 'train' in phases else ():
+            report.error('weights that do not exist', message)
         check_config(cfg, phases, report, show_progress)
 
 

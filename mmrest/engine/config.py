@@ -18,7 +18,7 @@ from .devices import nested_dicts, replace_amp, use_amp
 from .errors import UsageError, describe_missing
 from .paths import check_checkpoint, check_target, similar
 from .resume import prepare_resume
-from .validation import check_downloads, drop_worker_settings, validate
+from .validation import check_weights, drop_worker_settings, validate
 
 TENSORBOARD = 'TensorboardVisBackend'
 
@@ -135,7 +135,7 @@ def prepare_train(
         prepare_resume(cfg, resume)
     if cfg.get('load_from'):
         check_checkpoint(cfg.load_from)
-    check_downloads(cfg)
+    check_weights(cfg)
     return cfg
 
 
@@ -190,7 +190,7 @@ def prepare_test(
     check_target(show_dir, '--show-dir')
     check_target(out, '--out', folder=segmentation)
     cfg.load_from = checkpoint
-    check_downloads(cfg, train=False)
+    check_weights(cfg, train=False)
     scope = cfg.get('default_scope')
     if show or show_dir:
         if not (cfg.get('default_hooks') or {}).get('visualization') or not cfg.get('visualizer'):

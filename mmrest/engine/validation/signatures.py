@@ -69,8 +69,10 @@ def _add_parameters(function: Callable, names: set[str]) -> bool:
 
 
 def closest_match(name: str, names: Iterable[str], cutoff: float = 0.7) -> str | None:
-    """Return the most similar name, if any is similar enough (``difflib.get_close_matches``)."""
-    close = difflib.get_close_matches(str(name), sorted(set(names) - {name}), n=1, cutoff=cutoff)
+    """Return the name that differs in case only, else the most similar one (``difflib``), if similar enough."""
+    others = sorted(set(names) - {name})
+    same = [other for other in others if other.lower() == str(name).lower()]
+    close = difflib.get_close_matches(str(name), same or others, n=1, cutoff=0.0 if same else cutoff)
     return close[0] if close else None
 
 
