@@ -149,7 +149,7 @@ def test_prepare_test_options_change_a_segmentor_config(tmp_path):
     pytest.importorskip('mmseg')
     checkpoint = write(tmp_path / 'some.pth', 'x')
     text = (
-        "default_scope = 'mmseg'\nmodel = dict(type='M')\ntest_evaluator = dict(type='IoUMetric')\n"
+        "default_scope = 'mmseg'\nmodel = dict(type='EncoderDecoder')\ntest_evaluator = dict(type='IoUMetric')\n"
         "test_dataloader = dict(dataset=dict(type='D', pipeline=[]))\n"
         "visualizer = dict(type='SegLocalVisualizer')\n"
         "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))\n"
@@ -163,7 +163,7 @@ def test_prepare_test_options_change_a_segmentor_config(tmp_path):
         prepare_test(load_config(path), checkpoint, tta=True)
     path = write(tmp_path / 'tta.py', text + "tta_model = dict(type='T')\ntta_pipeline = [dict(type='P')]\n")
     cfg = prepare_test(load_config(path), checkpoint, tta=True)
-    assert cfg.model.type == 'T' and cfg.model.module.type == 'M'
+    assert cfg.model.type == 'T' and cfg.model.module.type == 'EncoderDecoder'
     assert cfg.test_dataloader.dataset.pipeline == [dict(type='P')]
 
 
@@ -177,6 +177,12 @@ def test_prepare_test_options_change_a_segmentor_config(tmp_path):
         ),
         ({'model.data_preprocessor.mean': [1.0] * 4}, 'model.data_preprocessor.mean has 4 values'),
         ({'visualizer.vis_backends': [dict(type='NoVisBackend')]}, 'visualizer.vis_backends.0.type is'),
+        ({'model.backbone.type': 'Rest'}, r'model.backbone.type is .Rest., which is .*Did you mean ResT\?'),
+        ({'model.neck.in_channels': [128, 256]}, r'model.neck.in_channels is \[128, 256\], but ResT gives'),
+        (
+            {'model.backbone.init_cfg': dict(type='Pretrained', checkpoint='none.pth')},
+            'model.backbone.init_cfg.checkpoint is none.pth, which does not exist',
+        ),
         ({'load_from': 'http://127.0.0.1:9/file.pth'}, 'load_from is http://127.0.0.1:9/file.pth, which cannot be'),
     ],
 )
