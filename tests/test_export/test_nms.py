@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers.docs_blocks import blocks_for
 from helpers.small_exports import operator_names
+from mmengine.config import Config
 
 from mmrest.apis import init_model
 from mmrest.export import apply_nms, read_metadata
@@ -72,7 +73,9 @@ def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, sha
 
     # The example of docs/export.md, from the file of the image to the same boxes.
     (block,) = blocks_for('tests/test_export/test_nms.py', 'docs/export.md')
-    (scale,) = (step['scale'] for step in loaded.cfg.test_dataloader.dataset.pipeline if 'scale' in step)
+    (scale,) = (
+        step['scale'] for step in Config.fromfile(retinanet).test_dataloader.dataset.pipeline if 'scale' in step
+    )
     assert block.text.count('(1333, 800)') == 1
     monkeypatch.chdir(out.parent)
     (tmp_path / 'cut.png').rename('image.jpg')  # OpenCV reads what is in a file; JPEG would change it
