@@ -72,7 +72,7 @@ def check_paintable(dataset: Any, option: str) -> None:
         raise UsageError(
             f'{option}: {count} images are called {name}, such as {first} and {second}. The pictures '
             'are named without folders and would overwrite each other. Leave the option out, and paint with '
-            'tools/demo.py, which keeps the folders.'
+            'mmrest predict, which keeps the folders.'
         )
     if paths and Path(paths[0]).is_file() and not type(dataset).__module__.startswith('mmpretrain'):
         import mmcv
@@ -80,5 +80,5 @@ def check_paintable(dataset: Any, option: str) -> None:
         if mmcv.imfrombytes(Path(paths[0]).read_bytes()) is None:
             raise UsageError(
                 f'{option}: {paths[0]} is painted by a hook that cannot read it; only the pipeline can. '
-                'Leave the option out, and paint with tools/demo.py, which uses the pipeline.'
+                'Leave the option out, and paint with mmrest predict, which uses the pipeline.'
             )
