@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             total = len(painted.files) + len(painted.skipped)
             print(f'{len(painted.files)} of {total} images painted: {args.out_dir}')
+        note = painted.describe_scores(args.score_thr)
+        if note:
+            print(note)
 
 
 if __name__ == '__main__':
