@@ -30,7 +30,7 @@ class PaintResult:
     scores: list[float] = field(default_factory=list)
 
     def describe_scores(self, score_thr: float) -> str:
-        """Return a sentence that says why no picture shows an instance; '' if one does, or in segmentation and classification.
+        """Return why no picture shows an instance; '' if one does, or in segmentation and classification.
 
         Args:
             score_thr (float): Score from which instances are painted.

@@ -196,9 +196,7 @@ def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
         number, failures = number + 1, 0 if readable else failures + 1
 
 
-def paint_frame(
-    loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: float, scores: list[float]
-) -> np.ndarray:
+def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: float, scores: list[float]) -> np.ndarray:
     """Return a frame of a video with its predictions.
 
     The frame passes through a temporary file, so that the pipeline reads it with its own loader and settings, e.g. in

@@ -183,7 +183,8 @@ def safe_mmengine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'path, name', [('a.pth', 'local'), ('https://a/b.pth', 'download'), ('s3://a/b.pth', 'storage'), ('pavi://a', 'pavi')]
+    'path, name',
+    [('a.pth', 'local'), ('https://a/b.pth', 'download'), ('s3://a/b.pth', 'storage'), ('pavi://a', 'pavi')],
 )
 def test_registered_loader_is_called_by_its_source_in_the_log(safe_mmengine, path, name):
     assert CheckpointLoader._get_checkpoint_loader(path).__name__[10:] == name  # as mmengine takes it

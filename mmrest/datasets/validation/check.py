@@ -53,15 +53,16 @@ def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
                 dataset.full_init()
     except UnreadableError:
         return
-    except DataError as error:
-        report.error('dataset without images', where, str(error))
-        return
     except Exception as error:  # dataset classes of other libraries may raise anything
         if report.num_errors == num_errors:  # otherwise the cause is reported already
-            report.error('dataset cannot be loaded', where, f'{type(error).__name__}: {error}')
+            if isinstance(error, DataError):
+                report.error('dataset without images', where, str(error))
+            else:
+                report.error('dataset cannot be loaded', where, f'{type(error).__name__}: {error}')
         return
     if not len(dataset):
-        report.error('dataset without images', where)
+        if report.num_errors == num_errors:
+            report.error('dataset without images', where)
         return
     for path in find_other_suffixes(dataset):
         report.warn(f'image whose name does not end with {dataset.img_suffix} (skipped)', str(path))
