@@ -141,9 +141,7 @@ def test_help_is_shown_without_a_look_at_the_machine(monkeypatch, argument, prep
 def test_warning_of_pkg_resources_is_shown_on_request_alone(monkeypatch, options, shown):
     monkeypatch.setattr(sys, 'argv', ['tool.py', '--help'])
     monkeypatch.setattr(sys, 'warnoptions', options)
-    importing = types.SimpleNamespace(
-        main=lambda: warnings.warn('pkg_resources is deprecated.', stacklevel=1)
-    )
+    importing = types.SimpleNamespace(main=lambda: warnings.warn('pkg_resources is deprecated.', stacklevel=1))
     monkeypatch.setattr(mmrest_cli.importlib, 'import_module', lambda name: importing)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')

@@ -110,7 +110,7 @@ def publish(
         raise CheckpointError(f'{out} must end in {" or ".join(SUFFIXES)}.')
     check_destination(checkpoint, out, overwrite)
     if out.suffix.lower() == SUFFIX:
-        import_safetensors(out, f'write a file of PyTorch: --out {out.with_suffix(".pth").name}')
+        import_safetensors(out, f'write a file of PyTorch: --out {out.stem}_published.pth')
     path = fetch(checkpoint)
     content = load_file(path)
     held = content.get('meta') if isinstance(content, Mapping) else None

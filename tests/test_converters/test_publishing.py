@@ -122,7 +122,7 @@ def test_publish_names(source, tmp_path):
 def test_publish_without_safetensors_names_the_other_format(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'safetensors', None)
     with pytest.raises(
-        CheckpointError, match='pip install safetensors, or write a file of PyTorch: --out epoch_3.pth$'
+        CheckpointError, match='pip install safetensors, or write a file of PyTorch: --out epoch_3_published.pth$'
     ):
         publish(str(source))
     assert publish(str(source), tmp_path / 'a.pth').path.is_file()
