@@ -38,6 +38,14 @@ TRANSFORMER = {
 
 # What makes each example small: neck and heads, and how many of the backbone's maps they take.
 SMALL = dict(
+    retinanet={
+        'model.neck.out_channels': 16,
+        'model.bbox_head.in_channels': 16,
+        'model.bbox_head.feat_channels': 16,
+        'model.bbox_head.num_classes': len(CLASSES),
+        'model.test_cfg.score_thr': 0.0,
+        'model.test_cfg.max_per_img': 5,
+    },
     faster_rcnn={**ROI, **{f'model.roi_head.bbox_head.{key}': value for key, value in BOX_HEAD.items()}},
     cascade_rcnn={
         **ROI,
@@ -69,7 +77,7 @@ SMALL = dict(
         'model.decode_head.loss_cls.class_weight': [1.0] * len(SEG_CLASSES) + [0.1],
     },
 )
-DETECTORS = ('faster_rcnn', 'cascade_rcnn', 'rtmdet', 'dino')
+DETECTORS = ('retinanet', 'faster_rcnn', 'cascade_rcnn', 'rtmdet', 'dino')
 
 
 def detection_data(shapes: Path) -> dict:

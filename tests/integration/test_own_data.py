@@ -1,24 +1,23 @@
 """The configs and commands of docs/train_on_your_data.md, on drawn images."""
 
-import re
 import shlex
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, is_distributed
-from helpers.docs_blocks import blocks_for
+from conftest import REPO, TINY, is_distributed
+from helpers.docs_blocks import blocks_for, read_blocks
 from helpers.small_projects import CLASSES, DIMS, SEG_CLASSES, SMALL, copy_example
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
-import mmrest
 from mmrest.__main__ import main
-from mmrest.engine import check_data, load_config, make_parser
+from mmrest.engine import check_data, load_config
 
-BLOCKS = blocks_for('tests/integration/test_own_data.py', 'docs/train_on_your_data.md')
+PAGE = 'docs/train_on_your_data.md'
+BLOCKS = blocks_for('tests/integration/test_own_data.py', PAGE)
 CONFIGS = {block.text.split('\n')[0].removeprefix('# '): block for block in BLOCKS if block.language == 'python'}
 COMMANDS = [block.text.replace('\\\n', ' ') for block in BLOCKS if block.language == 'bash']
 
@@ -29,7 +28,7 @@ def project(shapes, tmp_path, monkeypatch):
     pytest.importorskip('mmcv._ext')
     pytest.importorskip('mmdet.utils').register_all_modules(False)
     pytest.importorskip('mmseg.utils').register_all_modules(False)
-    for name in ('faster_rcnn', 'upernet'):
+    for name in ('retinanet', 'upernet'):
         copy_example(name, tmp_path)
     for name, block in CONFIGS.items():
         (tmp_path / name).write_text(block.text)
@@ -44,9 +43,9 @@ def small(name: str, project) -> Config:
     cfg = Config.fromfile(name)
     detects = cfg.default_scope == 'mmdet'
     options = {
-        **SMALL['faster_rcnn' if detects else 'upernet'],
+        **SMALL['retinanet' if detects else 'upernet'],
         'model.backbone.arch': dict(TINY, _delete_=True),
-        f'model.{"neck" if detects else "decode_head"}.in_channels': DIMS,
+        f'model.{"neck" if detects else "decode_head"}.in_channels': DIMS[1:] if detects else DIMS,
         'work_dir': 'run',
         'launcher': 'none',
         'experiment_name': f'{project.name}-{name}',
@@ -94,13 +93,13 @@ def dataset(cfg: Config, phase: str = 'train'):
 
 
 def test_page_blocks_are_found():
-    assert {'my_detector.py', 'my_segmentor.py'} < set(CONFIGS) and len(CONFIGS) == 6 and len(COMMANDS) == 2
+    assert {'my_detector.py', 'my_segmentor.py'} < set(CONFIGS) and len(CONFIGS) == 7 and len(COMMANDS) == 2
     assert [name for name in CONFIGS if not name.endswith('.py')] == []
 
 
 def test_detector_config_trains_and_tests(project):
     cfg = small('my_detector.py', project)
-    assert cfg.model.roi_head.bbox_head.num_classes == len(CLASSES)
+    assert cfg.model.bbox_head.num_classes == len(CLASSES)
     runner = train(cfg)
     assert runner.visualizer.dataset_meta['classes'] == CLASSES
     assert runner.test()['coco/bbox_mAP'] >= 0  # found under the names that the page gives
@@ -183,16 +182,50 @@ def test_scaled_and_accumulated_configs_set_the_learning_rate(project):
     assert runner.build_optim_wrapper(runner.optim_wrapper)._accumulative_counts == 8
 
 
-def test_page_commands_draw_data_and_load_the_config(project):
-    """mmrest shapes; and of mmrest train what comes before the training: its config, the check of its data."""
-    draw, train_command = COMMANDS
+def test_few_images_config_shortens_the_schedule_and_trains(project):
+    cfg = Config.fromfile('my_detector_few_images.py')
+    warm_up, steps = cfg.param_scheduler
+    assert steps.end == cfg.train_cfg.max_epochs == 6 and steps.milestones == [4, 5]
+    assert Config.fromfile('my_detector.py').train_cfg.max_epochs == 12  # the inherited recipe, as the page says
+    assert not warm_up.by_epoch and warm_up.end < 500
+    for phase in ('train', 'val', 'test'):
+        assert [step.scale for step in cfg[f'{phase}_dataloader'].dataset.pipeline if 'scale' in step] == [(640, 640)]
+    runner = train(small('my_detector_few_images.py', project))
+    assert runner.optim_wrapper.clip_grad_kwargs == dict(max_norm=1.0, norm_type=2)
+    start = torch.load('rest_small.pth', weights_only=True)['model']
+    parameters = dict(runner.model.backbone.named_parameters())
+    still = {key for key, value in parameters.items() if key in start and torch.equal(value.detach(), start[key])}
+    frozen = {key for key, value in parameters.items() if not value.requires_grad}
+    assert frozen and frozen <= still < set(parameters)
+    assert runner.test()['coco/bbox_mAP'] >= 0
+
+
+def test_page_commands_draw_and_check_data(project, capsys):
+    """Run mmrest shapes and mmrest check; of mmrest train and mmrest test, the config and the check of its data."""
+    draw, use = COMMANDS
     (project / 'data/mine').unlink()
     main([*shlex.split(draw)[1:], '--num-train', '2', '--num-val', '2', '--shape', '32', '32'])
-    args = make_parser('').parse_args(shlex.split(train_command)[2:])
-    (name,) = re.findall(r'\$\(mmrest configs (\S+)\)', args.config)
-    cfg = load_config(mmrest.get_config_path(name), args.cfg_options)
-    check_data(cfg, ('train', 'val'))
-    for phase in ('train', 'val'):
-        assert tuple(cfg[f'{phase}_dataloader'].dataset.metainfo.classes) == CLASSES
-        assert dataset(cfg, phase).cat_ids == [1, 2, 3, 4]
-    assert cfg.model.bbox_head.num_classes == len(CLASSES)
+    check, train_command, test_command = (shlex.split(line)[1:] for line in use.splitlines())
+    with pytest.raises(SystemExit, match='^0$'):
+        main(check)
+    assert '0 errors' in capsys.readouterr().out
+    assert train_command == ['train', 'my_detector.py'] and test_command[:2] == ['test', 'my_detector.py']
+    check_data(load_config('my_detector.py', {}), ('train', 'val', 'test'))
+
+
+def test_own_data_settings_fit_mmrest_configs_too(project):
+    """Of the page: replace only the first line of my_detector.py, the base."""
+    (base,) = (block.text for block in read_blocks(REPO / PAGE) if 'get_config_path' in block.text)
+    text = CONFIGS['my_detector.py'].text
+    assert text.count("_base_ = './retinanet.py'\n") == 1
+    (project / 'my_other.py').write_text(text.replace("_base_ = './retinanet.py'\n", base))
+    cfg = load_config('my_other.py', {})
+    check_data(cfg, ('train', 'val', 'test'))
+    assert dataset(cfg, 'test').cat_ids == [1, 2, 3, 4] and cfg.model.bbox_head.num_classes == len(CLASSES)
+
+
+def test_own_data_config_starts_from_random_weights(project):
+    text = "_base_ = './my_detector.py'\nmodel = dict(backbone=dict(init_cfg=None))\n"
+    (project / 'my_random.py').write_text(text)
+    (project / 'rest_small.pth').unlink()
+    train(small('my_random.py', project))

@@ -2,9 +2,12 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from helpers.docs_blocks import blocks_for
 from helpers.small_exports import operator_names
+from mmengine.config import Config
 
 from mmrest.apis import init_model
 from mmrest.export import apply_nms, read_metadata
@@ -31,7 +34,7 @@ def retinanet(repo, tmp_path_factory) -> str:
     return str(path)
 
 
-def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, shapes, tmp_path, capsys):
+def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, shapes, tmp_path, capsys, monkeypatch):
     checkpoint = tmp_path / 'weights.pth'
     loaded = init_model(retinanet, 'none')
     torch.save(loaded.model.state_dict(), checkpoint)
@@ -67,3 +70,20 @@ def test_apply_nms_to_exported_detector_equals_predict(onnx, run, retinanet, sha
         assert found['labels'].tolist() == expected.labels.tolist()
         torch.testing.assert_close(found['bboxes'], expected.bboxes, rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(found['scores'], expected.scores, rtol=1e-4, atol=1e-5)
+
+    # The example of docs/export.md, from the file of the image to the same boxes.
+    (block,) = blocks_for('tests/test_export/test_nms.py', 'docs/export.md')
+    (scale,) = (
+        step['scale'] for step in Config.fromfile(retinanet).test_dataloader.dataset.pipeline if 'scale' in step
+    )
+    assert block.text.count('(1333, 800)') == 1
+    monkeypatch.chdir(out.parent)
+    (tmp_path / 'cut.png').rename('image.jpg')  # OpenCV reads what is in a file; JPEG would change it
+    names: dict = {}
+    exec(compile(block.text.replace('(1333, 800)', str(tuple(scale))), str(block), 'exec'), names)
+    with torch.no_grad():
+        expected = loaded.model.predict(prepared['inputs'], [sample], True)[0].pred_instances
+    np.testing.assert_allclose(names['images'], prepared['inputs'], atol=1e-5)
+    assert names['found'][0]['labels'].tolist() == expected.labels.tolist()
+    torch.testing.assert_close(names['found'][0]['bboxes'], expected.bboxes, rtol=1e-4, atol=1e-3)
+    assert len(capsys.readouterr().out.splitlines()) == 5
