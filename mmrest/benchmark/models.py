@@ -8,7 +8,6 @@ from typing import Callable, ContextManager, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..backbones import ResT, ResTv2
 from ..engine.errors import UsageError
@@ -151,6 +150,8 @@ class BenchmarkModel:
         model, inputs = self._assemble(part, shape, batch)
         model, inputs = model.to('meta'), [x.to('meta') for x in inputs]
         model.eval()  # returns nothing in some backbones of mmdet
+        from torch.utils.flop_counter import FlopCounterMode  # imports triton
+
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             try:
                 model(*inputs)

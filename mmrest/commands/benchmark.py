@@ -13,15 +13,10 @@ from ..checkpoints import use_safe_loading
 from ..engine import exit_on_user_error
 from ..utils.cli import ArgumentParser, add_device, add_num, add_out, add_shape, integer
 
-COLUMNS = (
-    'GFLOP/s: two for each multiply-add of the forward pass, those of attention included; in training three times as '
-    'many, without recomputation. Of peak: share of the peak of matrix products, which is measured first.'
-)
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = ArgumentParser(description=__doc__, epilog=COLUMNS)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         'models',
         nargs='+',
