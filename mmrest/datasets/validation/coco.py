@@ -165,7 +165,7 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
             f'{"is" if len(missing) == 1 else "are"} not in the file, which has {shorten_names(names)}'
             + (
                 f'. To use those: metainfo={write_classes(names)} in the dataset, num_classes={len(names)} in the model'
-                if len(missing) == len(classes)
+                if names and len(missing) == len(classes)
                 else ''
             ),
         )

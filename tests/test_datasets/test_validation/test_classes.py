@@ -56,6 +56,7 @@ def test_coco_categories_unlike_the_classes_raise(shapes, classes, missing, wrap
     check_config(Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=config))), ['train'], report)
     assert re.search(missing, report.errors['class without a category']['examples'][0])
     assert ('num_classes=4 in the model' in str(report)) == ('disc' not in classes)
+    assert list(report.errors) == ['class without a category']  # which is why no image is left
 
 
 def test_check_config_classes_as_text_is_the_only_error(shapes):
