@@ -11,6 +11,7 @@ import os
 import runpy
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import MutableMapping
 
@@ -27,14 +28,23 @@ def main() -> int | None:
     """Run ``mmrest/__main__.py``, which lies beside this file, and return the exit status."""
     names = runpy.run_path(str(Path(__file__).resolve().with_name('mmrest') / '__main__.py'))
     if sys.argv[1:] and sys.argv[1] in set(names['COMMANDS']) - set(names['STANDARD_LIBRARY']):
-        prepare_process(os.environ)
+        _prepare()
     return names['main']()
 
 
 def run_tool(name: str) -> None:
     """Run a command of :mod:`mmrest.commands` with the arguments of the process."""
-    prepare_process(os.environ)
+    _prepare()
     importlib.import_module(f'mmrest.commands.{name}').main()
+
+
+def _prepare() -> None:
+    """Prepare the process for a command that imports torch and mmengine."""
+    if not sys.warnoptions:  # the user has not asked for warnings
+        # mmengine imports pkg_resources, which warns twice; the extras pin a setuptools that has it.
+        warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
+    if not {'-h', '--help'} & set(sys.argv[1:]):
+        prepare_process(os.environ)
 
 
 def prepare_process(environ: MutableMapping[str, str]) -> None:
@@ -61,13 +71,13 @@ def prepare_process(environ: MutableMapping[str, str]) -> None:
         threads = str(max(1, min(len(cores), int(quota))) if quota else len(cores))
         if int(threads) < len(cores):
             environ['OMP_NUM_THREADS'] = threads
-            _say(f'this process may use {quota:g} of {len(cores)} cores: OMP_NUM_THREADS={threads}')
+            _say(f'OMP_NUM_THREADS={threads}, as this process may use {quota:g} of {len(cores)} cores')
     if int(threads) < 2 or any(name in environ for name in WAITING):
         return
     used = measure_load(cores)
     if used is not None and len(cores) - used + TOLERANCE < int(threads):
         environ['OMP_WAIT_POLICY'] = 'PASSIVE'
-        _say(f'other processes use {used:.1f} of {len(cores)} cores, so idle threads sleep: OMP_WAIT_POLICY=PASSIVE')
+        _say(f'OMP_WAIT_POLICY=PASSIVE, as other processes use {used:.1f} of {len(cores)} cores')
 
 
 def read_quota(root: Path = Path('/sys/fs/cgroup'), own: Path = Path('/proc/self/cgroup')) -> float | None:
@@ -118,7 +128,7 @@ def _read(path: Path) -> str:
 
 
 def _say(text: str) -> None:
-    print(f'mmrest: {text}', file=sys.stderr)
+    print(f'mmrest: set for this run, nothing to do: {text}', file=sys.stderr)
 
 
 if __name__ == '__main__':

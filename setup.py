@@ -14,14 +14,16 @@ ROOT = Path(__file__).resolve().parent
 # Not among the requirements: the maintained fork has the same modules under another name. setuptools 82 removed
 # pkg_resources, which mmengine imports for configs that inherit `mmdet::...`.
 MMENGINE = ['mmengine>=0.10,<1', 'setuptools<82']
+# `mmrest publish` writes a safetensors file unless told otherwise, hence the package is in the extras of the libraries.
+SAFETENSORS = ['safetensors>=0.4']
 # An mmcv is an extra of its own: mmcv-lite installed over a compiled mmcv would share its files, and removing it
 # would break both. mmdet 3.3 and mmseg 1.2 refuse mmcv 2.2.
 MMCV_LITE = [*MMENGINE, 'mmcv-lite>=2.1,<2.2', 'torchvision']
-DETECTION = [*MMENGINE, 'mmdet>=3.3,<4']
+DETECTION = [*MMENGINE, *SAFETENSORS, 'mmdet>=3.3,<4']
 # mmseg imports ftfy and regex without declaring them.
-SEGMENTATION = [*MMENGINE, 'mmsegmentation>=1.2,<2', 'ftfy', 'regex']
+SEGMENTATION = [*MMENGINE, *SAFETENSORS, 'mmsegmentation>=1.2,<2', 'ftfy', 'regex']
 # mmpretrain imports torchvision without declaring it.
-CLASSIFICATION = [*MMENGINE, 'mmpretrain>=1.2,<2', 'torchvision']
+CLASSIFICATION = [*MMENGINE, *SAFETENSORS, 'mmpretrain>=1.2,<2', 'torchvision']
 # The maintained fork: the same modules under other names, in an environment without those of OpenMMLab. onedl-mmcv has
 # no wheel; nothing is compiled where pip builds it apart from torch, as it does by default.
 ONEDL = [
@@ -31,13 +33,13 @@ ONEDL = [
     'onedl-mmsegmentation>=1.4.2',
     'onedl-mmpretrain>=1.3.6',
     'torchvision',
+    *SAFETENSORS,
 ]
 # Class-activation maps in tools/analyze.py; grad-cam imports torchvision as it starts.
 ANALYSIS = ['grad-cam>=1.5,<2', 'matplotlib', 'torchvision']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 TENSORBOARD = ['tensorboard']
 # Weights in .safetensors files, and of the Hugging Face Hub.
-SAFETENSORS = ['safetensors>=0.4']
 HUB = [*SAFETENSORS, 'huggingface-hub>=0.26']
 # What `make docs` builds the site with; ruff lays out signatures.
 DOCS = ['mkdocs-material>=9.7,<10', 'mkdocstrings>=1,<2', 'mkdocstrings-python>=2,<3', 'ruff']

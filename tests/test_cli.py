@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import types
+import warnings
 
 import pytest
 from conftest import REPO, run_process
@@ -115,9 +117,33 @@ def test_tool_beside_busy_processes_says_what_it_does(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in os.sched_getaffinity(0)]
     try:
-        text = run_process([sys.executable, REPO / 'tools/get_flops.py', '--help'], tmp_path, environment)
+        command = [sys.executable, REPO / 'tools/get_flops.py', '--backbone', 'ResT', '--arch', 'lite']
+        text = run_process(command, tmp_path, environment)
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    assert 'OMP_WAIT_POLICY=PASSIVE' in text and 'usage: get_flops.py' in text
+    assert 'nothing to do: OMP_WAIT_POLICY=PASSIVE' in text and 'ResT' in text
+
+
+@pytest.mark.parametrize('argument, prepared', [('-h', 0), ('--help', 0), ('config.py', 1)])
+def test_help_is_shown_without_a_look_at_the_machine(monkeypatch, argument, prepared):
+    calls = []
+    monkeypatch.setattr(sys, 'argv', ['tool.py', argument])
+    monkeypatch.setattr(mmrest_cli, 'prepare_process', calls.append)
+    monkeypatch.setattr(mmrest_cli.importlib, 'import_module', lambda name: types.SimpleNamespace(main=lambda: None))
+    with warnings.catch_warnings():
+        mmrest_cli.run_tool('train')
+    assert len(calls) == prepared
+
+
+@pytest.mark.parametrize('options, shown', [([], 0), (['always'], 1)])
+def test_warning_of_pkg_resources_is_shown_on_request_alone(monkeypatch, options, shown):
+    monkeypatch.setattr(sys, 'argv', ['tool.py', '--help'])
+    monkeypatch.setattr(sys, 'warnoptions', options)
+    importing = types.SimpleNamespace(main=lambda: warnings.warn('pkg_resources is deprecated.', stacklevel=1))
+    monkeypatch.setattr(mmrest_cli.importlib, 'import_module', lambda name: importing)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        mmrest_cli.run_tool('train')
+    assert len(caught) == shown

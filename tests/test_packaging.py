@@ -160,7 +160,9 @@ def test_wheel_without_extras_requires_torch_alone(site):
 def test_framework_extra_leaves_the_choice_of_mmcv(site, extra, distribution):
     """mmcv-lite would overwrite files of a compiled mmcv."""
     needed = requirements(site, extra)
-    assert {distribution, 'mmengine', 'setuptools'} <= set(needed) and not {'mmcv', 'mmcv-lite'} & set(needed)
+    assert {distribution, 'mmengine', 'setuptools', 'safetensors'} <= set(needed) and not {'mmcv', 'mmcv-lite'} & set(
+        needed
+    )
     assert not SpecifierSet(needed['setuptools']).contains('82.0.0')
 
 
@@ -169,7 +171,10 @@ def test_extras_with_mmcv_have_only_one(site):
     assert {'mmdet', 'mmsegmentation', 'mmpretrain', 'mmcv-lite'} <= set(requirements(site, 'all'))
     assert [name for name in requirements(site, 'all') if name.startswith('onedl-') or name == 'mmcv'] == []
     fork = requirements(site, 'onedl')
-    assert {name for name in fork if not name.startswith('onedl-')} == {'torchvision'} and 'onedl-mmcv' in fork
+    assert {name for name in fork if not name.startswith('onedl-')} == {
+        'torchvision',
+        'safetensors',
+    } and 'onedl-mmcv' in fork
 
 
 def pins(repo: Path, python: str) -> dict[str, str]:

@@ -169,14 +169,15 @@ def register_safe_loaders() -> None:
     OneDL's fork of mmengine, which retries a refused file without safety.
     """
     allow_known_types()
-    CheckpointLoader.register_scheme(prefixes='', loader=_load_local, force=True)
-    CheckpointLoader.register_scheme(prefixes=_STORAGE_PREFIXES, loader=_load_from_storage, force=True)
-    CheckpointLoader.register_scheme(prefixes=_DOWNLOAD_PREFIXES, loader=_load_download, force=True)
+    # mmengine logs the names of loaders without their first ten letters, `load_from_`.
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    CheckpointLoader.register_scheme(prefixes=_STORAGE_PREFIXES, loader=load_from_storage, force=True)
+    CheckpointLoader.register_scheme(prefixes=_DOWNLOAD_PREFIXES, loader=load_from_download, force=True)
     pavi = _force_weights_only(mmengine_checkpoint.load_from_pavi)
     CheckpointLoader.register_scheme(prefixes='pavi://', loader=pavi, force=True)
 
 
-def _load_local(filename: str, map_location: Any = None) -> Any:
+def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Load a local file for mmengine, which also calls this for unknown schemes."""
     return drop_meta_config(load_file(resolve(str(filename)), map_location))
 
@@ -222,14 +223,14 @@ def read_checkpoint(name: str, map_location: Any = 'cpu') -> Any:
         return load_file(path, map_location)
 
 
-def _load_download(filename: str, map_location: Any = None) -> Any:
+def load_from_download(filename: str, map_location: Any = None) -> Any:
     """Load a URL or model name for mmengine."""
     checkpoint = drop_meta_config(load_url(filename, map_location))
     mmcls = filename.startswith('mmcls://')  # mmengine takes the backbones out of these classifiers
     return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint) if mmcls else checkpoint
 
 
-def _load_from_storage(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:
+def load_from_storage(filename: str, map_location: Any = None, backend: str = 'petrel') -> Any:
     """Load a file from a storage service, through mmengine's client."""
     with get_local_path(filename, backend_args=dict(backend=backend)) as path:
         return drop_meta_config(load_file(path, map_location))

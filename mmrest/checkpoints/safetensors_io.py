@@ -43,7 +43,7 @@ def read_safetensors(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
     Raises:
         CheckpointError: The file is damaged, or the package safetensors is not installed.
     """
-    library = _import_safetensors(path)
+    library = import_safetensors(path)
     device = _find_device(map_location)
     try:
         with library.safe_open(str(path), framework='pt') as file:
@@ -77,7 +77,7 @@ def write_safetensors(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
     Raises:
         CheckpointError: The format has no place for a value, or the package safetensors is not installed.
     """
-    library = _import_safetensors('A file that ends in .safetensors')
+    library = import_safetensors('A file that ends in .safetensors', 'write a .pth file')
     state_dict, meta = checkpoint['state_dict'], dict(checkpoint['meta'])
     odd = [key for key, value in state_dict.items() if not isinstance(value, Tensor)]
     if odd:
@@ -126,12 +126,22 @@ def hash_tensors(state_dict: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _import_safetensors(name: object) -> ModuleType:
+def import_safetensors(name: object, otherwise: str = '') -> ModuleType:
+    """Import the package safetensors.
+
+    Args:
+        name: File that needs it, for the message.
+        otherwise (str): Another way than installing the package, for the message.
+
+    Raises:
+        CheckpointError: It is not installed.
+    """
     try:
         import safetensors.torch
     except ImportError as error:
         raise CheckpointError(
             f'{name} needs the package safetensors, which is not installed: pip install safetensors'
+            + (f', or {otherwise}' if otherwise else '')
         ) from error
     return safetensors
 

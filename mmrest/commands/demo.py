@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Sequence
 
-from ..apis import init_model
+from ..apis import find_images, init_model
 from ..checkpoints import use_safe_loading
 from ..engine import check_target, exit_on_user_error
 from ..utils.cli import (
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_safe_loading()
     with exit_on_user_error():
         check_target(args.out_dir, '--out-dir')
+        find_images(args.inputs, 1, ('',))  # a wrong path is named before the model is built
         loaded = init_model(args.config, args.checkpoint, args.cfg_options, args.device, testing=True)
         painted = paint_predictions(loaded, args.inputs, args.out_dir, args.score_thr)
         for reason in painted.skipped:
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             total = len(painted.files) + len(painted.skipped)
             print(f'{len(painted.files)} of {total} images painted: {args.out_dir}')
+        note = painted.describe_scores(args.score_thr)
+        if note:
+            print(note)
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..apis.models import choose_classes
 from ..checkpoints import CheckpointError, fetch, hash_tensors, load_file, save_checkpoint, unwrap_state_dict
 from ..checkpoints.loading import CONTAINERS
-from ..checkpoints.safetensors_io import HASH, SUFFIX
+from ..checkpoints.safetensors_io import HASH, SUFFIX, import_safetensors
 from ..checkpoints.saving import check_destination, hash_file
 from ..engine import base_datasets, load_config
 from ..utils.fileio import read_json_lines
@@ -109,6 +109,8 @@ def publish(
     if out.suffix.lower() not in SUFFIXES:
         raise CheckpointError(f'{out} must end in {" or ".join(SUFFIXES)}.')
     check_destination(checkpoint, out, overwrite)
+    if out.suffix.lower() == SUFFIX:
+        import_safetensors(out, f'write a file of PyTorch: --out {out.stem}_published.pth')
     path = fetch(checkpoint)
     content = load_file(path)
     held = content.get('meta') if isinstance(content, Mapping) else None

@@ -20,6 +20,8 @@ from .paths import check_checkpoint, check_target, similar
 from .resume import prepare_resume
 from .validation import check_weights, drop_worker_settings, validate
 
+# Of files that are given in place of a config where arguments are swapped.
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.ckpt', '.safetensors')
 TENSORBOARD = 'TensorboardVisBackend'
 
 
@@ -38,13 +40,18 @@ def load_config(
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
-        UsageError: The config does not exist or cannot be read, a library that it inherits from is missing, or the
-            launcher needs GPUs and there are none.
+        UsageError: The config does not exist, is a checkpoint or cannot be read, a library that it inherits from is
+            missing, or the launcher needs GPUs and there are none.
     """
     if launcher not in ('none', 'pytorch') and not torch.cuda.is_available():
         raise UsageError(
             f'--launcher {launcher} needs GPUs, and torch finds none. For several processes on CPUs, use '
             '--launcher pytorch (tools/dist_train.sh).'
+        )
+    if Path(path).suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise UsageError(
+            f'{path} is a checkpoint, but stands where the config belongs: the config comes before the checkpoint, '
+            'and after images.'
         )
     if not Path(path).is_file():
         raise UsageError(f'There is no config {path}.{similar(Path(path))}')

@@ -49,8 +49,10 @@ def check_target(path: str | Path | None, option: str, folder: bool = True) -> N
 def similar(path: Path) -> str:
     """Return a sentence that suggests files with similar names in the folder of a path."""
     folder = path.parent if path.parent.is_dir() else Path('configs')
-    names = [file.name for file in folder.glob(f'*{path.suffix}')] if folder.is_dir() else []
-    close = [name for name in difflib.get_close_matches(path.name, names, n=3, cutoff=0.5) if name != path.name]
+    files = [file for file in folder.glob(f'*{path.suffix}') if file.name != path.name] if folder.is_dir() else []
+    # Compared without the suffix, which makes any two short names similar.
+    names = {file.stem: file for file in files}
+    close = difflib.get_close_matches(path.stem, names, n=3, cutoff=0.6)
     if close:
-        return ' Did you mean ' + ' or '.join(str(folder / name) for name in close) + '?'
+        return ' Did you mean ' + ' or '.join(str(names[name]) for name in close) + '?'
     return ' Check the path.'

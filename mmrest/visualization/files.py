@@ -21,11 +21,27 @@ class PaintResult:
         files (list[Path]): Written pictures or videos.
         skipped (list[str]): A sentence for each skipped image, with the reason.
         frames (int): Number of painted frames of a video.
+        scores (list[float]): Highest score in each picture of a model that finds instances; 0 without any.
     """
 
     files: list[Path] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     frames: int = 0
+    scores: list[float] = field(default_factory=list)
+
+    def describe_scores(self, score_thr: float) -> str:
+        """Return why no picture shows an instance; '' if one does, or in segmentation and classification.
+
+        Args:
+            score_thr (float): Score from which instances are painted.
+        """
+        highest = max(self.scores, default=score_thr)
+        if highest >= score_thr:
+            return ''
+        if not highest:
+            return 'The model finds no object at all.'
+        advice = f'try --score-thr {highest / 2:.1g}'
+        return f'No object has a score of {score_thr:g} or more; the highest is {highest:.3g}: {advice}'
 
 
 def save_picture(picture: np.ndarray, path: Path) -> Path:
@@ -72,7 +88,7 @@ def check_paintable(dataset: Any, option: str) -> None:
         raise UsageError(
             f'{option}: {count} images are called {name}, such as {first} and {second}. The pictures '
             'are named without folders and would overwrite each other. Leave the option out, and paint with '
-            'tools/demo.py, which keeps the folders.'
+            'mmrest predict, which keeps the folders.'
         )
     if paths and Path(paths[0]).is_file() and not type(dataset).__module__.startswith('mmpretrain'):
         import mmcv
@@ -80,5 +96,5 @@ def check_paintable(dataset: Any, option: str) -> None:
         if mmcv.imfrombytes(Path(paths[0]).read_bytes()) is None:
             raise UsageError(
                 f'{option}: {paths[0]} is painted by a hook that cannot read it; only the pipeline can. '
-                'Leave the option out, and paint with tools/demo.py, which uses the pipeline.'
+                'Leave the option out, and paint with mmrest predict, which uses the pipeline.'
             )

@@ -22,7 +22,7 @@ from ..engine import UsageError
 from ..utils.fileio import NO_SPACE, atomic_path
 from ..utils.progress import show_progress, track
 from .files import PaintResult, save_picture
-from .samples import draw_sample
+from .samples import draw_sample, find_highest_score
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 # Number of undecodable frames in a row after which the video counts as truncated.
@@ -43,7 +43,7 @@ def paint_predictions(
         loaded (LoadedModel): The model.
         source (str | Path): Image, folder (searched with its subfolders), or video.
         out_dir (str | Path): Folder for the pictures.
-        score_thr (float): Instances below this score are not result.
+        score_thr (float): Instances below this score are not painted.
 
     Returns:
         PaintResult: Written files, and the reasons for skipped images.
@@ -72,7 +72,7 @@ def paint_predictions(
         name = path.relative_to(root)
         target = out_dir / (name if path.suffix.lower() in IMAGE_SUFFIXES else f'{name}.png')
         try:
-            result.files.append(save_picture(_paint(loaded, path, path, score_thr), target))
+            result.files.append(save_picture(_paint(loaded, path, path, score_thr, result.scores), target))
         except Exception as error:  # one image that a transform or the model cannot handle does not stop the others
             if isinstance(error, OSError) and error.errno in LASTING:
                 raise
@@ -91,15 +91,22 @@ def _suffixes(loaded: LoadedModel) -> tuple[str, ...]:
     return IMAGE_SUFFIXES if type(first).__name__ == 'LoadImageFromFile' else ('',)
 
 
-def _paint(loaded: LoadedModel, path: Path, name: Any, score_thr: float) -> np.ndarray:
-    """Return an image with its predictions, (H, W, 3) uint8 in RGB; ``name`` stands for it in messages."""
+def _paint(loaded: LoadedModel, path: Path, name: Any, score_thr: float, scores: list[float]) -> np.ndarray:
+    """Return an image with its predictions, (H, W, 3) uint8 in RGB, and append its highest score to ``scores``.
+
+    In messages, ``name`` stands for the image.
+    """
     prepared, image = loaded.prepare_with_image(path)
     with torch.no_grad():
         sample = loaded.model(**prepared, mode='predict')[0]
     try:
-        return draw_sample(image, sample, loaded.class_names, loaded.palette, score_thr=score_thr)
+        picture = draw_sample(image, sample, loaded.class_names, loaded.palette, score_thr=score_thr)
     except ValueError as error:
         raise UsageError(f'The predictions of {loaded.name} for {name} cannot be painted: {error}.') from error
+    highest = find_highest_score(sample)
+    if highest is not None:
+        scores.append(highest)
+    return picture
 
 
 def _reason(name: Any, error: Exception) -> str:
@@ -119,15 +126,16 @@ def _paint_video(loaded: LoadedModel, source: Path, out: Path, score_thr: float)
         fps = fps if math.isfinite(fps) and 0 < fps < 1000 else 25.0
         total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)  # 0 where the file does not say
         bad: list[str] = []
+        scores: list[float] = []
         with atomic_path(out) as partial, show_progress(f'Painting {source}', total, 'frames') as advance:
-            pictures = _paint_frames(loaded, source, _frames(capture, total), score_thr, advance, bad)
+            pictures = _paint_frames(loaded, source, _frames(capture, total), score_thr, advance, bad, scores)
             frames = _write_video(pictures, partial, fps)
             if not frames:
                 raise UsageError(bad[0] if bad else f'{source} cannot be read as a video.')
     finally:
         capture.release()
     skipped = [f'{len(bad)} of {total} frames. {bad[0]}'] if bad else []
-    return PaintResult([out], skipped, frames)
+    return PaintResult([out], skipped, frames, scores)
 
 
 def _paint_frames(
@@ -137,15 +145,16 @@ def _paint_frames(
     score_thr: float,
     advance: Callable[[int], None],
     bad: list[str],
+    scores: list[float],
 ) -> Iterator[np.ndarray]:
-    """Yield painted frames, and append the reasons for skipped ones to ``bad``."""
+    """Yield painted frames, and append the reasons for skipped ones to ``bad``, and scores to ``scores``."""
     for number, frame in enumerate(frames):
         advance(1)
         name = f'Frame {number} of {source}'
         try:
             if frame is None:
                 raise UsageError(f'{name} cannot be decoded.')
-            picture = paint_frame(loaded, frame, name, score_thr)
+            picture = paint_frame(loaded, frame, name, score_thr, scores)
         except Exception as error:
             bad.append(_reason(name, error))
         else:
@@ -187,7 +196,7 @@ def _frames(capture: Any, total: int) -> Iterator[np.ndarray | None]:
         number, failures = number + 1, 0 if readable else failures + 1
 
 
-def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: float) -> np.ndarray:
+def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: float, scores: list[float]) -> np.ndarray:
     """Return a frame of a video with its predictions.
 
     The frame passes through a temporary file, so that the pipeline reads it with its own loader and settings, e.g. in
@@ -197,17 +206,18 @@ def paint_frame(loaded: LoadedModel, frame: np.ndarray, name: str, score_thr: fl
         loaded (LoadedModel): The model.
         frame (np.ndarray): (H, W, 3) uint8 in BGR.
         name (str): Name of the frame in messages.
-        score_thr (float): Instances below this score are not result.
+        score_thr (float): Instances below this score are not painted.
+        scores (list[float]): The highest score of an instance is appended; nothing by models that find none.
 
     Returns:
         np.ndarray: (H, W, 3) uint8 in RGB.
 
     Raises:
-        UsageError: The pipeline cannot read the frame, or the predictions cannot be result.
+        UsageError: The pipeline cannot read the frame, or the predictions cannot be painted.
     """
     import cv2
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'frame.bmp'  # not compressed, for speed
         cv2.imwrite(str(path), frame)
-        return _paint(loaded, path, name, score_thr)
+        return _paint(loaded, path, name, score_thr, scores)

@@ -104,6 +104,21 @@ def draw_sample(
     return canvas.render()
 
 
+def find_highest_score(sample: Any) -> float | None:
+    """Return the highest score of the predicted instances that :func:`draw_sample` draws.
+
+    Args:
+        sample (BaseDataElement): Data sample with predictions.
+
+    Returns:
+        float | None: 0 without an instance; None for label maps, panoptic maps, classes, and instances without scores.
+    """
+    instances = sample.get('pred_instances')
+    if instances is None or 'scores' not in instances or 'pred_panoptic_seg' in sample or 'pred_sem_seg' in sample:
+        return None
+    return float(_array(instances.scores).max(initial=0.0))
+
+
 def _draw_instances(canvas: Canvas, instances: Any, classes: Sequence[str], palette: Any, score_thr: float) -> None:
     labels = _array(instances.get('labels', np.zeros(len(instances)))).astype(np.int64)
     scores = _array(instances.scores) if 'scores' in instances else None

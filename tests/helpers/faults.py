@@ -186,7 +186,8 @@ ANNOTATIONS = dict(
     box_infinite=Fault(first('annotations', bbox=[1, 1, math.inf, 30]), 'box is not four numbers', 'box is not four'),
     box_huge=Fault(first('annotations', bbox=[1, 1, 10**400, 30]), 'box is not four numbers', 'box is not four'),
     no_box=Fault(drop('annotations', 'bbox'), 'box is not four numbers', 'box is not four'),
-    no_area=Fault(drop('annotations', 'area'), 'area is not a number', 'area is not a number'),
+    no_area=Fault(drop('annotations', 'area'), 'area is missing', "area is missing (?s:.*)a\\['area'\\] = "),
+    area_null=Fault(first('annotations', area=None), 'area is not a number', 'area is not a number'),
     no_width=Fault(drop('images', 'width'), 'image size is not a positive integer', 'image size is not a positive'),
     width_nan=Fault(first('images', width=math.nan), 'image size is not a positive integer', 'image size is not'),
     name_outside=Fault(

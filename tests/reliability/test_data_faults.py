@@ -184,7 +184,7 @@ def test_training_broken_image_in_a_worker_ends_in_one_message(config, damaged, 
     assert status.value.code == 2 and re.match(
         rf'error: {image_of(damaged)} cannot be loaded: it is not an image', message
     )
-    assert 'Traceback' not in message and 'check_dataset.py' in message
+    assert 'Traceback' not in message and 'mmrest check CONFIG' in message
 
 
 @pytest.mark.parametrize('workers', [0, 2])

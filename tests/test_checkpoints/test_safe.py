@@ -182,6 +182,14 @@ def safe_mmengine(monkeypatch):
     safe.use_safe_loading()
 
 
+@pytest.mark.parametrize(
+    'path, name',
+    [('a.pth', 'local'), ('https://a/b.pth', 'download'), ('s3://a/b.pth', 'storage'), ('pavi://a', 'pavi')],
+)
+def test_registered_loader_is_called_by_its_source_in_the_log(safe_mmengine, path, name):
+    assert CheckpointLoader._get_checkpoint_loader(path).__name__[10:] == name  # as mmengine takes it
+
+
 def test_use_safe_loading_local_file_is_read_safely(tmp_path, safe_mmengine):
     (tmp_path / 'page.pth').write_bytes(b'<html>')
     with pytest.raises(CheckpointError, match='web page'):

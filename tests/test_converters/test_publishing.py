@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import sys
 from collections import OrderedDict
 
 import numpy as np
@@ -116,6 +117,15 @@ def test_publish_names(source, tmp_path):
     assert named.name == f'a-{hashlib.sha256(named.read_bytes()).hexdigest()[:8]}.safetensors'
     assert torch.hub.HASH_REGEX.search(named.name)[1] == named.stem[-8:]
     assert sorted(each.name for each in tmp_path.iterdir()) == [named.name, 'epoch_3.pth', 'epoch_3.safetensors']
+
+
+def test_publish_without_safetensors_names_the_other_format(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    with pytest.raises(
+        CheckpointError, match='pip install safetensors, or write a file of PyTorch: --out epoch_3_published.pth$'
+    ):
+        publish(str(source))
+    assert publish(str(source), tmp_path / 'a.pth').path.is_file()
 
 
 def test_publish_wrong_target_or_source_is_named(source, tmp_path):

@@ -220,6 +220,12 @@ def test_load_config_unreadable_file_is_named(tmp_path, name, text):
         load_config(str(path))
 
 
+@pytest.mark.parametrize('name', ['a.pth', 'https://host/a.safetensors'])
+def test_load_config_checkpoint_in_its_place_is_named(name):
+    with pytest.raises(UsageError, match=f'{name} is a checkpoint, .*the config comes before the checkpoint'):
+        load_config(name)
+
+
 def test_prepare_train_without_training_settings_raises(tmp_path):
     path = tmp_path / 'c.py'
     path.write_text('model = dict(type="A")')

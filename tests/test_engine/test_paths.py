@@ -3,6 +3,7 @@
 import pytest
 
 from mmrest.engine import UsageError, check_target
+from mmrest.engine.paths import similar
 
 
 def test_check_target_unwritable_place_raises(tmp_path):
@@ -14,3 +15,18 @@ def test_check_target_unwritable_place_raises(tmp_path):
     for bad, folder in ((file, True), (file / 'x/y', True), (file / 'x.json', False), (tmp_path, False)):
         with pytest.raises(UsageError, match='^--out '):
             check_target(bad, '--out', folder=folder)
+
+
+@pytest.mark.parametrize(
+    'name, said',
+    [
+        ('my_smal.py', 'Did you mean {}/my_small.py?'),
+        ('my_small', 'Did you mean {}/my_small.py?'),
+        ('nofile.py', 'Check the path.'),  # like infer.py in its suffix alone
+        ('my_small.pth', 'Check the path.'),
+    ],
+)
+def test_similar_suggests_files_by_their_names_without_suffix(tmp_path, name, said):
+    for other in ('infer.py', 'my_small.py'):
+        (tmp_path / other).touch()
+    assert similar(tmp_path / name) == ' ' + said.format(tmp_path)

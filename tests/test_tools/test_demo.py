@@ -249,6 +249,12 @@ def test_demo_bad_input_is_one_message(run, configs, checkpoint, folder, tmp_pat
     assert exit_status.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
+def test_demo_missing_image_is_named_before_the_model_is_loaded(run, capsys):
+    with pytest.raises(SystemExit):
+        run('demo', 'gone.png', 'gone.py', 'gone.pth')
+    assert 'There is no folder or image gone.png.' in capsys.readouterr().err
+
+
 def test_demo_untrusted_checkpoint_runs_no_code(run, configs, folder, tmp_path, capsys):
     class Evil:
         def __reduce__(self):

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mmrest.engine import UsageError
-from mmrest.visualization.files import check_paintable
+from mmrest.visualization.files import PaintResult, check_paintable
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
@@ -70,3 +70,16 @@ def test_check_paintable_refuses_unreadable_images(tmp_path):
     (tmp_path / '1.npy').write_bytes(b'an array')
     with pytest.raises(UsageError, match='--show-dir: .*1.npy is painted by a hook that cannot read it'):
         check_paintable(Images(str(tmp_path / '1.npy')), '--show-dir')
+
+
+@pytest.mark.parametrize(
+    'scores, said',
+    [
+        ([], ''),
+        ([0.0, 0.3], ''),
+        ([0.02, 0.1], 'No object has a score of 0.3 or more; the highest is 0.1: try --score-thr 0.05'),
+        ([0.0], 'The model finds no object at all.'),
+    ],
+)
+def test_describe_scores_says_why_nothing_is_painted(scores, said):
+    assert PaintResult(scores=scores).describe_scores(0.3) == said

@@ -12,7 +12,7 @@ pytest.importorskip('matplotlib')
 from mmengine.structures import BaseDataElement, InstanceData, PixelData  # noqa: E402
 
 from mmrest.visualization import draw_sample  # noqa: E402
-from mmrest.visualization.samples import read_image  # noqa: E402
+from mmrest.visualization.samples import find_highest_score, read_image  # noqa: E402
 
 
 def test_draw_sample_with_named_palette_draws_boxes():
@@ -24,6 +24,20 @@ def instances(**fields):
     return InstanceData(
         bboxes=torch.tensor([[100.0, 200, 300, 400], [400, 100, 500, 300]]), labels=torch.tensor([0, 1]), **fields
     )
+
+
+@pytest.mark.parametrize(
+    'fields, expected',
+    [
+        (dict(pred_instances=instances(scores=torch.tensor([0.25, 0.75]))), 0.75),
+        (dict(pred_instances=instances(scores=torch.zeros(2))[:0]), 0.0),
+        (dict(pred_instances=instances()), None),
+        (dict(pred_sem_seg=PixelData(sem_seg=torch.zeros(1, 4, 4))), None),
+        (dict(pred_score=torch.ones(2)), None),
+    ],
+)
+def test_find_highest_score_of_instances_alone(fields, expected):
+    assert find_highest_score(BaseDataElement(**fields)) == expected
 
 
 def test_draw_sample_leaves_out_low_scores():

@@ -45,7 +45,12 @@ def check_config(cfg: Config, phases: Sequence[str], report: Report, progress: P
 def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
     kind = dataset_class(config)
     where = f'{getattr(kind, "__name__", config["type"])} in {config.get("data_root") or config.get("data_prefix")}'
-    num_errors = report.num_errors
+    num_errors, num_images = report.num_errors, report.checked.get('images', 0)
+
+    def is_explained() -> bool:
+        # An error among the annotations may be why none of the images can be used.
+        return report.num_errors > num_errors and report.checked.get('images', 0) > num_images
+
     try:
         with dataset_errors([config]), disable_gc():
             dataset = DATASETS.build(with_coco_checks(config, report, progress))
@@ -54,14 +59,16 @@ def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
     except UnreadableError:
         return
     except DataError as error:
-        report.error('dataset without images', where, str(error))
+        if not is_explained():
+            report.error('dataset without images', where, str(error))
         return
     except Exception as error:  # dataset classes of other libraries may raise anything
         if report.num_errors == num_errors:  # otherwise the cause is reported already
             report.error('dataset cannot be loaded', where, f'{type(error).__name__}: {error}')
         return
     if not len(dataset):
-        report.error('dataset without images', where)
+        if not is_explained():
+            report.error('dataset without images', where)
         return
     for path in find_other_suffixes(dataset):
         report.warn(f'image whose name does not end with {dataset.img_suffix} (skipped)', str(path))

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .coco import shorten_names
+from .coco import shorten_names, write_classes
 from .configs import dataset_class
+from .reading import read_json
+from .report import DataError
 
 
 def known_classes(config: dict, scope: str | None = None) -> tuple[str, ...] | None:
-    """Return the class names of a dataset config; None if they are read from the data.
+    """Return the class names of a dataset config; None if they are read from the data, or are no names.
 
     Args:
         config (dict): Config of a dataset.
@@ -20,7 +22,7 @@ def known_classes(config: dict, scope: str | None = None) -> tuple[str, ...] | N
     """
     load = getattr(dataset_class(config, scope), '_load_metainfo', None)
     classes = (load(config.get('metainfo')) if load else {}).get('classes')
-    return tuple(classes) if classes else None
+    return tuple(classes) if classes and not isinstance(classes, str) else None
 
 
 def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> list[str]:
@@ -43,7 +45,7 @@ def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> li
             if not Path(given).is_file():  # mmengine reads the names from a file
                 found.append(
                     f'metainfo.classes of {name} is the string {given!r}, not a list of names or a file with '
-                    f'names: for a single class, write a tuple ({given!r}, ).'
+                    f'names. Did you mean ({given!r},)? For a single class, write a tuple with its comma.'
                 )
             continue
         if hasattr(kind, 'get_label_map'):
@@ -51,6 +53,26 @@ def find_wrong_classes(datasets: Iterable[dict], scope: str | None = None) -> li
         elif any(base.__name__ == 'CustomDataset' for base in kind.__mro__):
             found += _compare_with_folders(name, given, config)
     return list(dict.fromkeys(found))
+
+
+def find_own_classes(config: dict, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in the annotations of a COCO dataset whose config leaves the classes to the dataset type.
+
+    Args:
+        config (dict): Config of a dataset.
+        known (sequence[str]): Classes of its type.
+
+    Returns:
+        tuple[str, ...]: Empty if the config has classes, or if the file has those of the type or cannot be read.
+    """
+    path = Path(config.get('data_root') or '', str(config.get('ann_file')))
+    if (config.get('metainfo') or {}).get('classes') or path.suffix != '.json' or not path.is_file():
+        return ()
+    try:
+        names = tuple(str(category['name']) for category in read_json(path)['categories'])
+    except (DataError, KeyError, TypeError):  # reported when the annotations are checked
+        return ()
+    return () if set(known) <= set(names) else names
 
 
 def find_mixed_classes(datasets: Iterable[dict], scope: str | None = None) -> list[str]:
@@ -107,7 +129,7 @@ def _compare_with_folders(name: str, given: Sequence[str], config: dict) -> list
     if shared and list(given) != folders:  # without a shared name, the classes are display names of the folders
         return [
             f'metainfo.classes of {name} is {shorten_names(given)}, but labels are the folders of {folder} in '
-            f'alphabetical order: write metainfo = dict(classes={tuple(folders)!r}).'
+            f'alphabetical order: write metainfo = {write_classes(folders)}.'
         ]
     return []
 

@@ -16,6 +16,11 @@ from .coco_segmentations import check_segmentations
 from .report import Report
 from .values import is_integer, shorten, to_numbers
 
+ADD_AREA = (
+    'mmdet and pycocotools need it. With boxes alone: '
+    "for a in content['annotations']: a['area'] = a['bbox'][2] * a['bbox'][3]"
+)
+
 
 def check_coco(
     content: Any,
@@ -157,7 +162,12 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
             'class without a category',
             ann_file,
             f'{shorten_names(missing)} of the classes in the config (metainfo.classes) '
-            f'{"is" if len(missing) == 1 else "are"} not in the file, which has {shorten_names(names)}',
+            f'{"is" if len(missing) == 1 else "are"} not in the file, which has {shorten_names(names)}'
+            + (
+                f'. To use those: metainfo={write_classes(names)} in the dataset, num_classes={len(names)} in the model'
+                if names and len(missing) == len(classes)
+                else ''
+            ),
         )
     repeated = [name for name, count in Counter(names).items() if count > 1 and (not classes or name in classes)]
     for name in repeated:
@@ -168,8 +178,13 @@ def _check_classes(categories: list[dict], classes: Any, ann_file: str, report: 
             'classes in another order than the categories',
             ann_file,
             f'the dataset has {tuple(classes)}, the file {tuple(order)}. mmdet numbers them in the order of the file, '
-            f'so that the names would be swapped: write metainfo = dict(classes={tuple(order)!r})',
+            f'so that the names would be swapped: write metainfo = {write_classes(order)}',
         )
+
+
+def write_classes(names: Sequence[str]) -> str:
+    """Return the ``metainfo`` with class names, as it is written into a config."""
+    return f'dict(classes={tuple(names)!r})'
 
 
 def shorten_names(names: Sequence[str], max_names: int = 20) -> str:
@@ -255,14 +270,19 @@ def _check_boxes(
     report.errors_at(
         'box is not four numbers', np.flatnonzero(~boxed), lambda index: (place(index), shorten(boxes[index]))
     )
+    absent = np.fromiter(('area' not in annotation for annotation in annotations), bool, len(annotations)) & boxed
+    lacking = np.flatnonzero(absent)
+    report.errors_at('area is missing', lacking, lambda index: (place(index), ADD_AREA if index == lacking[0] else ''))
     report.errors_at(
         'area is not a number',
-        np.flatnonzero(boxed & np.isnan(area)),
+        np.flatnonzero(boxed & np.isnan(area) & ~absent),
         lambda index: (place(index), shorten(areas[index])),
     )
     valid = boxed & ~np.isnan(area)
     x, y, width, height = corners.T
-    small = valid & ((width < 1) | (height < 1) | (area <= 0))
+    # Without its area a box is an object still: no image is reported as one without objects because of that.
+    sized = valid | absent
+    small = sized & ((width < 1) | (height < 1) | (area <= 0))
     report.warnings_at(
         'box without area, or under 1 px (skipped)',
         np.flatnonzero(small),
@@ -271,7 +291,7 @@ def _check_boxes(
     if not len(images):
         return valid, np.zeros_like(valid)
     right, bottom = sizes[image].T
-    used = valid & ~small & (image >= 0) & ~np.isnan(right) & ~np.isnan(bottom)
+    used = sized & ~small & (image >= 0) & ~np.isnan(right) & ~np.isnan(bottom)
     outside = used & (
         (np.minimum(x + width, right) <= np.maximum(x, 0)) | (np.minimum(y + height, bottom) <= np.maximum(y, 0))
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator
 
-from .classes import known_classes
+from .classes import find_own_classes, known_classes
+from .coco import write_classes
 
 # Modules whose num_classes does not count dataset classes, but objectness, stuff or tasks.
 OTHER_PARTS = ('rpn_head', 'semantic_head', 'task_heads', 'backbone', 'neck', 'train_cfg', 'test_cfg')
@@ -24,13 +25,20 @@ def find_wrong_heads(model: Any, datasets: Iterable[dict], scope: str | None = N
     found = {}
     for dataset in datasets:
         classes = known_classes(dataset, scope)
-        for path, number in _numbers(model, 'model') if classes else ():
-            if number != len(classes):
-                names = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
-                found[path] = (
-                    f'{path} is {number}, but {dataset.get("type", "the dataset")} has {len(classes)} '
-                    f'classes ({names}): set {path}={len(classes)}, or metainfo.classes of the dataset.'
+        wrong = [(path, number) for path, number in _numbers(model, 'model') if classes and number != len(classes)]
+        own = find_own_classes(dataset, classes) if classes and wrong else ()
+        for path, number in wrong:
+            names = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
+            found[path] = (
+                f'{path} is {number}, but {dataset.get("type", "the dataset")} has {len(classes)} classes ({names}): '
+                + (
+                    f'the config names none, and those in {dataset["ann_file"]} are others. Write '
+                    f'metainfo={write_classes(own)} into the dataset'
+                    + (f'; {path} is right then.' if number == len(own) else f', and set {path}={len(own)}.')
+                    if own
+                    else f'set {path}={len(classes)}, or metainfo.classes of the dataset.'
                 )
+            )
     return list(found.values())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...utils.errors import MMRestError
 
-ADVICE = 'To find all such files before a run: python tools/check_dataset.py CONFIG'
+ADVICE = 'To find all such files before a run: mmrest check CONFIG'
 SWITCH = 'To run without these checks: --cfg-options check_samples=False'
 
 

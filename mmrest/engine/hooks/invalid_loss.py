@@ -22,7 +22,7 @@ from ..seeding import SeededBatchSampler
 
 ADVICE = (
     'Common causes: a learning rate that is too high or has no warm-up (lower it, or set optim_wrapper.clip_grad), '
-    'float16 (try bfloat16), wrong labels (tools/check_dataset.py).'
+    'float16 (try bfloat16), wrong labels (mmrest check CONFIG).'
 )
 
 

@@ -55,6 +55,16 @@ def test_coco_categories_unlike_the_classes_raise(shapes, classes, missing, wrap
     report = Report()
     check_config(Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=config))), ['train'], report)
     assert re.search(missing, report.errors['class without a category']['examples'][0])
+    assert ('num_classes=4 in the model' in str(report)) == ('disc' not in classes)
+    assert list(report.errors) == ['class without a category']  # which is why no image is left
+
+
+def test_check_config_classes_as_text_is_the_only_error(shapes):
+    model = dict(bbox_head=dict(num_classes=1))
+    cfg = dict(default_scope='mmdet', model=model, train_dataloader=dict(dataset=coco(shapes, ('disc'))))
+    report = Report()
+    check_config(Config(cfg), ['train'], report)
+    assert list(report.errors) == ['classes that the dataset type does not have'] and report.num_errors == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +104,11 @@ def test_mixed_classes_in_training_parts_raise(classes, mixed, kind, scope):
 @pytest.mark.parametrize(
     'dataset, scope, said',
     [
-        (dict(type='CocoDataset', metainfo=dict(classes=('disc'))), 'mmdet', r"the string 'disc'.* write a tuple"),
+        (
+            dict(type='CocoDataset', metainfo=dict(classes=('disc'))),
+            'mmdet',
+            r"the string 'disc'.* mean \('disc',\)\?.* write a tuple",
+        ),
         (
             dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'disc', 'star'))),
             'mmseg',

@@ -49,3 +49,15 @@ def test_check_coco_missing_segmentation_counts_only_with_masks(damaged, lacking
     check_coco(content, 'a.json', masks)
     check_coco(content, 'a.json', boxes, masks=False)
     assert masks.errors['object without a segmentation']['count'] == 2 and not boxes.errors
+
+
+def test_check_coco_missing_areas_are_the_only_finding(shapes):
+    content = json.loads((shapes / 'annotations/instances_train.json').read_text())
+    good, report = Report(), Report()
+    check_coco(content, 'a.json', good)
+    for annotation in content['annotations']:
+        del annotation['area']
+    check_coco(content, 'a.json', report)
+    first, *others = report.errors['area is missing']['examples']
+    assert "a['area'] = a['bbox'][2] * a['bbox'][3]" in first and not any("['area']" in other for other in others)
+    assert report.num_errors == len(content['annotations']) and report.warnings == good.warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -52,6 +53,20 @@ def test_find_wrong_heads_detector_names_each(model, wrong):
     assert len(found) == len(wrong)
     for text, (path, number) in zip(found, wrong.items()):
         assert text.startswith(f'{path} is {number}, but CocoDataset has 4 classes (a, b, c, d): set {path}=4')
+
+
+@pytest.mark.parametrize(
+    'number, advice', [(2, 'model.bbox_head.num_classes is right then'), (5, 'and set model.bbox_head.num_classes=2')]
+)
+def test_find_wrong_heads_forgotten_classes_are_shown_first(tmp_path, number, advice):
+    content = dict(images=[], annotations=[], categories=[dict(id=7, name='hut'), dict(id=3, name='boat')])
+    (tmp_path / 'ann.json').write_text(json.dumps(content))
+    data = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='ann.json')
+    (found,) = find_wrong_heads(dict(bbox_head=dict(num_classes=number)), [data], 'mmdet')
+    assert "Write metainfo=dict(classes=('hut', 'boat')) into the dataset" in found and advice in found
+    (tmp_path / 'ann.json').write_text('{')
+    (found,) = find_wrong_heads(dict(bbox_head=dict(num_classes=number)), [data], 'mmdet')
+    assert 'set model.bbox_head.num_classes=80, or metainfo.classes' in found
 
 
 def test_find_wrong_heads_segmentor_and_classifier_names_each():
