@@ -186,6 +186,6 @@ def check_packages(names: tuple[str, ...]) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f'Export needs {" and ".join(missing)}, which is not installed. Install all packages of the export with: '
+            f'Export needs {" and ".join(missing)}, not installed here. Install all packages of the export with: '
             f'pip install {" ".join(PACKAGES)}   (or pip install -e ".[export]" in the folder of mmrest)'
         )
