@@ -67,19 +67,23 @@ def plain_loading(monkeypatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def forget_visualizers(patch: pytest.MonkeyPatch) -> None:
-    """Hide the visualizers of earlier runs, of which mmengine keeps one of a name, with its class and folder."""
-    if 'mmengine.visualization' in sys.modules:
-        kinds = [sys.modules['mmengine.visualization'].Visualizer]
+def forget_runs(patch: pytest.MonkeyPatch) -> None:
+    """Hide what mmengine keeps of earlier runs by name: loggers, message hubs, scopes and visualizers.
+
+    The name of a run is its config and the second in which it starts: the next run of this process can have the same
+    one, and would write into the folder of the earlier run.
+    """
+    if 'mmengine.utils' in sys.modules:
+        kinds = [sys.modules['mmengine.utils'].ManagerMixin]
         for kind in kinds:
             kinds += kind.__subclasses__()
             patch.setattr(kind, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(autouse=True)
-def no_visualizers(monkeypatch) -> None:
-    """No visualizers of earlier tests, whose folders may be gone."""
-    forget_visualizers(monkeypatch)
+def no_earlier_runs(monkeypatch) -> None:
+    """No loggers, message hubs, scopes and visualizers of earlier tests, whose folders may be gone."""
+    forget_runs(monkeypatch)
 
 
 def run_process(command: list, cwd: Path, env: dict | None = None, status: int = 0, timeout: float = 300) -> str:
@@ -276,7 +280,7 @@ def grad_cam():
 def call_tool(patch: pytest.MonkeyPatch, folder: Path, name: str, *args) -> None:
     """Call the ``main`` of a tool in this process, as if it were started in a folder."""
     command = importlib.import_module(f'mmrest.commands.{name}')
-    forget_visualizers(patch)
+    forget_runs(patch)
     patch.chdir(folder)
     patch.setattr(sys, 'argv', [name, *map(str, args)])
     command.main()

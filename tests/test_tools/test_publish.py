@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, forget_visualizers, load_safely
+from conftest import TINY, forget_runs, load_safely
 from helpers.compare import assert_equal
 from helpers.hub_cache import fill_cache
 from helpers.painted import listed
@@ -35,7 +35,7 @@ def trained(repo, shapes, tmp_path_factory):
     config = write_config(folder, 'epochs', repo, shapes, hooks=hook, more=MORE)
     with pytest.MonkeyPatch.context() as patch:
         load_safely(patch)
-        forget_visualizers(patch)
+        forget_runs(patch)
         train(config, folder / 'run', **{'train_dataloader.dataset.indices': 4})
     return config, folder / 'run'
 
