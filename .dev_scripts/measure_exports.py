@@ -7,7 +7,6 @@ eagerly. Memory is the growth of the resident set above the loaded model, in a n
 from __future__ import annotations
 
 import multiprocessing
-import os
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -64,8 +63,6 @@ def measure(models: Sequence[str], shape: Sequence[int], num_rounds: int, patter
     steps = [lambda train, run=run: run(images) for run in functions]
     with torch.no_grad():
         times = compare_times(steps, False, num_rounds)
-    # As in mmrest.benchmark: malloc of the new processes returns freed memory at once.
-    os.environ.update(MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
     rows = []
     for model, found in zip(models, times):
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
