@@ -108,9 +108,7 @@ def _measure_in_process(text: str, train: bool, limit_gb: float | None, process:
         return dict(tensor_mb=(torch.cuda.max_memory_allocated(device) - before) / MEGABYTE)
     result = {}
     if process:
-        before = _reset_peak()
-        step(train)
-        result['process_mb'] = (_status('VmHWM') - before) / 1024
+        (result['process_mb'],) = resident_growth(lambda: step(train))
         del step  # with the gradients that it left
         step = model.build(**settings)
     return dict(tensor_mb=_allocated(step, train) / MEGABYTE, **result)
@@ -130,11 +128,19 @@ def _allocated(step: Callable[[bool], None], train: bool) -> int:
     return peak
 
 
-def _reset_peak() -> int:
-    """Reset the high-water mark of the resident set, and return the size of the resident set in kB."""
+def resident_growth(*functions: Callable[[], object]) -> list[float]:
+    """Call functions, and measure the peak of the resident set of this process (Linux only).
+
+    Returns:
+        list[float]: After each function, by how many MiB the peak exceeds what was resident before the first.
+    """
     with open('/proc/self/clear_refs', 'w') as file:
-        file.write('5')
-    return _status('VmRSS')
+        file.write('5')  # resets the high-water mark
+    before, peaks = _status('VmRSS'), []
+    for function in functions:
+        function()
+        peaks.append((_status('VmHWM') - before) / 1024)
+    return peaks
 
 
 def _status(key: str) -> int:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 # Dynamic sizes: blocks of attention with one head, and hidden channels of a feed-forward network that is one block. A
 # stage has twice the heads and channels of the one before, and a quarter of the tokens: blocks are equally large in
-# attention and half as large in feed-forward networks.
-NUM_BLOCKS = 16
-HIDDEN_DIMS = 2048
+# attention and half as large in feed-forward networks. At 800x1344, a block's maps and hidden values take less memory
+# than the tokens of the first stage.
+NUM_BLOCKS = 24
+HIDDEN_DIMS = 4096
 # More would gain nothing, and a graph takes the longer to record the more there are.
 MAX_FFN_BLOCKS = 8
 # Fixed sizes: elements of the maps, or hidden values, that are computed at a time.

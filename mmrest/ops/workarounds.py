@@ -67,6 +67,8 @@ def crop_map(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     """
     if not is_exporting():
         return x[..., : hw_shape[0], : hw_shape[1]]
-    for dim, size in ((-2, hw_shape[0]), (-1, hw_shape[1])):
-        x = x.index_select(dim, torch.arange(size, device=x.device))
-    return x
+    # By one index over the pixels of a channels-last map, as tokens are: whole pixels are copied, once.
+    rows, columns = (torch.arange(size, device=x.device) for size in hw_shape)
+    index = (rows[:, None] * x.shape[-1] + columns).flatten()
+    pixels = x.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, index)
+    return pixels.unflatten(1, hw_shape).permute(0, 3, 1, 2)

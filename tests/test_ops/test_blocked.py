@@ -107,4 +107,4 @@ def test_exported_block_holds_whole_maps_with_the_plain_formula_only(impl, whole
         assert interpreter.elements == 2 * tokens * keys
     else:
         # Of the hidden values; those of the maps are fewer.
-        assert interpreter.elements == tokens * hidden_dims / 2
+        assert interpreter.elements == tokens * hidden_dims / 4
