@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             target = config_target(args.config, args.checkpoint, args.cfg_options, args.part or 'auto', outputs)
             name = Path(args.config).stem + '_backbone' * (args.part == 'backbone')
         out = Path(args.out or f'work_dirs/export/{name}.onnx')
+        verified = '' if args.no_verify else ' and comparing it with the model'
+        print(f'{target.name}: recording the graph{verified}; this takes a minute or two.', flush=True)
         differences = export(target, out, args.shape, args.opset, not args.no_verify)
         print(f'{out}: {target.name}, {out.stat().st_size / 2**20:.1f} MiB')
         for output, meaning in target.outputs.items():

@@ -187,7 +187,8 @@ def find_metrics(path: Path, meta: Mapping[str, Any], config: Mapping[str, Any])
         config (Mapping): Top-level variables of the config.
 
     Returns:
-        tuple[str, dict[str, float]]: Epoch or iteration, and metrics by name; empty if there are none.
+        tuple[str, dict[str, float]]: Epoch or iteration of the validation, empty if the log has none, and its metrics
+        by name, none if the model had found nothing.
     """
     stamp = re.search(r'\d{8}_\d{6}$', str(meta.get('experiment_name')))
     log = path.parent / stamp[0] / 'vis_data' / 'scalars.json' if stamp else None
@@ -195,16 +196,17 @@ def find_metrics(path: Path, meta: Mapping[str, Any], config: Mapping[str, Any])
         return '', {}
     logger = (config.get('default_hooks') or {}).get('logger') or {}
     unit = 'epoch' if logger.get('log_metric_by_epoch', True) else 'iter'
-    step, metrics = meta.get(unit), {}
+    step, metrics, validated = meta.get(unit), {}, False
     for record in read_json_lines(log):
         # A training record has the number of its iteration as step.
         if record.get('step') == step and not {'lr', 'loss'} & set(record):
+            validated = True
             metrics = {
                 key: float(value)
                 for key, value in record.items()
                 if key not in ('step', 'time', 'data_time') and isinstance(value, (int, float)) and math.isfinite(value)
             }
-    return f'{"epoch" if unit == "epoch" else "iteration"} {step}', metrics
+    return f'{"epoch" if unit == "epoch" else "iteration"} {step}' if validated else '', metrics
 
 
 def _default_path(checkpoint: str) -> Path:
@@ -246,6 +248,8 @@ def _describe_metrics(when: str, metrics: Mapping[str, float], kept: bool) -> st
         return f'metrics of {when}: ' + ', '.join(f'{key} {value:g}' for key, value in metrics.items())
     if kept:
         return 'metrics: those in the checkpoint'
+    if when:
+        return f'metrics: none, as the model found nothing in the validation of {when}'
     return 'metrics: none, as there is no log of a validation of these weights beside the checkpoint'
 
 

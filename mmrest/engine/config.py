@@ -61,6 +61,9 @@ def load_config(
         # A library that the config inherits from or imports; pkg_resources raises DistributionNotFound.
         if isinstance(error, ImportError) or type(error).__name__ == 'DistributionNotFound':
             raise UsageError(describe_missing(path, error)) from error
+        if isinstance(error, FileNotFoundError) and error.filename and error.filename != path:
+            base = Path(os.path.normpath(error.filename))
+            raise UsageError(f'{path} inherits from {base}, which does not exist.{similar(base)}') from error
         raise UsageError(f'{path} cannot be read as a config: {type(error).__name__}: {error}') from error
     if options:
         options = dict(options)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ..datasets.validation import SWITCH, find_inconsistencies, nested_datasets, nested_metrics
 from ..utils.resources import tool_command
 from .errors import UsageError
+from .validation.signatures import closest_match
 
 # mmengine runs code contained in files of these formats.
 UNSAFE_SUFFIXES = ('.pkl', '.pickle', '.yaml', '.yml')
@@ -37,19 +38,23 @@ def check_data(cfg: Config, phases: tuple[str, ...] = ('train', 'val')) -> None:
     """
     missing = {}
     for phase in phases:
-        paths = []
         for dataset in base_datasets(cfg.get(f'{phase}_dataloader')):
-            paths += _paths(dataset)
             if not cfg.get('allow_pickle'):
                 _refuse_pickles(dataset)
-        for evaluator in nested_metrics(cfg.get(f'{phase}_evaluator')):
-            paths += _local(evaluator.get('ann_file'))
+        paths = _paths_of_phase(cfg, phase)
         missing.update((path, phase) for path in paths if not Path(path).exists() and path not in missing)
     if missing:
         # List a missing folder, not the files in it.
         paths = [path for path in missing if not any(Path(other) in Path(path).parents for other in missing)]
-        listed = '\n'.join(f'  {path}  (for {missing[path]})' for path in paths)
-        raise UsageError(f'Data of this config are missing:\n{listed}\n{_advice(cfg)}')
+        used = {Path(path) for phase in ('train', 'val', 'test') for path in _paths_of_phase(cfg, phase)}
+        near = {path: closest_match(Path(path).name, _siblings(Path(path), used)) for path in paths}
+        listed = '\n'.join(
+            f'  {path}  (for {missing[path]})' + (f'. Did you mean {near[path]}?' if near[path] else '')
+            for path in paths
+        )
+        is_misspelled = all(near.values()) and Path(find_root(cfg)).exists()
+        advice = '' if is_misspelled else f'\n{_advice(cfg)}'
+        raise UsageError(f'Data of this config are missing:\n{listed}{advice}')
 
 
 def is_unused_data_root(path: Path) -> bool:
@@ -134,6 +139,14 @@ def _refuse_pickles(dataset: dict) -> None:
                 )
 
 
+def _paths_of_phase(cfg: Config, phase: str) -> list[str]:
+    """Return the local paths of the datasets and evaluators of a phase."""
+    paths = [path for dataset in base_datasets(cfg.get(f'{phase}_dataloader')) for path in _paths(dataset)]
+    for evaluator in nested_metrics(cfg.get(f'{phase}_evaluator')):
+        paths += _local(evaluator.get('ann_file'))
+    return paths
+
+
 def _paths(dataset: dict) -> list[str]:
     """Return the annotation files and folders of a dataset; only its root if that is missing."""
     roots = _strings(dataset.get('data_root'))
@@ -152,6 +165,13 @@ def _paths(dataset: dict) -> list[str]:
 def _local(value: Any) -> list[str]:
     """Return the local paths in a nested value."""
     return [path for path in _strings(value) if '://' not in path]
+
+
+def _siblings(path: Path, used: set[Path]) -> list[str]:
+    """Return the names of what is beside a missing path and has its suffix, without what the config uses elsewhere."""
+    if not path.parent.is_dir():
+        return []
+    return [each.name for each in path.parent.iterdir() if each.suffix == path.suffix and each not in used]
 
 
 def _strings(value: Any) -> list[str]:

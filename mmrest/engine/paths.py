@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from ..checkpoints import resolve
@@ -53,6 +54,18 @@ def similar(path: Path) -> str:
     # Compared without the suffix, which makes any two short names similar.
     names = {file.stem: file for file in files}
     close = difflib.get_close_matches(path.stem, names, n=3, cutoff=0.6)
+    if close and all(_without_digits(name) == _without_digits(path.stem) for name in close):
+        # Checkpoints of one run: the last one is most likely meant.
+        numbered = [name for name in names if _without_digits(name) == _without_digits(path.stem)]
+        close = sorted(numbered, key=_numbers, reverse=True)[:3]
     if close:
         return ' Did you mean ' + ' or '.join(str(names[name]) for name in close) + '?'
     return ' Check the path.'
+
+
+def _without_digits(name: str) -> str:
+    return re.sub(r'\d+', '', name)
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r'\d+', name)]

@@ -21,15 +21,18 @@ from ..checkpoints.loading import inner_model
 from ..datasets.validation import dataset_errors, validate_dataset, with_coco_checks
 from ..ops.processor import describe_choices
 from .batches import check_image_sizes
+from .console import only_in_files
 from .data import base_datasets
 from .devices import computes_in_bfloat16, replace_sync_bn
 from .errors import UsageError, describe_missing
 from .hooks import (
     AtomicCheckpointHook,
     BatchReportHook,
+    EmptyResultsHook,
     InitialWeightsHook,
     LoadReportHook,
     RandomStateHook,
+    ScheduleReportHook,
     ValidatePipelineHook,
     keep_mmcv_in_float32,
 )
@@ -200,7 +203,9 @@ def build_runner(cfg: Config, train: bool = False) -> Runner:
     # Not in the config, which also has to work without this package.
     runner.register_hook(LoadReportHook(testing=not train))
     runner.register_hook(BatchReportHook())
+    runner.register_hook(EmptyResultsHook())
     if train:
+        runner.register_hook(ScheduleReportHook())
         runner.register_hook(InitialWeightsHook())
     return runner
 
@@ -238,7 +243,9 @@ def _build_optimizer(runner: Runner) -> None:
             f'No parameter name contains {", ".join(map(repr, unmatched))} of '
             'optim_wrapper.paramwise_cfg.custom_keys: the settings have no effect. Check the spelling.'
         )
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    summary = '{} lines about paramwise_options, one for each setting of a parameter, are in the log file only.'
+    with only_in_files(runner.logger, 'paramwise_options --', summary):
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     base = getattr(runner.optim_wrapper, 'base_param_settings', None)
     scaling = runner.cfg.get('auto_scale_lr') or {}
     if base and scaling.get('enable'):

@@ -294,6 +294,15 @@ def test_publish_metrics_are_those_of_the_same_run_and_step(source, tmp_path, st
     assert expected[0] in str(published) and published.meta.get('metrics') == expected[1]
 
 
+def test_publish_validation_that_found_nothing_is_said(source, tmp_path):
+    torch.save(training_checkpoint(), source)
+    log = tmp_path / STAMP / 'vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"time": 1.0, "data_time": 0.5, "step": 3}\n')
+    published = publish(str(source))
+    assert 'metrics: none, as the model found nothing in the validation of epoch 3' in str(published)
+
+
 def test_publish_metrics_of_other_weights_are_left_out(source, tmp_path):
     checkpoint = averaged_checkpoint()[0]
     checkpoint['meta']['cfg'] = 'default_hooks = dict(logger=dict(log_metric_by_epoch=False))\n'

@@ -87,6 +87,18 @@ def test_load_config_unknown_name_suggests_others():
         load_config('configs/zzz.py')
 
 
+def test_load_config_missing_base_suggests_others(tmp_path):
+    (tmp_path / 'retinanet.py').write_text('')
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = './retinanet_.py'\n")
+    with pytest.raises(UsageError) as error:
+        load_config(str(path))
+    base = tmp_path / 'retinanet_.py'
+    assert (
+        str(error.value) == f'{path} inherits from {base}, which does not exist. Did you mean {tmp_path}/retinanet.py?'
+    )
+
+
 def test_load_config_missing_library_is_named(tmp_path):
     with pytest.raises(UsageError, match='(?s)not installed.*nothere.*mmrest.doctor'):
         load_config(write(tmp_path / 'c.py', "custom_imports = dict(imports=['nothere'], allow_failed_imports=False)"))
@@ -99,8 +111,14 @@ def test_prepare_test_tta_of_masks_raises(shapes, tmp_path):
         prepare_test(cfg, str(tmp_path / 'file.pth'), tta=True)
 
 
-def test_prepare_train_amp_keeps_bfloat16(shapes, monkeypatch):
+def pretend_gpu(monkeypatch):
+    """Have torch find a GPU, and mmengine its number for the log."""
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
+
+
+def test_prepare_train_amp_keeps_bfloat16(shapes, monkeypatch):
+    pretend_gpu(monkeypatch)
     cfg = load_config(DEMO, {'data_root': str(shapes), 'optim_wrapper.dtype': 'bfloat16'})
     assert prepare_train(cfg, amp=True).optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.dtype == 'bfloat16'
@@ -114,7 +132,7 @@ def test_prepare_train_amp_follows_the_device_and_needs_a_stock_wrapper(shapes, 
     cfg.optim_wrapper.update(type='OptimWrapper', dtype='float16')
     with pytest.raises(UsageError, match="on a CPU is in bfloat16, but .*dtype = 'float16': remove it"):
         prepare_train(cfg, amp=True)
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    pretend_gpu(monkeypatch)
     prepare_train(cfg, amp=True)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
     cfg.optim_wrapper.type = 'OwnWrapper'
@@ -211,7 +229,7 @@ def test_prepare_test_invalid_config_raises(shapes, tmp_path, options, message):
 
 @pytest.mark.parametrize(
     'name, text',
-    [('c.png', 'x'), ('c.py', 'model = dict('), ('c.py', "_base_ = 'gone.py'"), ('c.py', 'model = undefined')],
+    [('c.png', 'x'), ('c.py', 'model = dict('), ('c.py', 'model = undefined')],
 )
 def test_load_config_unreadable_file_is_named(tmp_path, name, text):
     path = tmp_path / name

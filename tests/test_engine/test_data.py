@@ -29,6 +29,31 @@ def test_check_data_missing_shapes_name_the_tool(tmp_path):
         check_data(load_config(DEMO, dict(data_root=str(tmp_path / 'shapes'))))
 
 
+@pytest.mark.parametrize(
+    'present, said',
+    [
+        (
+            ['instances_train.json', 'instances_vla.json'],
+            'instances_val.json  (for val). Did you mean instances_vla.json?',
+        ),
+        (['instances_train.json'], 'instances_val.json  (for val)\nPut the data there, link to them'),
+    ],
+)
+def test_check_data_misspelled_file_suggests_one_that_nothing_else_uses(tmp_path, present, said):
+    (tmp_path / 'annotations').mkdir()
+    for name in present:
+        (tmp_path / 'annotations' / name).touch()
+    loaders = {
+        f'{phase}_dataloader': dict(
+            dataset=dict(data_root=f'{tmp_path}/', ann_file=f'annotations/instances_{phase}.json')
+        )
+        for phase in ('train', 'val')
+    }
+    with pytest.raises(UsageError) as error:
+        check_data(Config(dict(data_root=f'{tmp_path}/', **loaders)))
+    assert said in str(error.value) and ('link to them' in str(error.value)) != ('Did you mean' in said)
+
+
 def check(dataset, evaluator=None):
     check_data(Config(dict(train_dataloader=dict(dataset=dataset), train_evaluator=evaluator)), ('train',))
 

@@ -36,6 +36,7 @@ def config(**kwargs):
 )
 def test_replace_sync_bn_and_amp_by_launcher_and_gpu(monkeypatch, launcher, gpu, norm, wrapper):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')  # read by mmengine's logger
     cfg = config(launcher=launcher)
     replace_sync_bn(cfg)
     replace_amp(cfg)

@@ -30,3 +30,10 @@ def test_similar_suggests_files_by_their_names_without_suffix(tmp_path, name, sa
     for other in ('infer.py', 'my_small.py'):
         (tmp_path / other).touch()
     assert similar(tmp_path / name) == ' ' + said.format(tmp_path)
+
+
+def test_similar_suggests_the_last_checkpoints_of_a_run_first(tmp_path):
+    for number in (1, 2, 3, 9, 10, 11):
+        (tmp_path / f'epoch_{number}.pth').touch()
+    epochs = ' or '.join(f'{tmp_path}/epoch_{number}.pth' for number in (11, 10, 9))
+    assert similar(tmp_path / 'epoch_12.pth') == f' Did you mean {epochs}?'

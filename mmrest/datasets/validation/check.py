@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -35,14 +37,20 @@ def check_config(cfg: Config, phases: Sequence[str], report: Report, progress: P
             report.error(kind, message)
     checked: list[dict] = []
     for phase in phases:
+        shown: list[dict[str, bool]] = []
         for config, pipeline in nested_datasets(cfg.get(f'{phase}_dataloader')):
             config = deepcopy({**config, 'pipeline': pipeline})
             if config not in checked:  # most configs test on the validation data
                 checked.append(config)
-                _check_dataset(deepcopy(config), report, progress)
+                shown.append(_check_dataset(deepcopy(config), report, progress))
+        if phase == 'train' and all(shown):  # otherwise a dataset could not be loaded
+            for name in {name: True for each in shown for name in each}:
+                if not any(each.get(name) for each in shown):
+                    report.warn('class that no training image shows', name)
 
 
-def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
+def _check_dataset(config: dict, report: Report, progress: Progress) -> dict[str, bool]:
+    """Check a dataset, and return for each of its classes if an image shows it; empty if that is unknown."""
     kind = dataset_class(config)
     where = f'{getattr(kind, "__name__", config["type"])} in {config.get("data_root") or config.get("data_prefix")}'
     num_errors, num_images = report.num_errors, report.checked.get('images', 0)
@@ -57,24 +65,38 @@ def _check_dataset(config: dict, report: Report, progress: Progress) -> None:
             if hasattr(dataset, 'full_init'):  # not done yet with lazy_init=True
                 dataset.full_init()
     except UnreadableError:
-        return
+        return {}
     except DataError as error:
         if not is_explained():
             report.error('dataset without images', where, str(error))
-        return
+        return {}
     except Exception as error:  # dataset classes of other libraries may raise anything
         if report.num_errors == num_errors:  # otherwise the cause is reported already
             report.error('dataset cannot be loaded', where, f'{type(error).__name__}: {error}')
-        return
+        return {}
     if not len(dataset):
         if not is_explained():
             report.error('dataset without images', where)
-        return
+        return {}
     for path in find_other_suffixes(dataset):
         report.warn(f'image whose name does not end with {dataset.img_suffix} (skipped)', str(path))
     if hasattr(getattr(dataset, 'pipeline', None), 'transforms'):
         dataset.pipeline = LoadingPipeline(dataset.pipeline.transforms, find_labels(dataset), is_coco(config))
-    check_samples(dataset, report, progress)
+    return _find_shown_classes(dataset, check_samples(dataset, report, progress))
+
+
+def _find_shown_classes(dataset: Any, labels: set[int]) -> dict[str, bool]:
+    """Return for each class of a dataset if an image shows it; empty for datasets of other kinds.
+
+    Args:
+        dataset: Dataset of mmdet or mmpretrain, which knows the classes of an image, or of mmseg.
+        labels (set[int]): Labels in its label maps.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    if not labels and hasattr(dataset, 'get_cat_ids'):
+        with suppress(AttributeError, KeyError, NotImplementedError):  # annotations of another kind, such as captions
+            labels = {label for index in range(len(dataset)) for label in dataset.get_cat_ids(index)}
+    return {str(name): label in labels for label, name in enumerate(classes)} if labels else {}
 
 
 class _FileDataset(BaseDataset):

@@ -6,6 +6,7 @@ import signal
 import warnings
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from ...utils.cores import available_cores
@@ -28,6 +29,8 @@ _CONVERTED.update(CMYK='CMYK image (converted to RGB)')
 class LoadingPipeline(ValidatedPipeline):
     """Loading transforms of a pipeline. ``notes`` contains warnings about the last sample.
 
+    ``shown`` are the labels in the label map of that sample.
+
     Args:
         transforms (list): Transforms of the whole pipeline.
         labels (tuple[int, int], optional): As in :class:`ValidatedPipeline`.
@@ -39,10 +42,11 @@ class LoadingPipeline(ValidatedPipeline):
         self.files_only = files_only
         self.steps = list(self.transforms)
         self.notes: list[tuple[str, str]] = []
+        self.shown: set[int] = set()
 
     def __call__(self, data: dict) -> dict | None:
         """Load a sample, with the errors of :class:`ValidatedPipeline`."""
-        self.notes = []
+        self.notes, self.shown = [], set()
         for transform in self.steps:
             unread, unlabeled = 'img' not in data, 'gt_seg_map' not in data
             data = self.apply(transform, data)
@@ -50,8 +54,10 @@ class LoadingPipeline(ValidatedPipeline):
                 break
             if unread and 'img' in data:
                 self._note_conversion(transform, data.get('img_path'))
-            if unlabeled and self.labels and 'gt_seg_map' in data and (data['gt_seg_map'] == self.labels[1]).all():
-                self.notes.append(('label map without any class (ignored)', str(data.get('seg_map_path'))))
+            if unlabeled and self.labels and 'gt_seg_map' in data:
+                self.shown = set(np.unique(data['gt_seg_map']).tolist()) - {self.labels[1]}
+                if not self.shown:
+                    self.notes.append(('label map without any class (ignored)', str(data.get('seg_map_path'))))
         return data
 
     def find_steps(self, dataset: Any) -> None:
@@ -125,7 +131,10 @@ def load_sample(dataset: Any, index: int) -> Any:
 
 
 class _Findings(Dataset):
-    """Dataset of the findings in each sample of another dataset: tuples ``(is_error, kind, text)``."""
+    """Dataset of the findings in each sample of another dataset.
+
+    A sample is a list of tuples ``(is_error, kind, text)``, and the set of labels in its label map.
+    """
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -133,18 +142,21 @@ class _Findings(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> list[tuple[bool, str, str]]:
+    def __getitem__(self, index: int) -> tuple[list[tuple[bool, str, str]], set[int]]:
         try:
             load_sample(self.dataset, index)
         except SampleError as error:
-            return [(True, error.kind, error.reason)]
+            return [(True, error.kind, error.reason)], set()
         except Exception as error:  # custom transforms may raise anything
             text = str(error) if isinstance(error, (DataError, RuntimeError)) else f'{type(error).__name__}: {error}'
-            return [(True, 'sample cannot be loaded', f'sample {index}: {text}')]
-        return [(False, *note) for note in getattr(getattr(self.dataset, 'pipeline', None), 'notes', ())]
+            return [(True, 'sample cannot be loaded', f'sample {index}: {text}')], set()
+        pipeline = getattr(self.dataset, 'pipeline', None)
+        return [(False, *note) for note in getattr(pipeline, 'notes', ())], getattr(pipeline, 'shown', set())
 
 
-def check_samples(dataset: Any, report: Report, progress: Progress = no_progress, workers: int | None = None) -> None:
+def check_samples(
+    dataset: Any, report: Report, progress: Progress = no_progress, workers: int | None = None
+) -> set[int]:
     """Load all samples of a dataset and report errors and warnings.
 
     Args:
@@ -152,8 +164,11 @@ def check_samples(dataset: Any, report: Report, progress: Progress = no_progress
         report (Report): Collects the findings.
         progress (callable): Progress display, see :mod:`mmrest.utils.progress`.
         workers (int, optional): Number of worker processes. Default: number of cores; 0 for small datasets.
+
+    Returns:
+        set[int]: Labels in the label maps.
     """
-    labels = None
+    labels, shown = None, set()
     pipeline = getattr(dataset, 'pipeline', None)
     if isinstance(pipeline, LoadingPipeline):
         labels = pipeline.labels
@@ -165,12 +180,15 @@ def check_samples(dataset: Any, report: Report, progress: Progress = no_progress
     )
     with progress('loading images', len(dataset), 'images') as advance:
         for batch in loader:
-            for is_error, kind, text in (finding for findings in batch for finding in findings):
-                (report.error if is_error else report.warn)(kind, text)
+            for findings, found in batch:
+                shown |= found
+                for is_error, kind, text in findings:
+                    (report.error if is_error else report.warn)(kind, text)
             report.count('images read', len(batch))
             if labels:
                 report.count('label maps read', len(batch))
             advance(len(batch))
+    return shown
 
 
 def _init_worker(worker_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -28,7 +28,9 @@ class InitialWeightsHook(Hook):
             return
         names = find_random_backbones(inner_model(runner.model))
         if names:
-            runner.logger.warning(describe_random_backbones(names))
+            model = inner_model(runner.model)
+            frozen = [name for name in names if getattr(model.get_submodule(name), 'frozen_stages', -1) >= 0]
+            runner.logger.warning(describe_random_backbones(names, frozen))
 
 
 def find_random_backbones(model: nn.Module) -> list[str]:
@@ -51,17 +53,22 @@ def _is_pretrained(init_cfg: Any) -> bool:
     return any(getattr(kind, '__name__', kind) in ('Pretrained', 'PretrainedInit') for kind in kinds)
 
 
-def describe_random_backbones(names: list[str]) -> str:
+def describe_random_backbones(names: list[str], frozen: Sequence[str] = ()) -> str:
     """Return the warning for backbones that start from random weights.
 
     Args:
         names (list[str]): Their names in the model.
+        frozen (Sequence[str]): Those with frozen stages, whose weights would stay random.
     """
     keys = [f'model.{name}' if name else 'model' for name in names]
     plural = len(names) > 1
-    return (
+    text = (
         f'{", ".join(keys)} start{"" if plural else "s"} from RANDOM WEIGHTS: neither init_cfg nor load_from names a '
         "checkpoint. The papers' schedules are made for weights trained on ImageNet. To load some: --cfg-options "
         f'{keys[0]}.init_cfg.type=Pretrained {keys[0]}.init_cfg.checkpoint=FILE. To train from scratch on purpose, set '
         'from_scratch = True in the config.'
     )
+    for name in frozen:
+        key = f'model.{name}' if name else 'model'
+        text += f' With {key}.frozen_stages, its first layers would stay random: set it to -1.'
+    return text

@@ -1,4 +1,4 @@
-"""Validation of the parts of a model: registered types, and channels between backbone and neck or heads."""
+"""Validation of the parts of a model: registered types, their settings, and channels between backbone and heads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from ...backbones.pyramid import PyramidBackbone, resolve_arch, resolve_out_indices
-from .signatures import describe_unregistered, find_class
+from .signatures import describe_unknown, describe_unregistered, find_class, get_parameters
 
 # Necks of mmdet and mmseg with one value of in_channels for each output of the backbone, in its order.
 NECKS = {
@@ -27,10 +27,10 @@ NECKS = {
 
 
 def find_model_errors(cfg: Config) -> list[str]:
-    """Return an error for each unregistered type of a model, and for channels that do not fit its backbone.
+    """Return an error for each unregistered type and unknown setting, and for channels that do not fit the backbone.
 
-    Types are those of the model, its backbones, necks and heads. Channels are compared after a backbone of this
-    package, for the necks in ``NECKS`` and, without a neck, for the heads of mmseg.
+    Types and settings are those of the model, its backbones, necks and heads. Channels are compared after a backbone of
+    this package, for the necks in ``NECKS`` and, without a neck, for the heads of mmseg.
     """
     scope = cfg.get('default_scope')
     if not isinstance(cfg.get('model'), dict):
@@ -39,6 +39,8 @@ def find_model_errors(cfg: Config) -> list[str]:
     for path, part in _parts(cfg.model, 'model'):
         if not _is_registered(part.get('type'), scope):
             errors.append(describe_unregistered(f'{path}.type', part['type'], MODELS, scope))
+        else:
+            errors += _find_unknown_settings(path, part, _class_of(part, scope))
     return errors or _find_channel_errors(cfg.model, scope)
 
 
@@ -70,6 +72,21 @@ def _is_registered(kind: Any, scope: str | None) -> bool:
         return find_class(MODELS, kind, scope) is not None
     except ImportError:  # reported by the runner
         return True
+
+
+def _find_unknown_settings(path: str, part: dict, kind: Callable | None) -> list[str]:
+    """Return an error for each setting that a class does not take; with ``**kwargs``, for misspelled ones."""
+    if kind is None:
+        return []
+    names, has_kwargs = get_parameters(kind)
+    if isinstance(kind, type):
+        # A class can read its **kwargs itself before it passes the rest on.
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        has_kwargs = has_kwargs or any(each.kind is each.VAR_KEYWORD for each in parameters)
+    errors = describe_unknown(path, part, names, has_kwargs, kind.__name__)
+    if not all('Did you mean' in error for error in errors):  # typical of a type that was exchanged
+        errors[-1] += f' If this config inherits it, write _delete_=True into {path}.'
+    return errors
 
 
 def _find_channel_errors(model: dict, scope: str | None) -> list[str]:

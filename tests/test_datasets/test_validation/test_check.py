@@ -1,9 +1,11 @@
 """Checks of a data set as a whole: by its config, and of folders without one."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+from conftest import need_mmpretrain
 from mmengine.config import Config
 from PIL import Image
 
@@ -57,3 +59,82 @@ def test_check_config_without_images_reports_an_error(damaged):
     cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=dataset)))
     check_config(cfg, ['train'], report)
     assert 'dataset without images' in report.errors
+
+
+def det_config(root, **options):
+    dataset = dict(
+        type='CocoDataset',
+        data_root=f'{root}/',
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/train/'),
+        metainfo=dict(classes=('disc', 'square', 'triangle')),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackDetInputs')],
+    )
+    return dict(dataset, **options)
+
+
+def seg_config(root, labels):
+    return dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        seg_map_suffix='.png',
+        img_suffix='.png',
+        metainfo=dict(classes=('background', 'disc', 'square', 'triangle', 'ring'), palette=[[0, 0, 0]] * 5),
+        data_prefix=dict(img_path='images/train', seg_map_path=labels),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+    )
+
+
+def absent(dataset, scope, phase='train'):
+    """Classes that no image shows, by the report."""
+    report = Report(examples=10)
+    check_config(Config({'default_scope': scope, f'{phase}_dataloader': dict(dataset=dataset)}), [phase], report)
+    assert not report.errors
+    return report.warnings.get('class that no training image shows', {}).get('examples', [])
+
+
+def without(path, name):
+    """Delete the annotations of a category."""
+    content = json.loads(path.read_text())
+    number = next(each['id'] for each in content['categories'] if each['name'] == name)
+    content['annotations'] = [each for each in content['annotations'] if each['category_id'] != number]
+    path.write_text(json.dumps(content))
+
+
+def test_check_config_class_without_boxes_is_named(damaged):
+    assert absent(det_config(damaged), 'mmdet') == []
+    file = damaged / 'annotations/instances_train.json'
+    shutil.copy(file, damaged / 'annotations/whole.json')
+    without(file, 'square')
+    assert absent(det_config(damaged), 'mmdet') == ['square']
+    assert absent(det_config(damaged), 'mmdet', 'val') == []
+    both = [det_config(damaged), det_config(damaged, ann_file='annotations/whole.json')]
+    assert absent(dict(type='ConcatDataset', datasets=both), 'mmdet') == []
+
+
+def test_check_config_class_without_pixels_is_named(damaged):
+    pytest.importorskip('mmseg')
+    assert absent(seg_config(damaged, 'labels/train'), 'mmseg') == []
+    for path in (damaged / 'labels/train').iterdir():
+        values = np.asarray(Image.open(path)).copy()
+        values[values == 3] = 255
+        Image.fromarray(values).save(path)
+    assert absent(seg_config(damaged, 'labels/train'), 'mmseg') == ['triangle']
+
+
+def test_check_config_class_without_images_is_named(damaged):
+    need_mmpretrain()
+    folder = damaged / 'folders'
+    images = sorted((damaged / 'images/train').iterdir())
+    for name, path in zip('aab', images):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / name)
+    dataset = dict(
+        type='CustomDataset',
+        data_prefix=str(folder),
+        metainfo=dict(classes=('a', 'b')),
+        pipeline=[dict(type='LoadImageFromFile')],
+    )
+    assert absent(dataset, 'mmpretrain') == []
+    (folder / 'list.txt').write_text(f'a/{images[0].name} 0\na/{images[1].name} 0\n')
+    assert absent(dict(dataset, ann_file=str(folder / 'list.txt')), 'mmpretrain') == ['b']

@@ -1,5 +1,6 @@
 """Runs from random weights: a warning where a checkpoint may have been forgotten, and nowhere else."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -116,3 +117,14 @@ def test_configs_made_for_random_weights_say_so(repo):
     names = [path for folder in ('configs', 'configs/ablations') for path in sorted((repo / folder).glob('*.py'))]
     expected = {path.stem for path in names if 'shapes' in path.stem or '_in1k' in path.stem}
     assert {path.stem for path in names if Config.fromfile(path).get('from_scratch')} == expected
+
+
+@pytest.mark.parametrize('frozen_stages, expected', [(-1, False), (0, True), (1, True)])
+def test_frozen_stages_with_random_weights_are_named(caplog, frozen_stages, expected):
+    model = Detector(ResT(TINY, frozen_stages=frozen_stages))
+    logger = logging.getLogger('initial_weights')
+    runner = SimpleNamespace(model=model, cfg={}, _has_loaded=False, logger=logger)
+    InitialWeightsHook().before_train(runner)
+    (record,) = caplog.records
+    said = 'With model.backbone.frozen_stages, its first layers would stay random: set it to -1.'
+    assert (said in record.getMessage()) == expected

@@ -1,6 +1,8 @@
-"""Registered types of a model, and channels between backbone and neck or heads."""
+"""Registered types of a model, their settings, and channels between backbone and neck or heads."""
 
 import pytest
+from mmengine.registry import MODELS
+from torch import nn
 
 from mmrest.engine import UsageError
 from mmrest.engine.validation import validate
@@ -37,9 +39,57 @@ def test_validate_type_of_a_missing_library_is_left_to_the_runner(framework_conf
 def test_validate_misspelled_type_in_a_list_of_heads_names_its_number(framework_config):
     cfg = framework_config('mmdet')
     heads = [dict(type='Shared2FCBBoxHead'), dict(type='Shared2FCBoxHead')]
-    cfg.model.roi_head = dict(type='CascadeRoIHead', bbox_head=heads)
+    cfg.model = dict(type='CascadeRCNN', backbone=cfg.model.backbone)
+    cfg.model.roi_head = dict(type='CascadeRoIHead', num_stages=2, stage_loss_weights=[1, 1], bbox_head=heads)
     (message,) = find_model_errors(cfg)
     assert message.startswith('model.roi_head.bbox_head.1.type is ') and message.endswith('Shared2FCBBoxHead?')
+
+
+@pytest.mark.parametrize(
+    'library, setting, message',
+    [
+        ('mmdet', 'bbox_hed', 'model.bbox_hed is not a setting of RetinaNet. Did you mean bbox_head?'),
+        (
+            'mmdet',
+            'backbone.out_indicse',
+            'model.backbone.out_indicse is not a setting of ResT. Did you mean out_indices?',
+        ),
+        ('mmdet', 'neck.num_out', 'model.neck.num_out is not a setting of FPN. Did you mean num_outs?'),
+        (
+            'mmdet',
+            'bbox_head.num_class',
+            'model.bbox_head.num_class is not a setting of RetinaHead. Did you mean num_classes?',
+        ),
+        (
+            'mmseg',
+            'decode_head.pool_scale',
+            'model.decode_head.pool_scale is not a setting of UPerHead. Did you mean pool_scales?',
+        ),
+        ('mmpretrain', 'head.topK', 'model.head.topK is not a setting of LinearClsHead. Did you mean topk?'),
+    ],
+)
+def test_validate_misspelled_setting_of_a_model_suggests_the_right_one(framework_config, library, setting, message):
+    with pytest.raises(UsageError) as error:
+        validate(framework_config(library, {f'model.{setting}': 3}))
+    assert str(error.value) == message
+
+
+def test_validate_settings_that_a_class_reads_from_its_kwargs_pass(framework_config):
+    @MODELS.register_module()
+    class OwnHead(nn.Module):
+        def __init__(self, num_classes, **kwargs):
+            self.smoothing = kwargs.pop('smoothing', 0)
+            super().__init__()
+
+    cfg = framework_config('mmdet')
+    try:
+        cfg.model.bbox_head = dict(type='OwnHead', num_classes=3, smoothing=0.1)
+        assert not find_model_errors(cfg)
+        cfg.model.bbox_head.num_clases = 3
+        (message,) = find_model_errors(cfg)
+    finally:
+        del MODELS.module_dict['OwnHead']
+    assert message == 'model.bbox_head.num_clases is not a setting of OwnHead. Did you mean num_classes?'
 
 
 @pytest.mark.parametrize(
@@ -81,12 +131,25 @@ def test_validate_neck_that_does_not_fit_the_backbone_raises(framework_config, o
     [
         {'neck.in_channels': (128, 256, 512)},
         {'backbone.type': 'ResTv2', 'backbone.arch': 'large', 'neck.in_channels': [256, 512, 1024]},
-        {'neck.type': 'YOLOV3Neck', 'neck.in_channels': [512, 256, 128]},  # from coarse to fine
-        {'backbone.type': 'ResNet', 'neck.in_channels': [1, 2]},  # of another library
+        {'neck': dict(type='YOLOV3Neck', num_scales=3, in_channels=[512, 256, 128])},  # from coarse to fine
+        {'backbone': dict(type='ResNet', depth=18), 'neck.in_channels': [1, 2]},  # of another library
     ],
 )
 def test_validate_channels_that_fit_or_are_unknown_pass(framework_config, options):
+    for value in options.values():
+        if isinstance(value, dict):
+            value['_delete_'] = True
     assert not find_model_errors(framework_config('mmdet', {f'model.{key}': value for key, value in options.items()}))
+
+
+def test_validate_exchanged_type_with_inherited_settings_says_how_to_drop_them(framework_config):
+    cfg = framework_config('mmdet')
+    cfg.model.backbone = dict(type='ResT', depth=50, style='pytorch')
+    with pytest.raises(UsageError) as error:
+        validate(cfg)
+    first, last = str(error.value).split('\n')
+    assert first.startswith('model.backbone.depth is not a setting of ResT. ') and '_delete_' not in first
+    assert last.endswith(' If this config inherits it, write _delete_=True into model.backbone.')
 
 
 @pytest.mark.parametrize(
