@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 import runpy
+import select
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
-from typing import MutableMapping
+from typing import Iterator, MutableMapping
 
 # What a user may have set to say how idle threads wait.
 WAITING = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
@@ -29,13 +31,36 @@ def main() -> int | None:
     names = runpy.run_path(str(Path(__file__).resolve().with_name('mmrest') / '__main__.py'))
     if sys.argv[1:] and sys.argv[1] in set(names['COMMANDS']) - set(names['STANDARD_LIBRARY']):
         _prepare()
-    return names['main']()
+    with end_with_the_reader():
+        return names['main']()
 
 
 def run_tool(name: str) -> None:
     """Run a command of :mod:`mmrest.commands` with the arguments of the process."""
     _prepare()
-    importlib.import_module(f'mmrest.commands.{name}').main()
+    with end_with_the_reader():
+        importlib.import_module(f'mmrest.commands.{name}').main()
+
+
+@contextmanager
+def end_with_the_reader() -> Iterator[None]:
+    """End without a traceback where the reader of the output has ended, such as ``head``."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _has_lost_its_reader(sys.stdout.fileno()):  # another pipe broke, such as that of a worker process
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        sys.exit(1)
+
+
+def _has_lost_its_reader(pipe: int) -> bool:
+    if not hasattr(select, 'poll'):  # Windows
+        return False
+    poller = select.poll()
+    poller.register(pipe, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poller.poll(0))
 
 
 def _prepare() -> None:

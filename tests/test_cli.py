@@ -147,3 +147,18 @@ def test_warning_of_pkg_resources_is_shown_on_request_alone(monkeypatch, options
         warnings.simplefilter('always')
         mmrest_cli.run_tool('train')
     assert len(caught) == shown
+
+
+def test_reader_that_ends_early_causes_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, 'w') as closed:
+        command = [sys.executable, 'mmrest_cli.py', 'configs', '--list']
+        result = subprocess.run(command, cwd=REPO, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (1, '')
+
+
+def test_broken_pipe_between_processes_is_not_hidden(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, 'stdout', (tmp_path / 'out').open('w'))
+    with pytest.raises(BrokenPipeError, match='worker'), mmrest_cli.end_with_the_reader():
+        raise BrokenPipeError('worker')

@@ -75,7 +75,7 @@ class BenchmarkModel:
             raise UsageError(
                 f'{self.label}: {self.libraries} would change nothing: it is for float32 and bfloat16 on a CPU.'
             )
-        # InstanceNorm refuses maps of a single element. ResTv2 has no InstanceNorm.
+        # InstanceNorm, which ResTv2 lacks, refuses maps of a single element.
         if self.baseline == 'released' and OWN_BACKBONES[self.name][0] is ResT:
             for height, width in shapes:
                 if max(height, width) <= LAST_STRIDE:
@@ -102,6 +102,7 @@ class BenchmarkModel:
         batch: int,
         dtype: str = 'float32',
         device: str = 'cpu',
+        autocast: bool = False,
         compiled: bool = False,
     ) -> Callable[[bool], None]:
         """Build a function to time: ``step(train)`` runs a forward pass and, in training, a backward pass.
@@ -113,6 +114,7 @@ class BenchmarkModel:
             batch (int): Number of images.
             dtype (str): A key of :data:`DTYPES`, of parameters and images.
             device (str): Device, as torch names it.
+            autocast (bool): Keep parameters and images in float32, and compute in ``dtype``; detectors always do.
             compiled (bool): Run the model through ``torch.compile``.
 
         Raises:
@@ -123,14 +125,17 @@ class BenchmarkModel:
         model, inputs = self._assemble(part, shape, batch)
         if self._is_detector(part):
             return _detector_step(model, shape, batch, dtype, device, compiled, libraries)
-        model = model.to(device, DTYPES[dtype])
-        inputs = tuple(x.to(device, DTYPES[dtype]) for x in inputs)
+        stored = torch.float32 if autocast else DTYPES[dtype]
+        model = model.to(device, stored)
+        inputs = tuple(x.to(device, stored) for x in inputs)
+        context = torch.autocast(torch.device(device).type, DTYPES[dtype], enabled=autocast)
         forward = torch.compile(model) if compiled else model
 
         def step(train: bool) -> None:
             model.train(train)
             with torch.set_grad_enabled(train), libraries():
-                outs = forward(*inputs)
+                with context:
+                    outs = forward(*inputs)
                 if train:
                     model.zero_grad(set_to_none=True)
                     # A loss of negligible cost that gives every output a gradient.

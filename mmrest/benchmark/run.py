@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..engine.errors import UsageError
 from ..engine.paths import check_target
 from ..utils.fileio import write_json
 from .machine import describe_machine, format_machine
@@ -34,7 +35,8 @@ def run(args: Settings) -> list[dict]:
     macs = {}
     for shape in shapes if timed else ():
         macs[shape] = [model.count_macs(args.part, shape, args.batch_size) for model in models]
-    settings = dict(part=args.part, batch=args.batch_size, dtype=args.dtype, device=args.device, compiled=args.compile)
+    settings = dict(part=args.part, batch=args.batch_size, dtype=args.dtype, device=args.device)
+    settings.update(autocast=args.autocast, compiled=args.compile)
     rows, tables = [], []
     for mode in modes:
         for shape in shapes:
@@ -49,7 +51,7 @@ def run(args: Settings) -> list[dict]:
             size = 'x'.join(map(str, shape))
             tables.append(
                 f'{_parts(new)}, {mode}, {size}, batch {args.batch_size}, {args.dtype}, {args.device}, '
-                f'{torch.get_num_threads()} threads{", compiled" * args.compile}'
+                f'{torch.get_num_threads()} threads{", autocast" * args.autocast}{", compiled" * args.compile}'
             )
             print(f'\n{tables[-1]}\n' + format_table(new, _columns(new)), flush=True)
             rows += new
@@ -77,7 +79,16 @@ def _parts(rows: list[dict]) -> str:
 
 def _add_times(rows, models, mode, shape, rounds, settings) -> None:
     steps = [model.build(shape=shape, **settings) for model in models]
-    for row, result in zip(rows, compare_times(steps, mode == 'train', rounds, settings['device'])):
+    try:
+        results = compare_times(steps, mode == 'train', rounds, settings['device'])
+    except RuntimeError as error:
+        if settings['dtype'] == 'float32' or settings['autocast'] or 'dtype' not in str(error):
+            raise
+        raise UsageError(
+            f'One of the models does not run with weights in {settings["dtype"]}: {error}. Measure it under autocast, '
+            'with --autocast.'
+        ) from error
+    for row, result in zip(rows, results):
         row.update(
             {
                 'seconds': result['median'],

@@ -29,6 +29,7 @@ class Settings:
         shape (Sequence[Sequence[int]], optional): (H, W) of the images in pixels; default: :data:`SHAPES`.
         batch_size (int): Number of images.
         dtype (str): A key of :data:`~mmrest.benchmark.models.DTYPES`.
+        autocast (bool): Keep weights and images in float32 and compute under autocast, as detectors always do.
         device (str): CPU or GPU, as torch names it.
         compile (bool): Run the models through ``torch.compile``.
         num_rounds (int, optional): Number of timed rounds, 0 for memory alone; default: :data:`NUM_ROUNDS`.
@@ -46,6 +47,7 @@ class Settings:
     shape: Sequence[Sequence[int]] | None = None
     batch_size: int = 1
     dtype: str = 'float32'
+    autocast: bool = False
     device: str = 'cpu'
     compile: bool = False
     num_rounds: int | None = None
@@ -92,6 +94,10 @@ class Settings:
             raise UsageError('--num-rounds 0 and --no-memory leave nothing to measure: leave one of them out.')
         if self.no_memory and self.memory_limit is not None:
             raise UsageError('--memory-limit is for measuring memory: it does not go with --no-memory.')
+        if self.autocast and self.dtype not in ('bfloat16', 'float16'):
+            raise UsageError('--autocast computes in half precision: give --dtype bfloat16 or float16 as well.')
+        if self.autocast and self.part == 'attention':
+            raise UsageError('--autocast changes linear layers and convolutions: attention alone has none.')
         self._check_device()
         check_target(self.out, '--out', folder=False)
         if self.plot:

@@ -46,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         default='float32',
         help='data type of weights and images; of detectors under autocast',
     )
+    parser.add_argument(
+        '--autocast', action='store_true', help='keep weights and images in float32, and compute in --dtype by autocast'
+    )
     add_device(parser, 'cpu')
     parser.add_argument('--compile', action='store_true', help='measure through torch.compile')
     add_num(parser, 'rounds', None, f'times that each is timed; 0: memory only; default: {NUM_ROUNDS}', minimum=0)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from helpers.benchmarks import run_benchmark
 
-from mmrest.benchmark.models import parse_model
+from mmrest import ResT
+from mmrest.benchmark.models import BenchmarkModel, parse_model
 from mmrest.engine import UsageError
 from mmrest.ops.processor import current_choices, processor_name
 
@@ -77,6 +78,30 @@ def test_benchmark_with_compile_measures_the_compiled_model():
     assert row['compiled'] and row['seconds'] > 0
 
 
+HALF = ('rest-lite', '--dtype', 'bfloat16', '--mode', 'forward', '--shape', 64, 64, '--num-rounds', 1, '--no-memory')
+
+
+def test_benchmark_under_autocast_keeps_float32_weights(monkeypatch, capsys):
+    kinds = set()
+
+    def forward(self, x):
+        kinds.add((x.dtype, next(self.parameters()).dtype, torch.mm(x[0, 0], x[0, 0]).dtype))
+        return (x.mean(),)
+
+    monkeypatch.setattr(ResT, 'forward', forward)
+    monkeypatch.setattr(BenchmarkModel, 'count_macs', lambda *_: 1)
+    (row,) = run_benchmark(*HALF, '--autocast')
+    assert kinds == {(torch.float32, torch.float32, torch.bfloat16)} and row['autocast']
+    assert ' threads, autocast\n' in capsys.readouterr().out
+
+
+def test_benchmark_of_a_model_that_does_not_run_in_the_dtype_names_autocast(monkeypatch):
+    monkeypatch.setattr(ResT, 'forward', lambda self, x: x.float() @ x)
+    monkeypatch.setattr(BenchmarkModel, 'count_macs', lambda *_: 1)
+    with pytest.raises(UsageError, match='does not run with weights in bfloat16: .*with --autocast'):
+        run_benchmark(*HALF)
+
+
 def test_benchmark_of_attention_alone_measures_every_model():
     rows = run_benchmark(
         'rest-lite',
@@ -109,8 +134,16 @@ def test_benchmark_of_shapes_config_measures_both_modes(repo, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('part, dtype', [('backbone', 'float32'), ('retinanet', 'float32'), ('retinanet', 'bfloat16')])
-def test_benchmark_of_peers_measures_every_model(part, dtype):
+@pytest.mark.parametrize(
+    'part, options',
+    [
+        ('backbone', []),
+        ('backbone', ['--dtype', 'bfloat16', '--autocast']),
+        ('retinanet', []),
+        ('retinanet', ['--dtype', 'bfloat16']),
+    ],
+)
+def test_benchmark_of_peers_measures_every_model(part, options):
     pytest.importorskip('mmdet')
     peers = ['resnet-50', 'swin-t', 'pvt-s', 'pvtv2-b2']
     try:
@@ -120,7 +153,7 @@ def test_benchmark_of_peers_measures_every_model(part, dtype):
     except (ImportError, RuntimeError):  # mmpretrain itself, or torchvision, which it needs
         with pytest.raises(UsageError, match='needs mmpretrain'):
             run_benchmark('convnext-t', '--no-memory')
-    words = ('--part', part, '--dtype', dtype, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
+    words = ('--part', part, *options, '--shape', 64, 96, '--num-rounds', 1, '--no-memory')
     rows = run_benchmark('rest-lite', *peers, *words)
     assert [row for row in rows if not (row['seconds'] > 0 and row['GFLOP/s'] > 0)] == []
 
@@ -137,6 +170,8 @@ def test_benchmark_of_peers_measures_every_model(part, dtype):
         (['rest-lite:blas', '--dtype', 'float64'], 'blas would change nothing: it is for float32 and bfloat16'),
         (['rest-lite:released,blas'], 'released has no fast paths, so blas would change nothing'),
         (['rest-lite:blas,onednn'], 'choose one of blas and onednn'),
+        (['rest-lite', '--autocast'], 'give --dtype bfloat16 or float16 as well'),
+        (['rest-lite', '--part', 'attention', '--dtype', 'bfloat16', '--autocast'], 'attention alone has none'),
         (['rest-lite', '--profile', '--device', 'cuda'], "shares of the CPU's time"),
         (['rest-lite', '--profile', '--num-rounds', '5'], '--profile .*: leave --num-rounds out'),
         (['rest-lite', '--profile', '--memory-limit', '2', '--no-memory'], 'leave --memory-limit and --no-memory out'),
