@@ -15,22 +15,27 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 def call_conv(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a convolution, (B, C, H, W) -> (B, D, H', W'); in float32 where half precision on a CPU is wrong.
+    """Apply a convolution, (B, C, H, W) -> (B, D, H', W'); in float32 where half precision on a CPU is wrong or slow.
 
-    On maps smaller than the kernel, oneDNN leaves values in half precision unwritten, so they are whatever was in
-    memory: gradients of the weights, and with AMX the outputs of a 3x3 kernel with stride 2 on maps up to 2 wide and
-    9 or more high (seen in bfloat16 with torch 2.13 and 2.14). These few convolutions are computed in float32 and
-    rounded once.
+    These few convolutions are computed in float32 and rounded once:
 
-    Can go when ``tests/reliability/test_numbers.py`` passes without it for the oldest torch that is supported, on a
-    processor with AMX too.
+    * On maps smaller than the kernel, oneDNN leaves values in half precision unwritten, so they are whatever was in
+      memory: gradients of the weights, and with AMX the outputs of a 3x3 kernel with stride 2 on maps up to 2 wide and
+      9 or more high (seen in bfloat16 with torch 2.13 and 2.14). Can go when ``tests/reliability/test_numbers.py``
+      passes without it for the oldest torch that is supported, on a processor with AMX too.
+    * Depthwise convolutions with a stride, which reduce keys and values, have no fast backward pass in bfloat16 and no
+      fast pass at all in float16: with 64 channels and a 9x9 kernel on 200x336 pixels, 150 instead of 9 ms, and 19
+      instead of 0.3 ms (AMD EPYC, Zen 5, torch 2.14). Can go when oneDNN has them.
     """
     dtype = autocast_dtype(x) or x.dtype
     if dtype not in HALF or x.device.type != 'cpu' or is_tracing_or_compiling():
         return layer(x)
     if not is_stock(layer, nn.Conv2d) or layer.padding_mode != 'zeros':
         return layer(x)
-    if all(length >= kernel for length, kernel in zip(x.shape[2:], layer.kernel_size)):
+    is_small = any(length < kernel for length, kernel in zip(x.shape[2:], layer.kernel_size))
+    is_reduction = layer.groups == layer.in_channels > 1 and max(layer.stride) > 1
+    is_slow = is_reduction and (dtype == torch.float16 or torch.is_grad_enabled())
+    if not is_small and not is_slow:
         return layer(x)
     bias = None if layer.bias is None else layer.bias.float()
     with torch.autocast('cpu', enabled=False):
