@@ -7,10 +7,12 @@ eagerly. Memory is the growth of the resident set above the loaded model, in a n
 from __future__ import annotations
 
 import multiprocessing
+import os
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import torch
 
@@ -57,6 +59,18 @@ def peaks(model: str, shape: Sequence[int], patterns: bool = True) -> list[float
     return resident_growth(*(lambda: run(images),) * 2)
 
 
+@contextmanager
+def lean_malloc() -> Iterator[None]:
+    """Have malloc of new processes return freed memory at once, as ``mmrest.benchmark`` does; it costs time."""
+    before = dict(os.environ)
+    os.environ.update(MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def measure(models: Sequence[str], shape: Sequence[int], num_rounds: int, patterns: bool = True) -> list[list[Any]]:
     """Return rows of :data:`HEADER` for models that are timed in turn."""
     functions, images = [load(model, patterns) for model in models], torch.rand(1, 3, *shape)
@@ -65,7 +79,7 @@ def measure(models: Sequence[str], shape: Sequence[int], num_rounds: int, patter
         times = compare_times(steps, False, num_rounds)
     rows = []
     for model, found in zip(models, times):
-        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        with lean_malloc(), ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
             grown = pool.submit(peaks, model, shape, patterns).result()
         numbers = [*(f'{mb:.0f}' for mb in grown), f'{found["median"]:.3f}', f'{found["speedup"]:.2f}']
         rows.append([Path(model).name, *numbers, '{:.2f} - {:.2f}'.format(*found['speedup_quartiles'])])
