@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ..datasets.validation import SWITCH, find_inconsistencies, nested_datasets, nested_metrics
 from ..utils.resources import tool_command
 from .errors import UsageError
+from .validation.models import find_model_errors
 from .validation.signatures import closest_match
 
 # mmengine runs code contained in files of these formats.
@@ -103,8 +104,8 @@ def check_consistency(cfg: Config, phases: tuple[str, ...]) -> None:
         kind, messages = next(find_inconsistencies(cfg, phases), ('', []))
     except ImportError:  # reported when the runner is built
         return
-    if kind:  # the others may follow from the first
-        raise UsageError('\n'.join([*messages, f'{SWITCH}.']))
+    if kind:  # the others may follow from the first, and this one from a misspelled name in the model
+        raise UsageError('\n'.join(find_model_errors(cfg) or [*messages, f'{SWITCH}.']))
 
 
 def find_root(cfg: Config) -> str:

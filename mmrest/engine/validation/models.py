@@ -83,10 +83,7 @@ def _find_unknown_settings(path: str, part: dict, kind: Callable | None) -> list
         # A class can read its **kwargs itself before it passes the rest on.
         parameters = inspect.signature(kind.__init__).parameters.values()
         has_kwargs = has_kwargs or any(each.kind is each.VAR_KEYWORD for each in parameters)
-    errors = describe_unknown(path, part, names, has_kwargs, kind.__name__)
-    if not all('Did you mean' in error for error in errors):  # typical of a type that was exchanged
-        errors[-1] += f' If this config inherits it, write _delete_=True into {path}.'
-    return errors
+    return describe_unknown(path, part, names, has_kwargs, kind.__name__)
 
 
 def _find_channel_errors(model: dict, scope: str | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Sequence
 
 from mmengine.registry import Registry
 
@@ -76,12 +76,8 @@ def closest_match(name: str, names: Iterable[str], cutoff: float = 0.7) -> str |
     return close[0] if close else None
 
 
-def _hint(name: str, names: Iterable[str], max_names: int = 12) -> str:
-    """Return a sentence with the closest match of a name, or with the available names."""
-    names = sorted(names)
-    close = closest_match(name, names)
-    if close:
-        return f'Did you mean {close}?'
+def _list_names(names: Sequence[str], max_names: int = 12) -> str:
+    """Return a sentence with the available names."""
     if not names:
         return 'It takes none.'
     return f'It takes {", ".join(names[:max_names])}{", ..." if len(names) > max_names else ""}.'
@@ -97,7 +93,7 @@ def describe_unregistered(path: str, kind: Any, registry: Registry, scope: str |
 def describe_unknown(
     path: str, config: dict, names: set[str], has_kwargs: bool, owner: str, extra: Iterable[str] = ()
 ) -> list[str]:
-    """Return an error message for each key of a config that its class does not accept.
+    """Return an error message for each misspelled key of a config, and one for all others that its class does not take.
 
     Args:
         path (str): Dotted path of the config.
@@ -109,10 +105,22 @@ def describe_unknown(
     """
     known = {*names, *extra, 'type', '_scope_'}
     choices = sorted(known - {'type', '_scope_'})
-    errors = []
+    errors, others = [], []
     for key in config:
-        if key not in known and (not has_kwargs or closest_match(str(key), choices, cutoff=0.85)):
-            errors.append(f'{path}.{key} is not a setting of {owner}. {_hint(str(key), choices)}')
+        if key in known or has_kwargs and not closest_match(str(key), choices, cutoff=0.85):
+            continue
+        close = closest_match(str(key), choices)
+        if close:
+            errors.append(f'{path}.{key} is not a setting of {owner}. Did you mean {close}?')
+        else:
+            others.append(str(key))
+    if others:
+        what = f'{path}.{others[0]} is not a setting'
+        if len(others) > 1:
+            what = f'{path}: {", ".join(others[:-1])} and {others[-1]} are not settings'
+        # Typical of a type that was exchanged while the other settings are inherited.
+        hint = f' If the config inherits {"them" if others[1:] else "it"}, add _delete_=True to {path}.'
+        errors.append(f'{what} of {owner}. {_list_names(choices)}{hint if "type" in config else ""}')
     return errors
 
 

@@ -5,6 +5,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmrest.engine import UsageError
+from mmrest.engine.data import check_consistency
 from mmrest.engine.validation import validate
 from mmrest.engine.validation.models import find_model_errors
 
@@ -147,9 +148,17 @@ def test_validate_exchanged_type_with_inherited_settings_says_how_to_drop_them(f
     cfg.model.backbone = dict(type='ResT', depth=50, style='pytorch')
     with pytest.raises(UsageError) as error:
         validate(cfg)
-    first, last = str(error.value).split('\n')
-    assert first.startswith('model.backbone.depth is not a setting of ResT. ') and '_delete_' not in first
-    assert last.endswith(' If this config inherits it, write _delete_=True into model.backbone.')
+    message = str(error.value)
+    assert message.startswith('model.backbone: depth and style are not settings of ResT. It takes arch, ')
+    assert message.endswith(' If the config inherits them, add _delete_=True to model.backbone.')
+
+
+def test_check_consistency_names_a_misspelled_head_rather_than_its_classes(framework_config):
+    cfg = framework_config('mmdet')
+    cfg.model.bbox_hed = dict(num_classes=cfg.model.bbox_head.num_classes)
+    cfg.model.bbox_head.num_classes = 80
+    with pytest.raises(UsageError, match='^model.bbox_hed is not a setting of RetinaNet. Did you mean bbox_head.$'):
+        check_consistency(cfg, ('train',))
 
 
 @pytest.mark.parametrize(
