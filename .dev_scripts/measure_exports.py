@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 import torch
 
-from mmrest.benchmark.measure import compare_times, resident_growth
+from mmrest.benchmark.measure import LEAN_MALLOC, compare_times, resident_growth
 from mmrest.benchmark.models import OWN_BACKBONES
 from mmrest.engine import UsageError, exit_on_user_error
 from mmrest.utils.cli import ArgumentParser, add_num, add_shape
@@ -61,9 +61,9 @@ def peaks(model: str, shape: Sequence[int], patterns: bool = True) -> list[float
 
 @contextmanager
 def lean_malloc() -> Iterator[None]:
-    """Have malloc of new processes return freed memory at once, as ``mmrest.benchmark`` does; it costs time."""
+    """Start new processes in the environment in which ``mmrest.benchmark`` measures memory."""
     before = dict(os.environ)
-    os.environ.update(MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
+    os.environ.update(LEAN_MALLOC)
     try:
         yield
     finally:

@@ -16,6 +16,9 @@ from .machine import time_call
 from .models import parse_model
 
 MEGABYTE = 2**20
+# Environment in which malloc returns freed memory at once, so that the resident set of a process holds what is in use
+# and no cache; it costs time.
+LEAN_MALLOC = dict(MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
 
 
 def compare_times(steps: Sequence[Callable[[bool], None]], train: bool, rounds: int, device: str = 'cpu') -> list[dict]:
@@ -75,8 +78,7 @@ def peak_memory(
     """
     job = json.dumps(dict(text=text, train=train, limit_gb=limit_gb, process=process, settings=settings))
     command = [sys.executable, '-m', 'mmrest.benchmark.measure', job]
-    # malloc returns freed memory at once, so that the resident set holds what is in use and no cache.
-    env = dict(os.environ, MALLOC_MMAP_THRESHOLD_='65536', MALLOC_TRIM_THRESHOLD_='65536')
+    env = {**os.environ, **LEAN_MALLOC}
     try:
         result = subprocess.run(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout

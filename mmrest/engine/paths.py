@@ -54,9 +54,9 @@ def similar(path: Path) -> str:
     # Compared without the suffix, which makes any two short names similar.
     names = {file.stem: file for file in files}
     close = difflib.get_close_matches(path.stem, names, n=3, cutoff=0.6)
-    if close and all(_without_digits(name) == _without_digits(path.stem) for name in close):
+    numbered = [name for name in names if _without_digits(name) == _without_digits(path.stem)]
+    if close and set(close) <= set(numbered):
         # Checkpoints of one run: the last one is most likely meant.
-        numbered = [name for name in names if _without_digits(name) == _without_digits(path.stem)]
         close = sorted(numbered, key=_numbers, reverse=True)[:3]
     if close:
         return ' Did you mean ' + ' or '.join(str(names[name]) for name in close) + '?'

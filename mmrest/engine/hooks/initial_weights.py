@@ -26,9 +26,9 @@ class InitialWeightsHook(Hook):
         """Look at the model, which is initialized by now and has loaded the checkpoint of the run, if there is one."""
         if runner._has_loaded or runner.cfg.get('from_scratch') or not is_main_process():
             return
-        names = find_random_backbones(inner_model(runner.model))
+        model = inner_model(runner.model)
+        names = find_random_backbones(model)
         if names:
-            model = inner_model(runner.model)
             frozen = [name for name in names if getattr(model.get_submodule(name), 'frozen_stages', -1) >= 0]
             runner.logger.warning(describe_random_backbones(names, frozen))
 
@@ -60,7 +60,7 @@ def describe_random_backbones(names: list[str], frozen: Sequence[str] = ()) -> s
         names (list[str]): Their names in the model.
         frozen (Sequence[str]): Those with frozen stages, whose weights would stay random.
     """
-    keys = [f'model.{name}' if name else 'model' for name in names]
+    keys = list(map(_key, names))
     plural = len(names) > 1
     text = (
         f'{", ".join(keys)} start{"" if plural else "s"} from RANDOM WEIGHTS: neither init_cfg nor load_from names a '
@@ -68,7 +68,11 @@ def describe_random_backbones(names: list[str], frozen: Sequence[str] = ()) -> s
         f'{keys[0]}.init_cfg.type=Pretrained {keys[0]}.init_cfg.checkpoint=FILE. To train from scratch on purpose, set '
         'from_scratch = True in the config.'
     )
-    for name in frozen:
-        key = f'model.{name}' if name else 'model'
+    for key in map(_key, frozen):
         text += f' With {key}.frozen_stages, its first layers would stay random: set it to -1.'
     return text
+
+
+def _key(name: str) -> str:
+    """Return the key in a config of a module of the model."""
+    return f'model.{name}' if name else 'model'

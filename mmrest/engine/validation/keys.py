@@ -33,6 +33,7 @@ from .signatures import (
     describe_unregistered,
     find_class,
     get_parameters,
+    listed,
 )
 
 # Default hooks of mmengine's runner, and 'visualization', which all OpenMMLab configs add.
@@ -192,17 +193,14 @@ def _is_evaluator(kind: Any, cfg: Config) -> bool:
 
 
 def _numbered(path: str, value: Any) -> Iterator[tuple[str, dict]]:
-    """Yield a config, or each config in a list, with its dotted path."""
-    if isinstance(value, dict):
-        if 'type' not in value and value and all(isinstance(each, (dict, list)) for each in value.values()):
-            for name, each in value.items():  # several optimizers
-                if name != 'metrics':
-                    yield from _numbered(f'{path}.{name}', each)
-            return
-        yield path, value
-    for number, each in enumerate(value) if isinstance(value, (list, tuple)) else ():
-        if isinstance(each, dict):
-            yield f'{path}.{number}', each
+    """Yield a config, or each config in a list or of one of several optimizers, with its dotted path."""
+    is_named = isinstance(value, dict) and 'type' not in value and value
+    if is_named and all(isinstance(each, (dict, list)) for each in value.values()):
+        for name, each in value.items():  # several optimizers
+            if name != 'metrics':
+                yield from _numbered(f'{path}.{name}', each)
+        return
+    yield from listed(path, value)
 
 
 def _check_part(part: _Part, scope: str | None) -> list[str]:

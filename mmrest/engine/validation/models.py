@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from ...backbones.pyramid import PyramidBackbone, resolve_arch, resolve_out_indices
-from .signatures import describe_unknown, describe_unregistered, find_class, get_parameters
+from .signatures import describe_unknown, describe_unregistered, find_class, get_parameters, listed
 
 # Necks of mmdet and mmseg with one value of in_channels for each output of the backbone, in its order.
 NECKS = {
@@ -49,17 +49,8 @@ def _parts(part: dict, path: str) -> Iterator[tuple[str, dict]]:
     yield path, part
     for key, value in part.items():
         if key in ('backbone', 'neck', 'head') or str(key).endswith('_head'):
-            for place, each in _listed(f'{path}.{key}', value):
+            for place, each in listed(f'{path}.{key}', value):
                 yield from _parts(each, place)
-
-
-def _listed(path: str, value: Any) -> Iterator[tuple[str, dict]]:
-    """Yield a config, or each config in a list, with its dotted path."""
-    if isinstance(value, dict):
-        yield path, value
-    for number, each in enumerate(value) if isinstance(value, (list, tuple)) else ():
-        if isinstance(each, dict):
-            yield f'{path}.{number}', each
 
 
 def _is_registered(kind: Any, scope: str | None) -> bool:
@@ -81,8 +72,7 @@ def _find_unknown_settings(path: str, part: dict, kind: Callable | None) -> list
     names, has_kwargs = get_parameters(kind)
     if isinstance(kind, type):
         # A class can read its **kwargs itself before it passes the rest on.
-        parameters = inspect.signature(kind.__init__).parameters.values()
-        has_kwargs = has_kwargs or any(each.kind is each.VAR_KEYWORD for each in parameters)
+        has_kwargs = has_kwargs or get_parameters(kind.__init__)[1]
     return describe_unknown(path, part, names, has_kwargs, kind.__name__)
 
 
@@ -99,11 +89,11 @@ def _find_channel_errors(model: dict, scope: str | None) -> list[str]:
     given = [dims[i] for i in indices]
     gives = f'{kind.__name__} gives {given} (out_indices {indices})'
     if model.get('neck'):
-        path, neck = next(_listed('model.neck', model['neck']), ('', {}))
+        path, neck = next(listed('model.neck', model['neck']), ('', {}))
         return _find_neck_error(path, neck, _class_of(neck, scope), dims, given, gives)
     errors = []
     for key in ('decode_head', 'auxiliary_head'):
-        for path, head in _listed(f'model.{key}', model.get(key)):
+        for path, head in listed(f'model.{key}', model.get(key)):
             if 'BaseDecodeHead' in _ancestors(_class_of(head, scope)):
                 errors += _find_head_errors(path, head, given, gives)
     return errors

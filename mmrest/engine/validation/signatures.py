@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 from mmengine.registry import Registry
 
@@ -40,6 +40,15 @@ def _registered_names(registry: Registry, scope: str | None) -> set[str]:
             names |= set(scoped.module_dict)
             scoped = scoped.parent
     return names
+
+
+def listed(path: str, value: Any) -> Iterator[tuple[str, dict]]:
+    """Yield a config, or each config in a list, with its dotted path."""
+    if isinstance(value, dict):
+        yield path, value
+    for number, each in enumerate(value) if isinstance(value, (list, tuple)) else ():
+        if isinstance(each, dict):
+            yield f'{path}.{number}', each
 
 
 def get_parameters(kind: Callable) -> tuple[set[str], bool]:
